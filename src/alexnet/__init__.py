@@ -1,0 +1,36 @@
+"""alexnet trains, understands and ships AlexNet (Krizhevsky, Sutskever, Hinton 2012).
+
+    import alexnet
+    net = alexnet.create("krizhevsky2012")          # a torch.nn.Module: float (N, 3, H, W) -> logits (N, 1000)
+    model = alexnet.load("runs/flowers17-modern-1") # a Classifier
+    model.predict(["rose.jpg"], top_k=5)
+
+Nothing heavy is imported until it is used, so that `import alexnet` and `alexnet --help` are instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Classifier", "Prediction", "create", "list_networks", "load", "ops"]
+
+if TYPE_CHECKING:
+    from alexnet import ops
+    from alexnet.inference.classifier import Classifier, Prediction, load
+    from alexnet.networks import create, list_networks
+
+_HOME = {
+    "create": "alexnet.networks",
+    "list_networks": "alexnet.networks",
+    "Classifier": "alexnet.inference.classifier",
+    "Prediction": "alexnet.inference.classifier",
+    "load": "alexnet.inference.classifier",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ops":
+        return import_module("alexnet.ops")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'alexnet' has no attribute {name!r}")

@@ -1,0 +1,48 @@
+"""Where and in which type a network computes: chosen by name, or by what the machine has."""
+
+import contextlib
+
+import torch
+
+from alexnet.errors import UsageError, unknown_name
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called `name` ("cpu", "cuda", "cuda:1", "mps"); "auto": a GPU where there is one, else the processor."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    kind = name.partition(":")[0]
+    if kind not in available:
+        raise unknown_name("device", name, DEVICES)
+    if not available[kind]:
+        raise UsageError(f"device {name!r} is not usable on this machine; take --device auto or cpu")
+    return torch.device(name)
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type called `name` ("float32", "bfloat16"); "auto": bfloat16 where the device computes in it, else float32."""
+    if name == "auto":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    if name not in PRECISIONS:
+        raise unknown_name("precision", name, ["auto", *PRECISIONS])
+    return PRECISIONS[name]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies matrices in bfloat16 itself (AMX, AVX-512 BF16, CUDA from Ampere on)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
+    """The context in which a float32 network computes its convolutions and products in `dtype`."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype)

@@ -1,0 +1,55 @@
+"""Everything that can go wrong for a reason a user can act on.
+
+AlexNetError            1  the run failed
+├── UsageError          2  a wrong option, name or value
+├── DataError           3  the data cannot be used
+│   └── ImageError      3  one image cannot be used
+├── WeightsError        1  a weights file or checkpoint is damaged or belongs to another network
+└── Interrupted       130  Ctrl-C or SIGTERM, after saving
+
+The message is one line: the value received, what is accepted, what to do next.
+The command line prints it without a traceback and leaves with the class's exit code.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AlexNetError(Exception):
+    """The run failed."""
+
+    exit_code = 1
+
+
+class UsageError(AlexNetError, ValueError):
+    """A wrong option, name or value."""
+
+    exit_code = 2
+
+
+class DataError(AlexNetError):
+    """The data cannot be used."""
+
+    exit_code = 3
+
+
+class ImageError(DataError):
+    """One image cannot be used; the message does not name the file, whoever read it does."""
+
+
+class WeightsError(AlexNetError):
+    """A weights file or checkpoint is damaged, or belongs to another network."""
+
+
+class Interrupted(AlexNetError):
+    """Ctrl-C or SIGTERM arrived; everything was saved before this was raised."""
+
+    exit_code = 130
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """A UsageError for a name that is not known, with the nearest one that is."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}: {hint}known: {', '.join(choices)}")
