@@ -11,7 +11,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name` ("cpu", "cuda", "cuda:1", "mps"); "auto": a GPU where there is one, else the processor."""
+    """The device called `name` ("cpu", "cuda", "cuda:1", "mps"); "auto": a GPU if there is one, else the processor."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
@@ -24,7 +24,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type called `name` ("float32", "bfloat16"); "auto": bfloat16 where the device computes in it, else float32."""
+    """The type called `name` ("float32", "bfloat16"); "auto": bfloat16 if the device computes in it, else float32."""
     if name == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
     if name not in PRECISIONS:

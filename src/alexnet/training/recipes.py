@@ -1,0 +1,308 @@
+"""Recipes: everything that decides what a training run does, by name.
+
+A recipe is a frozen record; a named one is the difference from the defaults, with a docstring that gives its command,
+the time it takes and the score to expect. Any field can be set from the command line or from a YAML or TOML file.
+"""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alexnet.errors import UsageError, unknown_name
+
+OPTIMIZERS = ("sgd", "velocity", "adam", "adamw")
+SCHEDULES = ("constant", "cosine", "steps", "exponential")
+LOSSES = ("cross_entropy", "logistic")
+BALANCES = ("none", "weights", "sampling")
+AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every setting of a training run."""
+
+    name: str = _setting("modern", "the recipe's own name")
+    network: str = _setting("modern", "which network (see `alexnet summary`)")
+    input_size: int | None = _setting(None, "pixels a side that the network sees; none: the network's own")
+    resize: int | None = _setting(
+        None, "pixels of the square that views are cropped from; none: in proportion, 256/224"
+    )
+    epochs: int = _setting(100, "passes over the training images")
+    batch_size: int = _setting(64, "images a step")
+    optimizer: str = _setting(
+        "sgd",
+        "sgd (Nesterov momentum), velocity (momentum with the learning rate inside, as in 2012), adam or adamw",
+    )
+    lr: float = _setting(0.05, "highest learning rate")
+    momentum: float = _setting(0.9, "momentum; adam and adamw: their first beta")
+    weight_decay: float = _setting(5e-4, "weight decay on weights")
+    bias_lr_factor: float = _setting(1.0, "learning rate of biases as a multiple")
+    decay_biases: bool = _setting(False, "weight decay on biases and normalisation settings too")
+    schedule: str = _setting("cosine", "learning rate over time: constant, cosine, steps or exponential")
+    warmup_epochs: float = _setting(0.0, "epochs in which the learning rate rises linearly")
+    lr_drops: tuple[float, ...] = _setting((), "steps: the epochs after which the rate drops, for the recipe's epochs")
+    lr_drop_factor: float = _setting(0.1, "steps: what the rate is multiplied by at each drop")
+    loss: str = _setting("cross_entropy", "cross_entropy or logistic (independent units)")
+    label_smoothing: float = _setting(0.0, "share of the target spread over all classes")
+    dropout: float | None = _setting(None, "probability of dropping a dense unit; none: the network's own")
+    augment: str = _setting("", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color; empty: none")
+    crop_scale: float = _setting(0.25, "resized_crop: smallest share of the image's area")
+    color_strength: float = _setting(0.4, "color: strength of brightness, contrast and saturation changes")
+    pca_strength: float = _setting(0.1, "pca and lighting: standard deviation of the random coefficients")
+    gaussian_std: float = _setting(4.0, "gaussian: standard deviation of pixel noise, 0..255 scale")
+    mixup: float = _setting(0.0, "mixup: Beta(a, a) parameter; 0 for none")
+    cutmix: float = _setting(0.0, "cutmix: Beta(a, a) parameter; 0 for none")
+    mix_probability: float = _setting(1.0, "share of images that mixup or cutmix touches")
+    mix_stop: float = _setting(1.0, "share of the run after which mixing stops")
+    train_size: int | None = _setting(None, "pixels a side at the last epochs of training; none: input_size")
+    first_train_size: int | None = _setting(
+        None, "pixels a side at the first epoch, growing to train_size; none: equal"
+    )
+    ema: float = _setting(0.0, "decay of the weights' moving average, which is then what is kept; 0 for none")
+    balance: str = _setting("none", "class imbalance: none, weights (in the loss) or sampling")
+    validation: float | None = _setting(None, "share of each class kept for validation; none: the data's own rule")
+    test: float | None = _setting(None, "share of each class kept for test; none: the data's own rule")
+    evaluate_every: int = _setting(1, "epochs between evaluations; the last epoch is always evaluated")
+    checkpoint_minutes: float = _setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
+    seed: int = _setting(0, "seed of weights, order and augmentation")
+    split_seed: int = _setting(0, "seed of the division into training, validation and test images")
+    device: str = _setting("auto", "auto, cpu, cuda or mps")
+    precision: str = _setting("auto", "auto, bfloat16 or float32")
+    workers: int = _setting(1, "threads that prepare batches ahead of the step")
+    tensorboard: bool = _setting(False, "write TensorBoard events into the run folder")
+
+    def __post_init__(self) -> None:
+        _positive(self, "epochs", "batch_size", "lr", "evaluate_every", "workers", "checkpoint_minutes")
+        _share(
+            self, "label_smoothing", "dropout", "mix_probability", "mix_stop", "validation", "test", "ema", "momentum"
+        )
+        _not_negative(
+            self, "weight_decay", "warmup_epochs", "mixup", "cutmix", "color_strength", "pca_strength", "gaussian_std"
+        )
+        _known(self, "optimizer", OPTIMIZERS)
+        _known(self, "schedule", SCHEDULES)
+        _known(self, "loss", LOSSES)
+        _known(self, "balance", BALANCES)
+        for name in self.augmentations:
+            if name not in AUGMENTATIONS:
+                raise unknown_name("augmentation", name, AUGMENTATIONS)
+        if {"crop", "resized_crop"} <= set(self.augmentations):
+            raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
+        if not 0 < self.crop_scale <= 1:
+            raise UsageError(f"crop_scale is {self.crop_scale}; it takes a share above 0 and up to 1")
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names in `augment`."""
+        return tuple(name.strip() for name in self.augment.split(",") if name.strip())
+
+
+def _positive(recipe: Recipe, *names: str) -> None:
+    for name in names:
+        if not getattr(recipe, name) > 0:
+            raise UsageError(f"{name} is {getattr(recipe, name)}; it takes a number above 0")
+
+
+def _not_negative(recipe: Recipe, *names: str) -> None:
+    for name in names:
+        if not getattr(recipe, name) >= 0:
+            raise UsageError(f"{name} is {getattr(recipe, name)}; it takes 0 or more")
+
+
+def _share(recipe: Recipe, *names: str) -> None:
+    for name in names:
+        value = getattr(recipe, name)
+        if value is not None and not 0 <= value <= 1:
+            raise UsageError(f"{name} is {value}; it takes a share from 0 to 1")
+
+
+def _known(recipe: Recipe, name: str, known: tuple[str, ...]) -> None:
+    if getattr(recipe, name) not in known:
+        raise unknown_name(name, getattr(recipe, name), known)
+
+
+def modern() -> Recipe:
+    """Ours: a thousand photos to a good classifier on a laptop.
+
+    alexnet train flowers17
+    """
+    return Recipe(
+        name="modern",
+        network="modern",
+        epochs=150,
+        batch_size=64,
+        optimizer="sgd",
+        lr=0.05,
+        weight_decay=5e-4,
+        schedule="cosine",
+        warmup_epochs=5,
+        label_smoothing=0.1,
+        augment="resized_crop,flip,color",
+        mixup=0.4,
+        cutmix=1.0,
+        mix_probability=0.8,
+        mix_stop=0.95,
+        train_size=160,
+        first_train_size=96,
+        ema=0.99,
+        evaluate_every=10,
+    )
+
+
+def article() -> Recipe:
+    """The article's program as it stands: one epoch of Adam on 80 % of the images, nothing else.
+
+    alexnet train flowers17 --recipe article
+    """
+    return Recipe(
+        name="article",
+        network="article",
+        resize=224,
+        epochs=1,
+        batch_size=64,
+        optimizer="adam",
+        lr=1e-3,
+        weight_decay=0.0,
+        schedule="constant",
+        validation=0.2,
+        test=0.0,
+    )
+
+
+def krizhevsky2012() -> Recipe:
+    """The 2012 run: its optimiser, its augmentation, and the drops that its authors made by hand over 91 epochs.
+
+    alexnet train imagenet:/folder --recipe krizhevsky2012
+    Source: cuda-convnet's layer-params-145.cfg: rate .01, divided by ten after epochs 25, 51 and 79.
+    """
+    return Recipe(
+        name="krizhevsky2012",
+        network="krizhevsky2012",
+        resize=256,
+        epochs=91,
+        batch_size=128,
+        optimizer="velocity",
+        lr=0.01,
+        bias_lr_factor=2.0,
+        schedule="steps",
+        lr_drops=(25, 51, 79),
+        augment="crop,flip,pca",
+    )
+
+
+def bvlc() -> Recipe:
+    """Caffe's replication: step schedule, no colour noise, 57.1 / 80.2 % on ImageNet (published).
+
+    alexnet train imagenet:/folder --recipe bvlc
+    Source: models/bvlc_alexnet/solver.prototxt: batch 256, 450,000 steps, rate / 10 every 100,000 of them; one epoch
+    of ILSVRC 2012 is 5,005 steps of 256.
+    """
+    return dataclasses.replace(
+        krizhevsky2012(),
+        name="bvlc",
+        network="bvlc",
+        epochs=90,
+        batch_size=256,
+        lr_drops=(20, 40, 60, 80),
+        augment="crop,flip",
+    )
+
+
+def torchvision() -> Recipe:
+    """torchvision's training reference for its AlexNet: 56.5 / 79.1 % on ImageNet (published).
+
+    alexnet train imagenet:/folder --recipe torchvision
+    Source: torchvision references/classification, `--model alexnet --lr 1e-2`: 90 epochs, rate / 10 every 30.
+    """
+    return Recipe(
+        name="torchvision",
+        network="one_weird_trick",
+        resize=256,
+        epochs=90,
+        batch_size=256,
+        optimizer="sgd",
+        lr=0.01,
+        weight_decay=1e-4,
+        decay_biases=True,
+        schedule="steps",
+        lr_drops=(30, 60),
+        augment="resized_crop,flip",
+        crop_scale=0.08,
+    )
+
+
+RECIPES = {build.__name__: build for build in (modern, article, krizhevsky2012, bvlc, torchvision)}
+
+
+def recipe(name: str = "modern", file: Path | None = None, **settings: Any) -> Recipe:
+    """The named recipe, changed by the fields in a YAML or TOML file and then by `settings`.
+
+    Drop epochs keep their place in the run when `epochs` alone is changed. Settings that are None are left as the
+    recipe has them. A name that is not a field, or a value of the wrong type, is a UsageError.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    base = RECIPES[name]()
+    changes = {**(_read(file) if file else {}), **{key: value for key, value in settings.items() if value is not None}}
+    checked = {key: _convert(key, value) for key, value in changes.items()}
+    if "epochs" in checked and "lr_drops" not in checked:
+        checked["lr_drops"] = tuple(drop * checked["epochs"] / base.epochs for drop in base.lr_drops)
+    return dataclasses.replace(base, **checked)
+
+
+def from_json(values: dict[str, Any]) -> Recipe:
+    """A recipe from the dictionary that `dataclasses.asdict` made of it."""
+    return Recipe(**{key: _convert(key, value) for key, value in values.items()})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UsageError(f"there is no settings file {file}; give a .yaml, .yml or .toml file of recipe fields")
+    try:
+        text = file.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if file.suffix == ".toml" else yaml.safe_load(text)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read settings from {file}: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{file} holds no settings; write one 'field: value' a line")
+    return values
+
+
+_TYPES = typing.get_type_hints(Recipe)
+
+
+def _convert(key: str, value: Any) -> Any:
+    """The value as the field's type; YAML gives int for 1, str for 1e-3, and lists for tuples."""
+    if key not in _TYPES:
+        raise unknown_name("setting", key, _TYPES)
+    kind = _TYPES[key]
+    if value is None and isinstance(kind, types.UnionType):
+        return None
+    if isinstance(kind, types.UnionType):
+        kind = typing.get_args(kind)[0]
+    try:
+        if typing.get_origin(kind) is tuple:
+            parts = value.split(",") if isinstance(value, str) else value
+            return tuple(float(part) for part in parts)
+        if kind is bool and not isinstance(value, bool):
+            return {"true": True, "false": False}[str(value).lower()]
+        if kind is int and float(value) != int(float(value)):
+            raise ValueError
+        return kind(value) if kind is not int else int(float(value))
+    except (TypeError, ValueError, KeyError) as error:
+        raise UsageError(f"{key} is {value!r}; it takes {_kind_name(kind)}") from error
+
+
+def _kind_name(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return names.get(kind, "numbers separated by commas")
