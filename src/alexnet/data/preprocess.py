@@ -34,7 +34,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.resize < self.input_size:
             raise UsageError(
-                f"resize {self.resize} is smaller than the input size {self.input_size}; take at least {self.input_size}"
+                f"resize {self.resize} is smaller than the input size {self.input_size}; take {self.input_size} or more"
             )
 
     def to_json(self) -> dict[str, Any]:

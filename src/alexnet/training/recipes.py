@@ -16,8 +16,8 @@ import yaml
 
 from alexnet.errors import UsageError, unknown_name
 
-OPTIMIZERS = ("sgd", "velocity", "adam", "adamw")
-SCHEDULES = ("constant", "cosine", "steps", "exponential")
+OPTIMIZERS = ("sgd", "nesterov", "velocity", "adam", "adamw")
+SCHEDULES = ("constant", "cosine", "steps")
 LOSSES = ("cross_entropy", "logistic")
 BALANCES = ("none", "weights", "sampling")
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
@@ -40,15 +40,15 @@ class Recipe:
     epochs: int = _setting(100, "passes over the training images")
     batch_size: int = _setting(64, "images a step")
     optimizer: str = _setting(
-        "sgd",
-        "sgd (Nesterov momentum), velocity (momentum with the learning rate inside, as in 2012), adam or adamw",
+        "nesterov",
+        "sgd (momentum), nesterov, velocity (momentum with the learning rate inside, as in 2012), adam, adamw",
     )
     lr: float = _setting(0.05, "highest learning rate")
     momentum: float = _setting(0.9, "momentum; adam and adamw: their first beta")
     weight_decay: float = _setting(5e-4, "weight decay on weights")
     bias_lr_factor: float = _setting(1.0, "learning rate of biases as a multiple")
     decay_biases: bool = _setting(False, "weight decay on biases and normalisation settings too")
-    schedule: str = _setting("cosine", "learning rate over time: constant, cosine, steps or exponential")
+    schedule: str = _setting("cosine", "learning rate over time: constant, cosine or steps")
     warmup_epochs: float = _setting(0.0, "epochs in which the learning rate rises linearly")
     lr_drops: tuple[float, ...] = _setting((), "steps: the epochs after which the rate drops, for the recipe's epochs")
     lr_drop_factor: float = _setting(0.1, "steps: what the rate is multiplied by at each drop")
@@ -141,7 +141,6 @@ def modern() -> Recipe:
         network="modern",
         epochs=150,
         batch_size=64,
-        optimizer="sgd",
         lr=0.05,
         weight_decay=5e-4,
         schedule="cosine",

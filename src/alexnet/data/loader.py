@@ -1,0 +1,101 @@
+"""The order of samples and the batches that a training step takes, resumable at any step.
+
+N images a batch, K classes. Everything is a function of (seed, epoch, step): nothing depends on the number of threads
+or on what was loaded before.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.data.augment import Augmentation, SampleRandom, augment
+from alexnet.data.packed import Store
+from alexnet.data.preprocess import Preprocessing
+from alexnet.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step takes."""
+
+    images: Tensor  # float32 (N, 3, size, size), channels last, normalized
+    targets: Tensor  # float32 (N, K), rows summing to one
+    labels: Tensor  # int64 (N,), before mixing
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Training batches of one store.
+
+    indices: rows of the store that are trained on. An epoch visits each once in a new order (or, balanced, as many
+    images drawn so that every class is as likely); what does not fill a batch is left for another epoch.
+    """
+
+    store: Store
+    indices: NDArray[np.int64]
+    batch_size: int
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    seed: int = 0
+    balanced: bool = False
+    workers: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - a torch.device cannot be changed
+
+    def __post_init__(self) -> None:
+        if self.batch_size > len(self.indices):
+            raise UsageError(
+                f"batch size {self.batch_size} is larger than the {len(self.indices)} training images; "
+                f"take --batch-size {len(self.indices)} or less"
+            )
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return len(self.indices) // self.batch_size
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The rows of the store in the order in which this epoch visits them."""
+        random = np.random.default_rng([self.seed, epoch])
+        if not self.balanced:
+            return self.indices[random.permutation(len(self.indices))]
+        labels = self.store.labels[self.indices]
+        chance = 1.0 / np.bincount(labels)[labels]
+        return random.choice(self.indices, size=len(self.indices), p=chance / chance.sum())
+
+    def batch(self, rows: Sequence[int], epoch: int, position: int, size: int, mix: bool = True) -> Batch:
+        """The batch of these rows of the store; position: that of its first row within the epoch."""
+        images = torch.from_numpy(self.store.images(np.asarray(rows))).to(self.device)
+        labels = torch.from_numpy(self.store.labels[rows]).to(self.device)
+        targets = F.one_hot(labels, len(self.store.class_names)).float()
+        # A balanced epoch can visit an image twice: its place in the epoch tells the visits apart.
+        streams = [position + n for n in range(len(rows))] if self.balanced else rows
+        random = SampleRandom(self.seed, epoch, streams)
+        mixed = augment(images, targets, random, self.augmentation, self.preprocessing, size, mix)
+        return Batch(*mixed, labels)
+
+    def batches(self, epoch: int, start: int = 0, size: int | None = None, mix: bool = True) -> Iterator[Batch]:
+        """The epoch's batches from step `start` on, prepared ahead by `workers` threads.
+
+        size: pixels a side, the preprocessing's input size unless given; mix: whether mixup and cutmix apply.
+        """
+        order, size = self.order(epoch), size or self.preprocessing.input_size
+        ahead: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                for step in range(start, len(self)):
+                    first = step * self.batch_size
+                    rows = order[first : first + self.batch_size]
+                    ahead.append(pool.submit(self.batch, rows, epoch, first, size, mix))
+                    if len(ahead) > self.workers:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for waiting in ahead:
+                    waiting.cancel()

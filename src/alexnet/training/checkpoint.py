@@ -1,0 +1,90 @@
+"""All that a resumed run needs, in one file that appears whole or not at all.
+
+The tensors of the network, of its moving average and of the optimiser are safetensors; the run's progress is JSON in
+the file's metadata. Nothing is pickled.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from alexnet.errors import WeightsError
+from alexnet.files import whole_file
+
+FILE = Path("last") / "checkpoint.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with the tensors, everything that its future depends on."""
+
+    epoch: int = 0  # epochs completed
+    step: int = 0  # steps taken within the epoch that is under way
+    loss_sum: float = 0.0  # over those steps
+    correct: float = 0.0  # training images whose likeliest class was the target's, over those steps
+    seconds: float = 0.0  # of training, evaluation included
+    best_epoch: int = 0  # the epoch whose weights are kept; 0: none yet
+    best_score: float = -1.0  # its top-1 on the validation part
+    rows: list[dict[str, Any]] = field(default_factory=list)  # metrics.csv
+
+
+def save_checkpoint(
+    run: Path, progress: Progress, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write RUN/last/checkpoint.safetensors."""
+    tensors = _named("network", network.state_dict())
+    if average is not None:
+        tensors |= _named("average", average.state_dict())
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= _named(f"optimizer.{index}", state)
+    data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(run / FILE, "wb") as file:
+        file.write(save(data, {"progress": json.dumps(dataclasses.asdict(progress))}))
+
+
+def load_checkpoint(
+    run: Path, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
+) -> Progress | None:
+    """Fill the network, its average and the optimiser from the run's checkpoint; None where there is none yet."""
+    path = run / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"the checkpoint {path} is damaged ({error}); start the run anew") from error
+    try:
+        network.load_state_dict(_part(tensors, "network"))
+        if average is not None:
+            average.load_state_dict(_part(tensors, "average"))
+        _load_optimizer(optimizer, tensors)
+    except (RuntimeError, KeyError, IndexError) as error:
+        raise WeightsError(f"the checkpoint {path} belongs to another network than {run}/config.json names") from error
+    return progress
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _part(tensors, "optimizer").items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _named(prefix: str, tensors: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }
