@@ -1,0 +1,96 @@
+## make demo       set up, train AlexNet on handwritten digits, evaluate it, predict a few
+## make test       set up what tests need, and run them
+## make check      the linters, the type checker, the layers, and the tests: what CI runs
+## make install    make .venv with the alexnet command in .venv/bin, nothing more
+## make lock       write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
+## make clean      remove .venv and every cache
+##
+## PYTHON=...      the Python (3.11 or newer) that .venv is made of; python3 unless said
+## TORCH=cpu       PyTorch's CPU build, smaller by gigabytes, from PyTorch's own index; kept until `make clean`
+
+PYTHON ?= python3
+TORCH ?= $(shell cat .venv/.torch 2>/dev/null || echo default)
+BIN := .venv/bin
+
+# Locks are complete, so nothing is resolved; every package is a wheel, so no compiler is needed.
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --no-deps --only-binary :all:
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --only-binary :all: \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+
+# uv does not read pip's settings: hand on the mirror of a machine that has one.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+ifeq ($(filter $(TORCH),default cpu),)
+$(error TORCH is '$(TORCH)'; it takes 'cpu', or 'default' for the registry's own build)
+endif
+
+.NOTPARALLEL:
+.PHONY: help install demo test lint check lock clean
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+install: .venv/.package
+
+demo: install
+	@$(BIN)/python examples/digits.py
+
+test: install .venv/.test
+	$(BIN)/pytest
+
+lint: install .venv/.test .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+# Stamps: each step runs again only when what it was made from has changed.
+
+.venv/.tools: requirements/install.txt
+	@command -v $(PYTHON) >/dev/null || { echo "alexnet needs Python 3.11 or newer, and there is no $(PYTHON) here; install it, or name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit("alexnet needs Python 3.11 or newer, and $(PYTHON) is %d.%d; name a newer one: make PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+.venv/.run: .venv/.tools requirements/run.txt
+	@test "$$(cat .venv/.torch 2>/dev/null || echo $(TORCH))" = $(TORCH) || { echo "alexnet: .venv holds TORCH=$$(cat .venv/.torch); run 'make clean' before changing to TORCH=$(TORCH)" >&2; exit 1; }
+	$(INSTALL_$(TORCH))
+	@echo $(TORCH) > .venv/.torch
+	@touch $@
+
+define INSTALL_default
+$(INSTALL) --require-hashes -r requirements/run.txt
+endef
+
+# The CPU build's files are not the registry's, so its two packages are pinned by version and the rest by hash.
+define INSTALL_cpu
+awk '/^[^ ]/ { keep = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep' requirements/run.txt > .venv/run-cpu.txt
+awk '/^(torch|torchvision)==/ { sub(/ *\\$$/, ""); print }' requirements/run.txt > .venv/torch-cpu.txt
+$(INSTALL) --require-hashes -r .venv/run-cpu.txt
+$(INSTALL) --torch-backend cpu -r .venv/torch-cpu.txt || { echo "alexnet: TORCH=cpu needs PyTorch's own package index, which did not answer or lacks this version (see above); without it, run: make clean && make install" >&2; exit 1; }
+endef
+
+# The builder is in .venv already, so that an editable install asks nothing of the network.
+.venv/.package: .venv/.run pyproject.toml
+	$(INSTALL) --offline --no-build-isolation --editable .
+	@touch $@
+
+.venv/.test .venv/.lint: .venv/.%: .venv/.run requirements/%.txt
+	$(INSTALL) --require-hashes -r requirements/$*.txt
+	@touch $@
+
+# Each lock is constrained by those before it, because all of them meet in one .venv.
+lock: .venv/.tools
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	printf 'uv\nhatchling\neditables\n' | $(COMPILE) - -c requirements/run.txt -o requirements/install.txt
+	$(COMPILE) --group test -c requirements/run.txt -c requirements/install.txt -o requirements/test.txt
+	$(COMPILE) --group lint -c requirements/run.txt -c requirements/install.txt -c requirements/test.txt -o requirements/lint.txt
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src tests examples -name __pycache__ -prune -exec rm -rf {} +
