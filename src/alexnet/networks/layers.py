@@ -1,0 +1,135 @@
+"""What all the networks share: the base class, adaptive pooling that exports, initialisers.
+
+N images, C channels, H x W pixels; K classes.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.errors import UsageError
+
+MIN_INPUT = 63
+"""Pixels: below this the third 3 x 3 pool of torchvision's AlexNet has nothing left to pool."""
+
+IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+"""RGB on the 0..255 scale, as torchvision's published weights expect them."""
+
+
+class Network(nn.Module):
+    """A network as a list of named stages that an image passes one after the other.
+
+    A subclass assigns its stages in their order in `__init__`; their names are those of the layers in pictures and
+    tables and of the weights in files.
+    """
+
+    name: str
+    """What `alexnet.create` calls it."""
+    input_size: int
+    """Pixels a side that this network is meant for; it takes any from 63 up."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """RGB on the 0..255 scale: the input is (uint8 - mean) / std."""
+    default_classes: int = 1000
+
+    def __init__(self, num_classes: int | None, input_size: int | None, dropout: float) -> None:
+        """None stands for the published value; dropout is the share of units left out, 0 <= dropout < 1."""
+        super().__init__()
+        self.num_classes = self.default_classes if num_classes is None else num_classes
+        self.input_size = type(self).input_size if input_size is None else input_size
+        if self.num_classes < 1:
+            raise UsageError(f"num_classes={num_classes}: a network needs at least 1 class; give their number")
+        if self.input_size < MIN_INPUT:
+            raise UsageError(_too_small(f"input_size={input_size}"))
+        if not 0 <= dropout < 1:
+            raise UsageError(f"dropout={dropout} is no share of units to leave out; give 0 (none) to below 1")
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
+        """The stages in their order, each with its name."""
+        yield from self.named_children()
+
+    def forward(self, x: Tensor, return_maps: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Float (N, 3, H, W), normalised with `mean` and `std`, to logits (N, K).
+
+        With return_maps also what every stage gave, by name: {"conv1": (N, 96, 55, 55), ...}.
+        """
+        _check_images(x)
+        maps: dict[str, Tensor] = {}
+        for name, stage in self.stages():
+            x = stage(x)
+            if return_maps:
+                maps[name] = x
+        return (x, maps) if return_maps else x
+
+
+def _check_images(x: Tensor) -> None:
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise UsageError(f"images of shape {tuple(x.shape)}: a network takes (N, 3, H, W), RGB")
+    if not x.is_floating_point():
+        raise UsageError(f"images of {x.dtype}: a network takes floating images; give (images - mean) / std")
+    if min(x.shape[2:]) < MIN_INPUT:
+        raise UsageError(_too_small(f"images of {x.shape[2]} x {x.shape[3]} px"))
+
+
+def _too_small(received: str) -> str:
+    return f"{received}: AlexNet halves its input five times and needs at least {MIN_INPUT} px a side; enlarge it"
+
+
+class AdaptiveAvgPool2d(nn.Module):
+    """Average pooling to a map of `size` x `size`, whatever comes in: the values of torch's AdaptiveAvgPool2d.
+
+    Written as two small matrix products, because torch's own neither exports to ONNX nor runs on Apple's GPUs when
+    the sizes do not divide.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, size, size)."""
+        if x.shape[2] == x.shape[3] == self.size:
+            return x
+        rows, columns = _windows(x.shape[2], self.size, x), _windows(x.shape[3], self.size, x)
+        # Sums are divided afterwards, because 0 and 1 are exact in bfloat16 and 1/3 is not.
+        return rows @ x @ columns.T / (rows.sum(1)[:, None] * columns.sum(1))
+
+    def extra_repr(self) -> str:
+        """What `print(network)` shows of this layer."""
+        return f"size={self.size}"
+
+
+def _windows(length: int, size: int, like: Tensor) -> Tensor:
+    """(size, length) of 0 and 1: row i marks floor(i * length / size) ... ceil((i + 1) * length / size) - 1."""
+    row = torch.arange(size, device=like.device)[:, None]
+    position = torch.arange(length, device=like.device)
+    start, end = row * length // size, ((row + 1) * length + size - 1) // size
+    return ((position >= start) & (position < end)).to(like.dtype)
+
+
+class Enlarge(nn.Module):
+    """Bilinear enlargement to `size` x `size` of images with a side below `least`; others pass unchanged."""
+
+    def __init__(self, least: int, size: int) -> None:
+        super().__init__()
+        self.least, self.size = least, size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same or (N, C, size, size)."""
+        if min(x.shape[2:]) >= self.least:
+            return x
+        return F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
+
+    def extra_repr(self) -> str:
+        """What `print(network)` shows of this layer."""
+        return f"least={self.least}, size={self.size}"
+
+
+def gaussian_(layer: nn.Conv2d | nn.Linear, std: float, bias: float) -> None:
+    """Fill a layer as the networks of 2012 were: weights from N(0, std²), all biases alike."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, bias)

@@ -1,0 +1,110 @@
+"""Local response normalisation, both kinds, as the formula in plain torch.
+
+    b = a / (k + alpha' * sum of a² over a window) ** beta        alpha' = alpha / window, or alpha itself
+
+Between channels (Krizhevsky, Sutskever, Hinton 2012, section 3.3) the window is `size` neighbouring channels at
+the same place; within a channel (cuda-convnet's `rnorm`, Caffe's WITHIN_CHANNEL) it is `size` x `size` places of the
+same map. What lies beyond the edge counts as zero. This is the reference that faster versions are checked against.
+
+Published settings differ in k and in what alpha means; alpha' a square is what the numbers come to:
+
+    the paper's text                  k=2, alpha=1e-4, not divided     1e-4
+    the 2012 code, between channels   k=2, alpha=1e-4 / 5              2e-5
+    the 2012 code, within a channel   k=1, alpha=1e-3 / 25             4e-5
+    Caffe, between channels           k=1, alpha=1e-4 / 5              2e-5
+"""
+
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.errors import UsageError
+
+
+def local_response_norm(
+    x: Tensor,
+    size: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 2.0,
+    alpha_over_size: bool = True,
+    within_channel: bool = False,
+) -> Tensor:
+    """Divide each activation by a power of the energy around it.
+
+    x: floating, (N, C, ...) between channels, (N, C, H, W) within a channel; the result has its shape and dtype.
+    size: width of the window, >= 1; an even one reaches one step further back than ahead, as torch's and
+    cuda-convnet's do. alpha_over_size: divide alpha by the window, `size` channels or `size`² places.
+    Half-precision input is computed in float32 inside, float64 stays float64.
+    """
+    _check(x, size, within_channel)
+    a = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    dims = (2, 3) if within_channel else (1,)
+    if alpha_over_size:
+        alpha = alpha / size ** len(dims)
+    energy = a * a
+    for dim in dims:  # a square window is one along H, then one along W
+        energy = _window_sum(energy, dim, size)
+    return (a / (k + alpha * energy) ** beta).to(x.dtype)
+
+
+def _window_sum(x: Tensor, dim: int, size: int) -> Tensor:
+    """The sum of x over i - size // 2 ... i + (size - 1) // 2 along `dim`, same shape as x."""
+    # Shifted additions, not cumulative sums: a difference of two large sums loses what is small between them.
+    edges = [0, 0] * (x.ndim - 1 - dim) + [size // 2, (size - 1) // 2]
+    padded = F.pad(x, edges)
+    return reduce(torch.add, (padded.narrow(dim, shift, x.shape[dim]) for shift in range(size)))
+
+
+def _check(x: Tensor, size: int, within_channel: bool) -> None:
+    if not x.is_floating_point():
+        raise UsageError(f"local_response_norm got {x.dtype}; it takes floating tensors: convert with x.float()")
+    if size < 1:
+        raise UsageError(f"local_response_norm got size={size}; a window has at least 1 member, the published ones 5")
+    if within_channel and x.ndim != 4:
+        raise UsageError(f"local_response_norm within a channel got shape {tuple(x.shape)}; it takes (N, C, H, W)")
+
+
+class LocalResponseNorm(nn.Module):
+    """`local_response_norm` as a layer, inside each of `groups` equal blocks of channels.
+
+    groups=2 keeps the two towers of the 2012 network apart: the window never crosses from one GPU's channels into
+    the other's.
+    """
+
+    def __init__(
+        self,
+        size: int = 5,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        k: float = 2.0,
+        alpha_over_size: bool = True,
+        within_channel: bool = False,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.alpha_over_size, self.within_channel, self.groups = alpha_over_size, within_channel, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same; C must be a multiple of `groups`."""
+        if x.shape[1] % self.groups:
+            raise UsageError(f"LocalResponseNorm got {x.shape[1]} channels; it takes multiples of groups={self.groups}")
+        # Within a channel the blocks of channels make no difference.
+        if self.groups == 1 or self.within_channel:
+            return self._normalize(x)
+        return torch.cat([self._normalize(block) for block in x.chunk(self.groups, dim=1)], dim=1)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        return local_response_norm(
+            x, self.size, self.alpha, self.beta, self.k, self.alpha_over_size, self.within_channel
+        )
+
+    def extra_repr(self) -> str:
+        """What `print(network)` shows of this layer."""
+        return (
+            f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}, "
+            f"alpha_over_size={self.alpha_over_size}, within_channel={self.within_channel}, groups={self.groups}"
+        )
