@@ -1,0 +1,74 @@
+"""A network's answers on stored images. N images of S x S pixels, V views of each, K classes."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.data.packed import Store
+from alexnet.data.preprocess import Preprocessing
+from alexnet.device import autocast, pick_device, pick_precision
+from alexnet.errors import AlexNetError, DataError
+from alexnet.networks.layers import Network
+
+
+def probabilities(
+    network: Network,
+    preprocessing: Preprocessing,
+    store: Store,
+    indices: Sequence[int] | np.ndarray,
+    views: int = 1,
+    batch_size: int = 64,
+    device: str | torch.device = "cpu",
+    precision: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """The probability of each class for the images of `store` at `indices`: float32 (N, K), on the processor.
+
+    views: 1, or 10 (softmax averaged over the paper's ten). batch_size: views through the network at once; it does not
+    change the answers. precision: "auto", "float32" or "bfloat16". progress: called with (images done, N).
+    The network is moved to `device`, and is afterwards in training or evaluation mode as before.
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    if not len(indices):
+        raise DataError("no images to evaluate; choose a split that has some")
+    device = torch.device(device) if isinstance(device, torch.device) else pick_device(device)
+    dtype = pick_precision(precision, device)
+    step = max(1, batch_size // views)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    was_training = network.training
+    network.eval()
+    try:
+        answers = []
+        for start in range(0, len(indices), step):
+            images = torch.from_numpy(store.images(indices[start : start + step]))
+            answers.append(of_images(network, preprocessing, images, views, device, dtype))
+            if progress:
+                progress(min(start + step, len(indices)), len(indices))
+    finally:
+        network.train(was_training)
+    return torch.cat(answers)
+
+
+def of_images(
+    network: Network,
+    preprocessing: Preprocessing,
+    images: Tensor,
+    views: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """One batch: uint8 (N, S, S, 3) -> float32 (N, K) on the processor, softmax averaged over the views.
+
+    Averaging the views' softmax outputs is the paper's way (Krizhevsky et al. 2012, section 4.1). The network must be
+    in evaluation mode on `device`. AlexNetError where an output is not finite.
+    """
+    with torch.inference_mode():
+        batch = preprocessing.views(images.to(device), views)
+        with autocast(device, dtype):
+            logits = network(batch)
+        answers: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()
+    if not answers.isfinite().all():
+        raise AlexNetError(f"network {network.name!r} gave outputs that are not finite; its weights may have diverged")
+    return answers
