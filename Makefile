@@ -9,11 +9,13 @@
 ## TORCH=cpu       PyTorch's CPU build, smaller by gigabytes, from PyTorch's own index; kept until `make clean`
 
 PYTHON ?= python3
-TORCH ?= $(shell cat .venv/.torch 2>/dev/null || echo default)
+HELD := $(shell cat .venv/.torch 2>/dev/null)
+TORCH ?= $(or $(HELD),default)
 BIN := .venv/bin
 
 # Locks are complete, so nothing is resolved; every package is a wheel, so no compiler is needed.
-INSTALL := $(BIN)/uv pip install --python $(BIN)/python --no-deps --only-binary :all:
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --no-deps
+LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --only-binary :all: \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 
@@ -24,6 +26,11 @@ endif
 
 ifeq ($(filter $(TORCH),default cpu),)
 $(error TORCH is '$(TORCH)'; it takes 'cpu', or 'default' for the registry's own build)
+endif
+ifneq ($(TORCH),$(or $(HELD),$(TORCH)))
+ifneq ($(MAKECMDGOALS),clean)
+$(error .venv holds TORCH=$(HELD); run 'make clean' before taking TORCH=$(TORCH))
+endif
 endif
 
 .NOTPARALLEL:
@@ -58,30 +65,30 @@ check: lint test
 	@touch $@
 
 .venv/.run: .venv/.tools requirements/run.txt
-	@test "$$(cat .venv/.torch 2>/dev/null || echo $(TORCH))" = $(TORCH) || { echo "alexnet: .venv holds TORCH=$$(cat .venv/.torch); run 'make clean' before changing to TORCH=$(TORCH)" >&2; exit 1; }
-	$(INSTALL_$(TORCH))
 	@echo $(TORCH) > .venv/.torch
+	$(INSTALL_$(TORCH))
 	@touch $@
 
 define INSTALL_default
-$(INSTALL) --require-hashes -r requirements/run.txt
+$(LOCKED) -r requirements/run.txt
 endef
 
 # The CPU build's files are not the registry's, so its two packages are pinned by version and the rest by hash.
 define INSTALL_cpu
 awk '/^[^ ]/ { keep = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep' requirements/run.txt > .venv/run-cpu.txt
 awk '/^(torch|torchvision)==/ { sub(/ *\\$$/, ""); print }' requirements/run.txt > .venv/torch-cpu.txt
-$(INSTALL) --require-hashes -r .venv/run-cpu.txt
-$(INSTALL) --torch-backend cpu -r .venv/torch-cpu.txt || { echo "alexnet: TORCH=cpu needs PyTorch's own package index, which did not answer or lacks this version (see above); without it, run: make clean && make install" >&2; exit 1; }
+@$(INSTALL) --only-binary :all: --torch-backend cpu -r .venv/torch-cpu.txt || { echo "alexnet: TORCH=cpu needs PyTorch's own package index, which did not answer or lacks this version (see above); without it, run: make clean && make install" >&2; exit 1; }
+$(LOCKED) -r .venv/run-cpu.txt
 endef
 
 # The builder is in .venv already, so that an editable install asks nothing of the network.
 .venv/.package: .venv/.run pyproject.toml
 	$(INSTALL) --offline --no-build-isolation --editable .
 	@touch $@
+	@echo "the command is ready: $(BIN)/alexnet"
 
 .venv/.test .venv/.lint: .venv/.%: .venv/.run requirements/%.txt
-	$(INSTALL) --require-hashes -r requirements/$*.txt
+	$(LOCKED) -r requirements/$*.txt
 	@touch $@
 
 # Each lock is constrained by those before it, because all of them meet in one .venv.
