@@ -118,6 +118,14 @@ def square(image: Pixels, size: int = 256) -> Pixels:
     return np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.BILINEAR))
 
 
+def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:
+    """`square(decode(source), size)`, or the reason why there is none; for worker processes."""
+    try:
+        return square(decode(source), size)
+    except ImageError as error:
+        return str(error)
+
+
 def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """What an image is, by decoding it as `decode` does; what is wrong with it stands in `error`, nothing is raised."""
     facts: dict[str, Any] = {}
