@@ -1,15 +1,16 @@
 """A network's answers on stored images. N images of S x S pixels, V views of each, K classes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.data.packed import Store
-from alexnet.data.preprocess import Preprocessing
+from alexnet.data.preprocess import VIEWS, Preprocessing
 from alexnet.device import autocast, pick_device, pick_precision
-from alexnet.errors import AlexNetError, DataError
+from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.networks.layers import Network
 
 
@@ -28,27 +29,41 @@ def probabilities(
 
     views: 1, or 10 (softmax averaged over the paper's ten). batch_size: views through the network at once; it does not
     change the answers. precision: "auto", "float32" or "bfloat16". progress: called with (images done, N).
-    The network is moved to `device`, and is afterwards in training or evaluation mode as before.
+    The network is moved to `device`, and its layers are afterwards in training or evaluation mode as before.
     """
+    check_views(views)
     indices = np.asarray(indices, dtype=np.int64)
     if not len(indices):
         raise DataError("no images to evaluate; choose a split that has some")
     device = torch.device(device) if isinstance(device, torch.device) else pick_device(device)
     dtype = pick_precision(precision, device)
     step = max(1, batch_size // views)
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    was_training = network.training
-    network.eval()
-    try:
-        answers = []
+    answers = []
+    with evaluating(network.to(device)):
         for start in range(0, len(indices), step):
             images = torch.from_numpy(store.images(indices[start : start + step]))
             answers.append(of_images(network, preprocessing, images, views, device, dtype))
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
-    finally:
-        network.train(was_training)
     return torch.cat(answers)
+
+
+def check_views(views: int) -> None:
+    """UsageError for a number of views that evaluation does not know."""
+    if views not in VIEWS:
+        raise UsageError(f"views is {views}; take 1 (the centre) or 10 (the paper's)")
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards each layer is in the mode that it was in before."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def of_images(

@@ -157,4 +157,6 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def _shorten(text: str, length: int) -> str:
+    """At most `length` letters; bytes of a file name that are no text become question marks, for no font draws them."""
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from alexnet.data.images import Pixels, decode, square
-from alexnet.data.preprocess import VIEWS, Preprocessing
+from alexnet.data.preprocess import Preprocessing
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import ImageError, UsageError
-from alexnet.evaluation.predict import of_images
+from alexnet.evaluation.predict import check_views, of_images
 from alexnet.networks.layers import Network
 from alexnet.weights.card import Card
 from alexnet.weights.card import load as load_weights
@@ -74,8 +74,7 @@ class Classifier:
             raise UsageError("predict takes a list of images; put the one image into a list: predict([image])")
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}; ask for at least 1 answer an image")
-        if views not in VIEWS:
-            raise UsageError(f"views is {views}; take 1 (the centre) or 10 (the paper's)")
+        check_views(views)
         answers: list[Prediction] = []
         with ThreadPoolExecutor() as readers:
             for batch in _batches(images, max(1, BATCH // views)):

@@ -1,0 +1,122 @@
+"""The pictures of a run show what they are given, for two classes and for a thousand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet.errors import AlexNetError
+from alexnet.explain.pictures import confusion, curves, samples
+
+ROWS = [
+    {"epoch": e, "train_loss": 3 / e, "train_top1": 1 - 1 / e, "val_loss": 4 / e, "val_top1": 0.9 - 0.8 / e}
+    for e in range(1, 6)
+]
+
+
+def pixels(path: Path) -> np.ndarray:
+    """uint8 (H, W, 3); fails for a file that is no sound PNG."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"))
+
+
+def has_color(image: np.ndarray, color: tuple[int, int, int]) -> bool:
+    return bool((np.abs(image.astype(int) - color).max(2) <= 3).any())
+
+
+BLUE, ORANGE = (0x1F, 0x6F, 0xB4), (0xC8, 0x50, 0x1E)  # validation, test
+
+
+def test_learning_curves_show_the_parts_that_there_are(tmp_path: Path) -> None:
+    curves(ROWS, tmp_path / "curves.png")
+    image = pixels(tmp_path / "curves.png")
+    assert has_color(image, BLUE)
+    assert not has_color(image, ORANGE)
+    curves([row | {"test_top1": 0.5} for row in ROWS], tmp_path / "curves.png")
+    assert has_color(pixels(tmp_path / "curves.png"), ORANGE)
+
+
+def test_learning_curves_are_the_same_from_numbers_and_from_a_csv_files_text(tmp_path: Path) -> None:
+    curves(ROWS, tmp_path / "numbers.png")
+    curves([{key: str(value) for key, value in row.items()} for row in ROWS], tmp_path / "text.png")
+    assert np.array_equal(pixels(tmp_path / "numbers.png"), pixels(tmp_path / "text.png"))
+
+
+def test_an_epoch_without_evaluation_is_a_gap(tmp_path: Path) -> None:
+    gaps = [row | ({"val_loss": "", "val_top1": None} if row["epoch"] % 2 else {}) for row in ROWS]
+    curves(gaps, tmp_path / "curves.png")
+    assert has_color(pixels(tmp_path / "curves.png"), BLUE)
+
+
+@pytest.mark.parametrize("rows", [[], ROWS[:1]])
+def test_learning_curves_of_no_or_one_epoch_are_drawn(rows: list, tmp_path: Path) -> None:
+    curves(rows, tmp_path / "curves.png")
+    assert pixels(tmp_path / "curves.png").shape[1] > 1000
+
+
+@pytest.mark.parametrize("classes", [2, 20, 21, 40, 41, 1000])
+def test_a_confusion_matrix_is_drawn_for_any_number_of_classes(classes: int, tmp_path: Path) -> None:
+    matrix = np.eye(classes, dtype=int) * 9
+    matrix[0, 1] = 1
+    confusion(matrix.tolist(), [f"class {i}" for i in range(classes)], tmp_path / "c.png")
+    height, width, _ = pixels(tmp_path / "c.png").shape
+    assert 500 < height < 2200
+    assert 500 < width < 2400
+
+
+def test_colours_are_shares_of_the_true_class_whatever_its_size(tmp_path: Path) -> None:
+    # Twenty-one classes: no counts are written, so that only the colours can differ.
+    names = [str(i) for i in range(21)]
+    matrix = np.eye(21, dtype=int) * 4 + 1
+    scaled = matrix * np.arange(1, 22)[:, None]
+    confusion(matrix, names, tmp_path / "one.png")
+    confusion(scaled, names, tmp_path / "other.png")
+    one, other = pixels(tmp_path / "one.png"), pixels(tmp_path / "other.png")
+    title = 60  # pixels above the matrix, where the counts stand
+    assert np.array_equal(one[title:], other[title:])
+    assert not np.array_equal(one, other)
+
+
+def test_a_class_without_images_has_an_empty_row(tmp_path: Path) -> None:
+    confusion([[0, 0], [0, 5]], ["a", "b"], tmp_path / "c.png")
+    assert has_color(pixels(tmp_path / "c.png"), (247, 251, 255))  # the lightest of matplotlib's Blues
+
+
+@pytest.mark.parametrize("name", ["$x_", "a$b$c", "\\frac", "百合", "x" * 200, "", "\udcff"])
+def test_class_names_are_drawn_as_they_are_never_as_formulas(name: str, tmp_path: Path) -> None:
+    confusion([[1, 0], [0, 1]], [name, "b"], tmp_path / "c.png")
+    samples(torch.zeros(1, 3, 8, 8), (0, 0, 0), (1, 1, 1), [name], tmp_path / "s.png")
+    assert pixels(tmp_path / "c.png").shape[1] < 1600
+
+
+def test_samples_show_the_pixels_from_before_normalization(tmp_path: Path) -> None:
+    mean, std = (120.0, 110.0, 100.0), (60.0, 55.0, 50.0)
+    colors = torch.tensor([[200.0, 30, 40], [10, 180, 90], [33, 66, 222]])
+    batch = ((colors - torch.tensor(mean)) / torch.tensor(std))[:, :, None, None].expand(-1, -1, 64, 64)
+    samples(batch, mean, std, None, tmp_path / "s.png")
+    image = pixels(tmp_path / "s.png")
+    for color in colors.int().tolist():
+        assert (image == color).all(2).mean() > 0.2
+
+
+def test_values_beyond_white_and_black_are_cut_not_wrapped(tmp_path: Path) -> None:
+    samples(torch.full((1, 3, 16, 16), 300.0), (0, 0, 0), (1, 1, 1), None, tmp_path / "white.png")
+    samples(torch.full((1, 3, 16, 16), -300.0), (0, 0, 0), (1, 1, 1), None, tmp_path / "black.png")
+    assert pixels(tmp_path / "white.png").min() == 255
+    assert np.median(pixels(tmp_path / "black.png")) == 0
+
+
+def test_samples_take_bfloat16_and_channels_last(tmp_path: Path) -> None:
+    batch = torch.rand(9, 3, 32, 32).bfloat16().contiguous(memory_format=torch.channels_last)
+    samples(batch, (0, 0, 0), (255, 255, 255), [str(i) for i in range(9)], tmp_path / "s.png")
+    assert pixels(tmp_path / "s.png").shape[0] > 400  # two rows
+
+
+def test_a_picture_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AlexNetError, match="cannot write"):
+        curves(ROWS, tmp_path / "file" / "curves.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
