@@ -8,7 +8,7 @@ Changes of colour are affine maps of RGB. They are composed per image as `ColorM
 the network's normalisation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ class SampleRandom:
     The streams are NumPy's Philox, a counter-based generator (Salmon et al. 2011), keyed by those three numbers.
     """
 
-    def __init__(self, seed: int, epoch: int, samples: Sequence[int]) -> None:
+    def __init__(self, seed: int, epoch: int, samples: Iterable[int]) -> None:
         word = (seed % 2**32) << 32 | epoch % 2**32
         keys = (np.array([word, int(sample)], np.uint64) for sample in samples)
         self.streams = [np.random.Generator(np.random.Philox(key=key)) for key in keys]

@@ -5,7 +5,7 @@ or on what was loaded before.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -68,13 +68,13 @@ class Loader:
         chance = 1.0 / np.bincount(labels)[labels]
         return random.choice(self.indices, size=len(self.indices), p=chance / chance.sum())
 
-    def batch(self, rows: Sequence[int], epoch: int, position: int, size: int, mix: bool = True) -> Batch:
+    def batch(self, rows: NDArray[np.int64], epoch: int, position: int, size: int, mix: bool = True) -> Batch:
         """The batch of these rows of the store; position: that of its first row within the epoch."""
-        images = torch.from_numpy(self.store.images(np.asarray(rows))).to(self.device)
+        images = torch.from_numpy(self.store.images(rows)).to(self.device)
         labels = torch.from_numpy(self.store.labels[rows]).to(self.device)
         targets = F.one_hot(labels, len(self.store.class_names)).float()
         # A balanced epoch can visit an image twice: its place in the epoch tells the visits apart.
-        streams = [position + n for n in range(len(rows))] if self.balanced else rows
+        streams = position + np.arange(len(rows)) if self.balanced else rows
         random = SampleRandom(self.seed, epoch, streams)
         mixed = augment(images, targets, random, self.augmentation, self.preprocessing, size, mix)
         return Batch(*mixed, labels)

@@ -68,7 +68,9 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     Each group has `factor`, its learning rate as a multiple of the schedule's, and its weight decay. A layer's bias is
     told from a normalisation's by the module that owns it.
     """
-    weights, biases, scales = [], [], []
+    weights: list[Tensor] = []
+    biases: list[Tensor] = []
+    scales: list[Tensor] = []
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             layer = isinstance(module, nn.Conv2d | nn.Linear)

@@ -1,0 +1,66 @@
+"""A run's folder: a name that is free, and the files in it that are not pictures or weights."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from alexnet.errors import UsageError
+from alexnet.files import cannot_write, whole_file
+from alexnet.training.report import say
+
+
+def new_folder(wanted: Path, numbered: bool) -> Path:
+    """Make a folder that was not there: `wanted` itself, or the first of wanted-1 (-2), wanted-2 ... that is free."""
+    number = 1 if numbered else 0
+    while True:
+        folder = wanted.with_name(f"{wanted.name}-{number}") if number else wanted
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not numbered and folder == wanted and folder.is_dir() and not any(folder.iterdir()):
+                return folder
+            number = number + 1 if number else 2
+            continue
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        if not numbered and folder != wanted:
+            say(f"{wanted} is there already and is left alone; this run goes to {folder}")
+        return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run's config.json."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UsageError(f"{folder} is not a run: it has no config.json; give the folder that alexnet train made")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); start the run anew") from error
+    return config
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Indented JSON, whole or not at all; numbers that are not finite become null."""
+    with whole_file(path) as file:
+        json.dump(_finite(values), file, indent=2, allow_nan=False)
+        file.write("\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV with a header, whole or not at all."""
+    with whole_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

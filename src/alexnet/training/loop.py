@@ -1,0 +1,246 @@
+"""The training loop: take a batch, take a step, maybe save, maybe evaluate, in the order in which it happens.
+
+N images a batch, K classes.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.data.loader import Batch, Loader
+from alexnet.device import autocast
+from alexnet.errors import AlexNetError, Interrupted
+from alexnet.evaluation.metrics import metrics
+from alexnet.evaluation.predict import probabilities
+from alexnet.networks.layers import Network
+from alexnet.training.checkpoint import Progress, save_checkpoint
+from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
+from alexnet.training.recipes import Recipe
+from alexnet.training.report import Report, say
+
+SIZE_STEP = 16  # pixels: training sizes grow in steps of this, so that few shapes have to be planned for
+GROWN = 0.8  # share of the run after which the training size has reached its last value
+NOT_LEARNING = 0.99  # a mean loss above this share of ln K is that of guessing
+
+
+@dataclass
+class Run:
+    """Everything that a run works with; made from its recipe and its data alone."""
+
+    recipe: Recipe
+    loader: Loader
+    parts: dict[str, NDArray[np.int64]]  # "train", "val", "test" -> rows of the store
+    network: Network
+    average: Network | None
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    dtype: torch.dtype
+    class_weights: Tensor | None
+    folder: Path = Path()  # where it writes
+
+    @property
+    def kept(self) -> Network:
+        """The network whose weights are evaluated and kept: the moving average where there is one."""
+        return self.average if self.average is not None else self.network
+
+    @property
+    def watched(self) -> str | None:
+        """The part that is evaluated during training: validation, or else test, which then only is looked at."""
+        return next((part for part in ("val", "test") if len(self.parts[part])), None)
+
+
+def fit(
+    run: Run, progress: Progress, keep: Callable[[Run, Progress], None], log: Callable[[Run, Progress], None]
+) -> None:
+    """Train from `progress` to the recipe's last epoch.
+
+    keep(run, progress) writes the kept weights; log(run, progress) writes the rows. A signal to stop saves a checkpoint
+    and raises Interrupted; a loss that is not finite raises AlexNetError and leaves the last checkpoint as it was.
+    """
+    recipe, steps = run.recipe, len(run.loader)
+    with stop_signal() as stopped, Report(recipe.epochs * steps, progress.epoch * steps + progress.step) as report:
+        while progress.epoch < recipe.epochs:
+            began, first = time.monotonic(), progress.step
+            train_epoch(run, progress, report, stopped)
+            seconds = time.monotonic() - began
+            row = epoch_row(run, progress, (steps - first) * recipe.batch_size / max(seconds, 1e-9))
+            progress.epoch, progress.step, progress.loss_sum, progress.correct = progress.epoch + 1, 0, 0.0, 0.0
+            if progress.epoch % recipe.evaluate_every == 0 or progress.epoch == recipe.epochs:
+                row |= evaluate(run)
+                if is_best(run, progress, row):
+                    progress.best_epoch, progress.best_score = progress.epoch, row.get("val_top1", -1.0)
+                    keep(run, progress)
+                report.evaluated(row)
+            progress.seconds += time.monotonic() - began
+            progress.rows.append(row)
+            warn_if_not_learning(run, progress)
+            save_checkpoint(run.folder, progress, run.network, run.average, run.optimizer)
+            log(run, progress)
+            if stopped.is_set() and progress.epoch < recipe.epochs:
+                raise _interrupted(run, progress)
+
+
+def train_epoch(run: Run, progress: Progress, report: Report, stopped: threading.Event) -> None:
+    """Take the steps of the epoch that are still to be taken."""
+    recipe, steps = run.recipe, len(run.loader)
+    began = saved = time.monotonic()
+    run.network.train()
+    mix = progress.epoch < recipe.mix_stop * recipe.epochs
+    first = progress.step
+    for batch in run.loader.batches(progress.epoch, first, train_size(run, progress.epoch), mix):
+        loss, correct = train_step(run, batch, progress.epoch, progress.step)
+        progress.step += 1
+        progress.loss_sum += loss
+        progress.correct += correct
+        now, seen = time.monotonic(), progress.step * recipe.batch_size
+        speed = (progress.step - first) * recipe.batch_size / (now - began)
+        epoch = f"{progress.epoch + 1}/{recipe.epochs}"
+        report.step(epoch, speed, progress.loss_sum / progress.step, progress.correct / seen)
+        due = now - saved > 60 * recipe.checkpoint_minutes
+        if progress.step < steps and (due or stopped.is_set()):
+            progress.seconds += now - began
+            save_checkpoint(run.folder, progress, run.network, run.average, run.optimizer)
+            progress.seconds -= now - began
+            saved = now
+            if stopped.is_set():
+                raise _interrupted(run, progress)
+
+
+def train_step(run: Run, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
+    """One step. Returns the batch's mean loss and the number of its images whose likeliest class was the target's."""
+    recipe, taken = run.recipe, epoch * len(run.loader) + step
+    torch.manual_seed(recipe.seed * 2**32 + taken)  # dropout is a function of (seed, step), resumed or not
+    set_learning_rate(run.optimizer, learning_rate(recipe, taken / len(run.loader)))
+    with autocast(run.device, run.dtype):
+        logits: Tensor = run.network(batch.images)
+    loss = loss_value(recipe, logits.float(), batch.targets, run.class_weights)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise AlexNetError(
+            f"the loss is {value} at epoch {epoch + 1}, step {step + 1}; try a lower --lr (it is {recipe.lr:g}), "
+            f"--precision float32, or look at the data with alexnet check"
+        )
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    run.optimizer.step()
+    if run.average is not None:
+        update_average(run.average, run.network, recipe.ema, taken)
+    correct = (logits.argmax(1) == batch.targets.argmax(1)).sum().item()
+    return value, correct
+
+
+def loss_value(recipe: Recipe, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Mean loss of float32 logits (N, K) against targets (N, K) that sum to one by row.
+
+    cross_entropy: -sum of target * log softmax. logistic: K independent units with cross-entropy, summed
+    (Krizhevsky 2014, section 3).
+    """
+    if recipe.loss == "logistic":
+        return F.binary_cross_entropy_with_logits(logits, targets, class_weights, reduction="sum") / len(logits)
+    return F.cross_entropy(logits, targets, class_weights, label_smoothing=recipe.label_smoothing)
+
+
+def train_size(run: Run, epoch: int) -> int:
+    """Pixels a side in this epoch: from the recipe's first size to its last in equal steps (progressive resizing)."""
+    last = run.recipe.train_size or run.loader.preprocessing.input_size
+    first = run.recipe.first_train_size or last
+    share = min(1.0, epoch / max(GROWN * run.recipe.epochs, 1))
+    grown = first + (last - first) * share
+    return last if grown >= last else max(first, round(grown / SIZE_STEP) * SIZE_STEP)
+
+
+def evaluate(run: Run) -> dict[str, float]:
+    """Loss and top-1 of the kept weights on the watched part, one centre view, as columns of metrics.csv."""
+    if run.watched is None:
+        return {}
+    rows = run.parts[run.watched]
+    chances = part_probabilities(run, rows)
+    labels = torch.from_numpy(run.loader.store.labels[rows])
+    found = metrics(chances, labels, run.loader.store.class_names)
+    loss = F.nll_loss(chances.clamp_min(1e-12).log(), labels).item()
+    return {f"{run.watched}_loss": loss, f"{run.watched}_top1": found["top1"], f"{run.watched}_top5": found["top5"]}
+
+
+def part_probabilities(run: Run, rows: NDArray[np.int64]) -> Tensor:
+    """The kept network's softmax outputs, float32 (len(rows), K), for rows of the store, one centre view."""
+    preprocessing, store = run.loader.preprocessing, run.loader.store
+    precision = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[run.dtype]
+    return probabilities(run.kept, preprocessing, store, rows, device=str(run.device), precision=precision)
+
+
+def epoch_row(run: Run, progress: Progress, speed: float) -> dict[str, Any]:
+    """The row of metrics.csv for the epoch whose steps are all taken."""
+    steps = len(run.loader)
+    return {
+        "epoch": progress.epoch + 1,
+        "lr": learning_rate(run.recipe, progress.epoch + (steps - 1) / steps),
+        "train_size": train_size(run, progress.epoch),
+        "train_loss": progress.loss_sum / steps,
+        "train_top1": progress.correct / (steps * run.recipe.batch_size),
+        "images_per_second": speed,
+    }
+
+
+def is_best(run: Run, progress: Progress, row: dict[str, Any]) -> bool:
+    """Whether this epoch's weights are kept: the best on validation; without validation, always the latest.
+
+    The test part never chooses.
+    """
+    return "val_top1" not in row or row["val_top1"] > progress.best_score
+
+
+def warn_if_not_learning(run: Run, progress: Progress) -> None:
+    """Say so, once, when the loss after a tenth of the run is still that of guessing, ln K."""
+    guessing = math.log(len(run.loader.store.class_names))
+    tenth = max(3, math.ceil(run.recipe.epochs / 10))
+    if run.recipe.loss == "cross_entropy" and progress.epoch == min(tenth, run.recipe.epochs):
+        loss = progress.rows[-1]["train_loss"]
+        if loss > NOT_LEARNING * guessing:
+            say(
+                f"not learning: the loss is {loss:.3f} after {progress.epoch} epochs, that of guessing is "
+                f"{guessing:.3f}; usually the learning rate is too high or too low (--lr is {run.recipe.lr:g}), or "
+                f"the labels do not belong to the images (alexnet check)"
+            )
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one acts as it would without this."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+
+    def stop(kind: int, frame: FrameType | None) -> None:
+        stopped.set()
+        say("stopping: saving a checkpoint first (a second signal stops at once)")
+        for number in kinds:
+            signal.signal(number, before[number])
+
+    for number in kinds:
+        signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number in kinds:
+            signal.signal(number, before[number])
+
+
+def _interrupted(run: Run, progress: Progress) -> Interrupted:
+    place = f"epoch {progress.epoch + 1}, step {progress.step}"
+    return Interrupted(f"interrupted in {place} and saved; go on with: alexnet train --resume {run.folder}")

@@ -1,0 +1,58 @@
+"""What a person sees while a run trains: a progress bar on a terminal, a line an evaluation elsewhere.
+
+Everything goes to standard error; standard output belongs to the result.
+"""
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Report:
+    """Shows a run of `steps` steps, of which `done` are behind it."""
+
+    def __init__(self, steps: int, done: int = 0) -> None:
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.fields[speed]:.0f} images/s  loss {task.fields[loss]:.3f}  {task.fields[score]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task: TaskID = self.bar.add_task(
+            "train", total=steps, completed=done, epoch="", speed=0.0, loss=float("nan"), score=""
+        )
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def step(self, epoch: str, speed: float, loss: float, accuracy: float) -> None:
+        """One step more; loss and training accuracy are the epoch's mean so far."""
+        self.bar.update(self.task, advance=1, epoch=epoch, speed=speed, loss=loss, score=f"accuracy {accuracy:.1%}")
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """A line for an epoch that was evaluated."""
+        score = "".join(f"  {key} {row[key]:.2%}" for key in ("val_top1", "test_top1") if key in row)
+        line = f"epoch {row['epoch']}  loss {row['train_loss']:.3f}{score}  {row['images_per_second']:.0f} images/s"
+        if self.bar.disable:
+            say(line)
+        else:
+            self.bar.console.print(line, highlight=False)

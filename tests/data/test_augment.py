@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+
+from alexnet.data.augment import (
+    PCA_COMPONENTS,
+    PCA_STD,
+    Augmentation,
+    ColorMap,
+    SampleRandom,
+    augment,
+    crop,
+    flip,
+    gaussian,
+    jitter,
+    lighting,
+    mix_images,
+    pca_noise,
+    resized_crop,
+)
+from alexnet.data.preprocess import Preprocessing
+
+EVERYTHING = ("resized_crop", "flip", "color", "pca", "lighting", "gaussian")
+
+
+def photos(count: int = 6, side: int = 32) -> torch.Tensor:
+    """uint8 (count, 3, side, side)."""
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def streams(count: int = 6, seed: int = 0, epoch: int = 0) -> SampleRandom:
+    return SampleRandom(seed, epoch, range(count))
+
+
+def test_a_stream_depends_on_seed_epoch_and_sample_and_on_nothing_else():
+    alone = SampleRandom(3, 5, [7]).uniform(0, 1, 4)
+    among = SampleRandom(3, 5, [1, 7, 2]).uniform(0, 1, 4)
+    assert torch.equal(among[1], alone[0])
+    others = [SampleRandom(4, 5, [7]), SampleRandom(3, 6, [7]), SampleRandom(3, 5, [8])]
+    assert all(not torch.equal(other.uniform(0, 1, 4), alone) for other in others)
+
+
+def test_an_image_is_augmented_alike_in_any_batch():
+    preprocessing = Preprocessing(24, 32, (120.0, 110.0, 100.0), (60.0, 60.0, 60.0), 32)
+    images, chosen = photos().permute(0, 2, 3, 1), Augmentation(EVERYTHING)
+    targets = torch.eye(6)
+    whole, _ = augment(images, targets, SampleRandom(0, 0, range(6)), chosen, preprocessing, 24)
+    part, _ = augment(images[2:4], targets[2:4], SampleRandom(0, 0, [2, 3]), chosen, preprocessing, 24)
+    assert torch.allclose(whole[2:4], part, atol=1e-5)
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_crops_are_windows_of_their_image_at_every_offset():
+    batch = torch.arange(36, dtype=torch.uint8).view(1, 1, 6, 6).expand(500, 3, -1, -1)
+    windows = crop(batch, streams(500), 4)
+    corners = windows[:, 0, 0, 0]
+    assert sorted(corners.unique().tolist()) == [0, 1, 2, 6, 7, 8, 12, 13, 14]
+    assert torch.equal(windows[0, 0], batch[0, 0].unfold(0, 4, 1).unfold(1, 4, 1)[int(corners[0]) // 6, int(corners[0]) % 6])
+
+
+def test_half_of_the_images_are_mirrored():
+    batch = photos(1000, 4)
+    mirrored = flip(batch, streams(1000))
+    same = (mirrored == batch).flatten(1).all(1)
+    assert torch.equal(mirrored[~same], batch[~same].flip(3))
+    assert 430 < same.sum() < 570
+
+
+def test_a_resized_crop_of_everything_is_the_resized_image():
+    flat = torch.full((3, 3, 16, 16), 9, dtype=torch.uint8)
+    assert resized_crop(flat, streams(3), 8, 0.25).unique().tolist() == [9]
+    batch = photos(4, 16)
+    assert torch.equal(resized_crop(batch, streams(4), 16, 1.0, ratio=1.0), batch)
+
+
+def test_resized_crops_cover_the_shares_of_area_asked_for():
+    """On a picture whose values rise by row, the range of values that is seen tells the height of the part."""
+    side = 200
+    rows = torch.arange(side, dtype=torch.uint8).view(1, 1, side, 1).expand(400, 3, side, side)
+    seen = resized_crop(rows, streams(400), 50, 0.25, ratio=1.0).float()
+    heights = (seen.amax((1, 2, 3)) - seen.amin((1, 2, 3))) / side
+    assert 0.44 < heights.min() < 0.55
+    assert 0.93 < heights.max() <= 1.0
+
+
+def test_color_maps_compose_as_functions_do():
+    batch = photos(2, 4)
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 2, 3, 3, generator=generator)
+    shift = torch.randn(2, 2, 3, generator=generator)
+    composed = ColorMap.identity(2).then(first, shift[0]).then(second, shift[1]).apply(batch)
+    once = ColorMap(first, shift[0]).apply(batch)
+    twice = torch.einsum("nij,njhw->nihw", second, once) + shift[1][:, :, None, None]
+    assert torch.allclose(composed, twice, rtol=1e-4, atol=1e-2)
+
+
+def test_jitter_of_no_strength_changes_nothing():
+    batch = photos(3, 8)
+    assert torch.allclose(jitter(ColorMap.identity(3), batch, streams(3), 0.0).apply(batch), batch.float(), atol=1e-2)
+
+
+def test_jitter_equals_torchvisions_brightness_contrast_and_saturation():
+    import torchvision.transforms.v2.functional as tv
+
+    batch = torch.randint(60, 120, (1, 3, 8, 8), generator=torch.Generator().manual_seed(0)).float()  # nothing clips
+    b, c, s = SampleRandom(0, 0, [5]).uniform(0.9, 1.1, 3)[0].tolist()
+    ours = jitter(ColorMap.identity(1), batch, SampleRandom(0, 0, [5]), 0.1).apply(batch)
+    theirs = tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(batch / 255, b), c), s) * 255
+    assert torch.allclose(ours, theirs, atol=0.3)  # torchvision's luma weights have four digits
+
+
+def test_pca_noise_has_the_deviations_of_2012():
+    """Along each principal component the noise has a tenth of that component's standard deviation, over 1.1."""
+    colors = pca_noise(ColorMap.identity(20000), streams(20000), (0.0, 0.0, 0.0))
+    along = colors.offset @ torch.tensor(PCA_COMPONENTS)
+    assert np.allclose(along.std(0), torch.tensor(PCA_STD) * 0.1 / 1.1, rtol=0.03)
+    mean = torch.tensor([127.30, 119.72, 104.91])
+    kept = pca_noise(ColorMap.identity(1), streams(1), mean.tolist(), 0.0).apply(
+        mean.view(1, 3, 1, 1).repeat(1, 1, 2, 2)
+    )
+    assert torch.allclose(kept[0, :, 0, 0], mean, atol=1e-3)
+
+
+def test_lighting_is_the_weaker_noise():
+    strong = pca_noise(ColorMap.identity(5000), streams(5000), (0.0, 0.0, 0.0)).offset.std(0)
+    weak = lighting(ColorMap.identity(5000), streams(5000)).offset.std(0)
+    assert (strong / weak > 1.8).all()
+    assert weak[0] == pytest.approx(3.2, rel=0.1)  # .1 * 255 * sqrt(sum (component * scale)^2) for red
+
+
+def test_gaussian_noise_has_the_deviation_asked_for_in_levels():
+    noise = gaussian(torch.zeros(4, 3, 64, 64), streams(4), 8.0, (2.0, 4.0, 8.0))
+    assert np.allclose(noise.std((0, 2, 3)), [4.0, 2.0, 1.0], rtol=0.03)
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
+def test_targets_are_mixed_by_the_share_of_each_image_that_is_visible(mixup, cutmix):
+    """Image n is constant n, so a mixed image's mean tells how much of whom it shows."""
+    count = 40
+    batch = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, 3, 16, 16)
+    mixed, targets = mix_images(batch, torch.eye(count), streams(count), mixup, cutmix, 1.0)
+    assert torch.allclose(targets.sum(1), torch.ones(count))
+    assert torch.allclose(mixed.mean((1, 2, 3)), targets @ torch.arange(float(count)), atol=1e-3)
+    if not mixup:
+        assert set(mixed[3].unique().tolist()) <= {3.0, 36.0}
+
+
+def test_images_are_left_alone_with_the_probability_that_was_asked_for():
+    batch = torch.arange(1000.0).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+    mixed, targets = mix_images(batch, torch.eye(1000), streams(1000), 0.4, 0.0, 0.3)
+    alone = (mixed == batch).flatten(1).all(1)
+    assert 630 < alone.sum() < 770
+    assert torch.equal(targets[alone], torch.eye(1000)[alone])

@@ -1,0 +1,69 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet.data.preprocess import Preprocessing, resize
+from alexnet.errors import UsageError
+
+
+def ramp(count: int = 2, side: int = 8) -> torch.Tensor:
+    """uint8 (count, side, side, 3) whose value tells image, row and column."""
+    image = torch.arange(side * side, dtype=torch.uint8).view(1, side, side, 1)
+    return (image + torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1) * 100).expand(-1, -1, -1, 3).contiguous()
+
+
+def plain(input_size: int, resize: int) -> Preprocessing:
+    return Preprocessing(input_size, resize, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 8)
+
+
+def test_one_view_is_the_centre():
+    view = plain(4, 8).views(ramp())
+    assert view.shape == (2, 3, 4, 4)
+    assert view.dtype == torch.float32
+    assert view.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(view[0, 0], torch.arange(64.0).view(8, 8)[2:6, 2:6])
+
+
+def test_ten_views_are_the_papers_corners_centre_and_mirror_images():
+    views = plain(4, 8).views(ramp(), 10)
+    whole = torch.arange(64.0).view(8, 8)
+    corners = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
+    for number, (top, left) in enumerate(corners):
+        window = whole[top : top + 4, left : left + 4]
+        assert torch.equal(views[number, 0], window)
+        assert torch.equal(views[number + 5, 0], window.flip(1))
+    assert torch.equal(views[10:], plain(4, 8).views(ramp()[1:], 10))
+
+
+def test_channels_are_normalized_with_their_own_mean_and_deviation():
+    batch = torch.tensor([10, 20, 30], dtype=torch.uint8).expand(1, 4, 4, 3)
+    view = Preprocessing(4, 4, (10.0, 10.0, 10.0), (1.0, 2.0, 4.0), 4).views(batch)
+    assert view[0, :, 0, 0].tolist() == [0.0, 5.0, 5.0]
+
+
+def test_the_square_is_resized_when_its_side_differs_from_the_store():
+    assert plain(16, 16).views(ramp()).shape == (2, 3, 16, 16)
+    assert plain(4, 4).views(torch.full((1, 8, 8, 3), 77, dtype=torch.uint8)).unique().tolist() == [77.0]
+
+
+def test_resizing_agrees_with_pillow_to_one_level():
+    batch = torch.randint(0, 256, (1, 3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pillow = Image.fromarray(batch[0].permute(1, 2, 0).numpy()).resize((20, 20), Image.Resampling.BILINEAR)
+    ours = resize(batch, 20)[0].permute(1, 2, 0).int()
+    theirs = torch.from_numpy(np.array(pillow)).int()
+    assert (ours - theirs).abs().max() <= 1
+
+
+def test_it_survives_json():
+    before = Preprocessing(224, 256, (1.5, 2.0, 3.0), (4.0, 5.0, 6.0), 256)
+    assert Preprocessing.from_json(json.loads(json.dumps(before.to_json()))) == before
+
+
+def test_views_larger_than_the_square_and_other_numbers_of_views_are_refused():
+    with pytest.raises(UsageError, match="resize 200 is smaller than the input size 224"):
+        plain(224, 200)
+    with pytest.raises(UsageError, match="3 views"):
+        plain(4, 8).views(ramp(), 3)

@@ -1,0 +1,99 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from alexnet.training.optimizer import Velocity, build_optimizer, learning_rate, set_learning_rate, update_average
+from alexnet.training.recipes import recipe
+
+
+def test_velocity_takes_the_steps_of_2012_also_across_a_drop_of_the_rate():
+    """v <- .9 v - lr (g + wd w); w <- w + v, computed by hand beside it."""
+    w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = Velocity([w], lr=0.1, momentum=0.9, weight_decay=0.01)
+    mine, velocity = w.detach().clone().double(), torch.zeros(2, dtype=torch.float64)
+    for step in range(10):
+        rate = 0.1 if step < 5 else 0.01
+        optimizer.param_groups[0]["lr"] = rate
+        gradient = torch.tensor([0.5, float(step)])
+        w.grad = gradient.clone()
+        optimizer.step()
+        velocity = 0.9 * velocity - rate * (gradient.double() + 0.01 * mine)
+        mine = mine + velocity
+    assert torch.allclose(w.double(), mine, atol=1e-6)
+
+
+def test_velocity_and_torchs_momentum_part_at_a_drop_of_the_rate():
+    def train(optimizer_class, **settings):
+        w = torch.nn.Parameter(torch.tensor([1.0]))
+        optimizer = optimizer_class([w], lr=0.1, momentum=0.9, **settings)
+        for step in range(4):
+            optimizer.param_groups[0]["lr"] = 0.1 if step < 2 else 0.01
+            w.grad = torch.ones(1)
+            optimizer.step()
+        return w.item()
+
+    assert train(Velocity) < train(torch.optim.SGD) - 0.1  # the large steps before the drop still carry on
+
+
+def small() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_2012_biases_learn_at_twice_the_rate_and_do_not_decay():
+    network = small()
+    optimizer = build_optimizer(network, recipe("krizhevsky2012"))
+    set_learning_rate(optimizer, 0.01)
+    of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    assert len(of) == len(list(network.parameters()))
+    assert (of[id(network[0].weight)]["lr"], of[id(network[0].weight)]["weight_decay"]) == (0.01, 5e-4)
+    assert (of[id(network[0].bias)]["lr"], of[id(network[0].bias)]["weight_decay"]) == (0.02, 0.0)
+    assert (of[id(network[1].weight)]["lr"], of[id(network[1].weight)]["weight_decay"]) == (0.01, 0.0)
+
+
+def test_torchvisions_recipe_decays_everything():
+    optimizer = build_optimizer(small(), recipe("torchvision"))
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {1e-4}
+
+
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "velocity", "adam", "adamw"])
+def test_every_optimizer_reduces_a_loss(name):
+    torch.manual_seed(0)
+    network, x = small(), torch.randn(8, 3, 3, 3)
+    labels = torch.arange(8) % 2
+    optimizer = build_optimizer(network, recipe("modern", optimizer=name, lr=0.01))
+    losses = []
+    for _ in range(20):
+        set_learning_rate(optimizer, 0.01)
+        loss = nn.functional.cross_entropy(network(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_rate_drops_where_the_2012_notes_say():
+    settings = recipe("krizhevsky2012")
+    rates = [learning_rate(settings, epoch) for epoch in (0, 24.9, 25, 50.9, 51, 78.9, 79, 90)]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_cosine_goes_from_the_full_rate_to_nothing_after_its_warm_up():
+    settings = dataclasses.replace(recipe("modern", epochs=20), warmup_epochs=4, lr=1.0)
+    assert learning_rate(settings, 2.0) == pytest.approx(0.5, abs=1e-3)
+    assert learning_rate(settings, 4.0) == pytest.approx(1.0)
+    assert learning_rate(settings, 12.0) == pytest.approx(0.5)
+    assert learning_rate(settings, 20.0) == pytest.approx(0.0)
+
+
+def test_the_average_follows_the_weights_by_its_formula_and_copies_buffers():
+    average, network = small(), small()
+    before = average[0].weight.detach().clone()
+    network[1].running_mean.fill_(3.0)
+    update_average(average, network, 0.9, 1000)
+    assert torch.allclose(average[0].weight, 0.9 * before + 0.1 * network[0].weight, atol=1e-6)
+    assert torch.equal(average[1].running_mean, network[1].running_mean)
+    update_average(average, network, 0.9, 0)  # the first step weighs the start by 1/10 only
+    assert torch.allclose(average[3].bias, network[3].bias, atol=0.1)

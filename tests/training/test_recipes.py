@@ -1,0 +1,74 @@
+import dataclasses
+import json
+
+import pytest
+
+from alexnet.errors import UsageError
+from alexnet.training.recipes import RECIPES, Recipe, from_json, recipe
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_survives_json_and_tells_its_command(name):
+    made = recipe(name)
+    assert made.name == name
+    assert from_json(json.loads(json.dumps(dataclasses.asdict(made)))) == made
+    assert "alexnet train" in RECIPES[name].__doc__
+
+
+def test_every_field_says_what_it_is():
+    assert all(field.metadata["help"] for field in dataclasses.fields(Recipe))
+
+
+def test_settings_are_taken_and_none_leaves_the_recipes_own():
+    made = recipe("modern", epochs=3, lr=None)
+    assert (made.epochs, made.lr) == (3, recipe("modern").lr)
+
+
+def test_drops_keep_their_place_when_the_epochs_change():
+    assert recipe("torchvision", epochs=9).lr_drops == (3.0, 6.0)
+    assert recipe("torchvision", epochs=9, lr_drops="1,2").lr_drops == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [(".yaml", "epochs: 7\nlr: 1e-3\naugment: flip\n"), (".toml", 'epochs = 7\nlr = 1e-3\naugment = "flip"\n')],
+)
+def test_a_file_sets_fields_and_the_command_line_wins(tmp_path, suffix, text):
+    file = tmp_path / f"settings{suffix}"
+    file.write_text(text)
+    made = recipe("modern", file, epochs=9)
+    assert (made.epochs, made.lr, made.augmentations) == (9, 0.001, ("flip",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"epochs": 0}, "epochs is 0; it takes a number above 0"),
+        ({"epochs": "many"}, "epochs is 'many'; it takes a whole number"),
+        ({"epoch": 3}, "unknown setting 'epoch': did you mean 'epochs'?"),
+        ({"optimizer": "sdg"}, "unknown optimizer 'sdg': did you mean 'sgd'?"),
+        ({"augment": "flip,colour"}, "unknown augmentation 'colour': did you mean 'color'?"),
+        ({"augment": "crop,resized_crop"}, "augment has both 'crop' and 'resized_crop'; keep one of them"),
+        ({"dropout": 1.5}, "dropout is 1.5; it takes a share from 0 to 1"),
+        ({"lr": float("nan")}, "lr is nan; it takes a number above 0"),
+        ({"crop_scale": 0.0}, "crop_scale is 0.0"),
+    ],
+)
+def test_a_wrong_setting_is_answered_with_what_is_accepted(settings, line):
+    with pytest.raises(UsageError) as caught:
+        recipe("modern", **settings)
+    assert str(caught.value).startswith(line)
+
+
+def test_a_wrong_name_is_answered_with_the_nearest_recipe():
+    with pytest.raises(UsageError, match="unknown recipe 'modem': did you mean 'modern'"):
+        recipe("modem")
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.yaml", "just words"), ("b.toml", "epochs = "), ("c.yaml", "a: [")])
+def test_a_file_that_holds_no_settings_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=name):
+        recipe("modern", tmp_path / name)
+    with pytest.raises(UsageError, match=r"there is no settings file .*none\.toml"):
+        recipe("modern", tmp_path / "none.toml")
