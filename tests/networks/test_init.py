@@ -1,0 +1,140 @@
+"""`create` and `list_networks`: every network by name, at every size, with one line for what is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet.errors import UsageError
+from alexnet.networks import create, list_networks
+
+FIVE_MAPS = {  # the outputs of the five convolutions and the last pool, at the published input size
+    "krizhevsky2012": [(96, 55), (256, 27), (384, 13), (384, 13), (256, 13), (256, 6)],
+    "paper": [(96, 55), (256, 27), (384, 13), (384, 13), (256, 13), (256, 6)],
+    "bvlc": [(96, 55), (256, 27), (384, 13), (384, 13), (256, 13), (256, 6)],
+    "caffenet": [(96, 55), (256, 27), (384, 13), (384, 13), (256, 13), (256, 6)],
+    "one_weird_trick": [(64, 55), (192, 27), (384, 13), (256, 13), (256, 13), (256, 6)],
+    "article": [(96, 54), (256, 17), (384, 6), (384, 4), (256, 2), (256, 1)],
+    "modern": [(96, 56), (256, 28), (384, 14), (384, 14), (256, 14), (256, 7)],
+}
+
+
+def images(size: int, count: int = 2) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def on_meta(name: str, **settings: object) -> torch.nn.Module:
+    """Shapes without values: a network of 60 million weights costs nothing."""
+    with torch.device("meta"):
+        return create(name, **settings).eval()
+
+
+def test_every_published_network_is_listed() -> None:
+    assert list_networks() == list(FIVE_MAPS)
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_a_network_knows_its_name_sizes_and_scale(name: str) -> None:
+    network = on_meta(name)
+    assert network.name == name
+    assert network.num_classes == network.default_classes == (17 if name == "article" else 1000)
+    assert network.input_size == (227 if name in ("paper", "bvlc", "caffenet") else 224)
+    white = [(255 - mean) / std for mean, std in zip(network.mean, network.std, strict=True)]
+    assert all(0.9 < value < 152 for value in white)
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_the_named_maps_have_the_published_shapes(name: str) -> None:
+    network = on_meta(name)
+    x = images(network.input_size).to("meta")
+    logits, maps = network(x, return_maps=True)
+    names = ["conv1", "conv2", "conv3", "conv4", "conv5", "pool5"]
+    assert [maps[n].shape for n in names] == [(2, c, side, side) for c, side in FIVE_MAPS[name]]
+    assert list(maps) == [stage for stage, _ in network.stages()]
+    assert logits.shape == network(x).shape == (2, network.num_classes)
+    assert logits is list(maps.values())[-1]
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_every_size_from_63_pixels_up_gives_logits_from_the_same_parameters(name: str) -> None:
+    usual = {key: tensor.shape for key, tensor in on_meta(name).state_dict().items()}
+    for size in (*range(63, 80), 100, 128, 192, 214, 215, 223, 224, 225, 226, 227, 256, 299, 320):
+        network = on_meta(name, input_size=size)
+        assert network.input_size == size
+        assert {key: tensor.shape for key, tensor in network.state_dict().items()} == usual
+        assert network(images(size).to("meta")).shape == (2, network.num_classes)
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_torch_export_gives_the_same_answers_at_its_own_size_and_at_63_pixels(name: str) -> None:
+    network = create(name, num_classes=10).eval()
+    for size in (network.input_size, 63):
+        x = (images(size) * 255 - 120) / network.std[0]
+        exported = torch.export.export(network, (x,)).module()
+        with torch.no_grad():
+            torch.testing.assert_close(exported(x), network(x))
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_every_parameter_learns(name: str) -> None:
+    network = create(name, num_classes=3, dropout=0).train()
+    x = (images(63, count=4) * 255 - 120) / network.std[0]
+    torch.nn.functional.cross_entropy(network(x), torch.tensor([0, 1, 2, 0])).backward()
+    silent = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not silent
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_dropout_can_be_set_in_every_network(name: str) -> None:
+    network = on_meta(name, dropout=0.25)
+    shares = [m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)]
+    assert len(shares) >= 2
+    assert set(shares) <= {0.25, 0.125}
+
+
+def test_an_unknown_network_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown network 'cafenet'.*did you mean 'caffenet'"):
+        create("cafenet")
+
+
+def test_an_unknown_difference_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown difference of modern 'droput'.*did you mean 'dropout'.*width"):
+        create("modern", droput=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"input_size": 62}, r"input_size=62.*at least 63 px"),
+        ({"num_classes": 0}, r"num_classes=0.*at least 1"),
+        ({"dropout": 1.0}, r"dropout=1\.0.*below 1"),
+        ({"dropout": -0.1}, r"dropout=-0\.1"),
+        ({"dropout": float("nan")}, r"dropout=nan"),
+        ({"width": 0.0}, r"width=0\.0.*above 0"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_what_is_accepted(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        create("modern", **settings)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(1, 3, 100, 62), r"100 x 62 px.*at least 63"),
+        (torch.zeros(3, 100, 100), r"\(3, 100, 100\).*\(N, 3, H, W\)"),
+        (torch.zeros(1, 100, 100, 3), r"\(1, 100, 100, 3\)"),
+        (torch.zeros(1, 3, 100, 100, dtype=torch.uint8), r"uint8.*\(images - mean\) / std"),
+    ],
+)
+def test_images_that_are_none_are_refused_before_they_meet_a_layer(x: torch.Tensor, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        create("modern")(x)
+
+
+def test_listing_the_networks_does_not_load_torch() -> None:
+    source = Path(__file__).parents[2] / "src"
+    code = "import sys, alexnet; alexnet.list_networks(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(source)}).returncode == 0

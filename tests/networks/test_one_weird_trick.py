@@ -1,0 +1,45 @@
+"""torchvision's AlexNet and ours are one network."""
+
+import pytest
+import torch
+import torchvision
+
+from alexnet.networks import create
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
+    torch.manual_seed(0)
+    theirs = torchvision.models.alexnet(weights=None, num_classes=10).eval()
+    ours = create("one_weird_trick", num_classes=10).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("shape", [(63, 63), (64, 64), (127, 127), (224, 224), (256, 256), (299, 180)])
+def test_a_torchvision_state_dict_loads_strictly_and_gives_equal_outputs(
+    shape: tuple[int, int], pair: tuple[torch.nn.Module, torch.nn.Module]
+) -> None:
+    ours, theirs = pair
+    x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_comes_before_the_hidden_dense_layers_as_in_torchvision(
+    pair: tuple[torch.nn.Module, torch.nn.Module],
+) -> None:
+    ours, theirs = (network.train() for network in pair)
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.manual_seed(2)
+        expected = theirs(x)
+        torch.manual_seed(2)
+        torch.testing.assert_close(ours(x), expected, rtol=1e-5, atol=1e-7)
+    ours.eval(), theirs.eval()
+
+
+def test_the_scale_is_torchvisions_in_pixels(pair: tuple[torch.nn.Module, torch.nn.Module]) -> None:
+    transform = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
+    assert pair[0].mean == pytest.approx([255 * value for value in transform.mean])
+    assert pair[0].std == pytest.approx([255 * value for value in transform.std])
