@@ -1,0 +1,169 @@
+"""A user's own images: a folder with a sub-folder for each class, or a CSV file."""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from alexnet.data.images import IMAGE_SUFFIXES
+from alexnet.data.samples import Sample, Source, natural_key
+from alexnet.errors import DataError
+
+# How folders and CSV cells may call the three parts, in any case.
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+CSV_FORM = "a header line path,label or path,label,split is needed, in UTF-8, separated by commas"
+
+
+def read_folder(root: Path) -> Source:
+    """The images of `root/<class>/...`, or of `root/{train,val|valid|validation,test}/<class>/...`.
+
+    The second form is meant when every folder in `root` has one of those names. Images in sub-folders of a class count
+    as that class's. Names that begin with a dot are ignored; other files are noted in `other_files`.
+    Raises DataError for an empty folder, images without class folders, class folders without images, and split folders
+    mixed with others.
+    """
+    others: list[str] = []
+    classes = _class_folders(root)
+    found = [(path, name, split) for folder, name, split in classes for path in images_below(root, folder, others)]
+    others += _strays(root, classes)
+    if not found:
+        raise _no_images(root, classes, others)
+    names = {name for _, name, _ in classes}
+    return _source(root.resolve().name or "folder", root, names, found, others)
+
+
+def read_csv(file: Path) -> Source:
+    """The images that a CSV file lists, one a line under the header `path,label[,split]`.
+
+    Paths are relative to the CSV's own folder, or absolute. Other columns are ignored. An empty split says nothing.
+    Raises DataError with the line for anything else, and for files that do not exist.
+    """
+    found, missing = [], []
+    for line, row in _csv_rows(file):
+        path, label, split = _csv_sample(f"{file}, line {line}", row)
+        found.append((path, label, split))
+        if not (file.parent / path).is_file():
+            missing.append(f"line {line}: {path!r}")
+    if missing:
+        raise DataError(
+            f"{file}: {len(missing)} of {len(found)} files do not exist, the first in {missing[0]}; "
+            f"paths start from {file.parent.resolve()}"
+        )
+    if not found:
+        raise DataError(f"{file} lists no images; write a line for each under the header path,label[,split]")
+    return _source(file.stem, file.parent, {label for _, label, _ in found}, found, [])
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in `folder`, naturally sorted; links to folders count, names that begin with a dot not."""
+    return [entry.name for entry in _entries(folder) if entry.is_dir()]
+
+
+def images_below(root: Path, folder: str, others: list[str]) -> Iterator[str]:
+    """Paths, relative to `root`, of the images in `root/folder` and its sub-folders, naturally sorted.
+
+    What is passed over is added to `others`, with the reason. Links to folders are not followed, for they can go round
+    in circles.
+    """
+    for entry in _entries(root / folder):
+        path, suffix = f"{folder}/{entry.name}", Path(entry.name).suffix
+        if entry.is_dir(follow_symlinks=False):
+            yield from images_below(root, path, others)
+        elif not entry.is_file():
+            others.append(f"{path}: neither a file nor a folder of its own (links to folders are not followed)")
+        elif suffix.lower() not in IMAGE_SUFFIXES:
+            others.append(f"{path}: {suffix or 'no suffix'} is not an image file's")
+        else:
+            yield path
+
+
+def _class_folders(root: Path) -> list[tuple[str, str, str]]:
+    """(folder relative to root, class name, split) of every class folder."""
+    splits = {folder: SPLIT_NAMES.get(folder.casefold(), "") for folder in subfolders(root)}
+    if all(splits.values()):
+        return [(f"{top}/{name}", name, split) for top, split in splits.items() for name in subfolders(root / top)]
+    nested = [folder for folder, split in splits.items() if split and subfolders(root / folder)]
+    if nested:
+        stranger = next(folder for folder, split in splits.items() if not split)
+        raise DataError(
+            f"{root} holds both the split folder {nested[0]!r} and {stranger!r}, which is none; "
+            "move what is not train, val or test elsewhere, or name the classes differently"
+        )
+    return [(folder, folder, "") for folder in splits]
+
+
+def _strays(root: Path, classes: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Files that lie beside class folders instead of in one."""
+    class_folders = {folder for folder, _, _ in classes}
+    tops = [root, *(root / folder for folder in subfolders(root) if folder not in class_folders)]
+    files = (Path(entry.path) for top in tops for entry in _entries(top) if not entry.is_dir())
+    paths = sorted((str(file.relative_to(root)) for file in files), key=natural_key)
+    return [f"{path}: outside any class folder" for path in paths]
+
+
+def _no_images(root: Path, classes: Sequence[tuple[str, str, str]], others: Sequence[str]) -> DataError:
+    """Why a folder without images in class folders cannot be used."""
+    form = f"put the images of each class into a folder of its own, {root}/<class>/"
+    if not _entries(root):
+        return DataError(f"{root} is empty; {form}")
+    if classes:
+        return DataError(f"{root} has {len(classes)} class folders but no images in them; {form}")
+    return DataError(f"{root} has {len(others)} files but no class folders; {form}, or list them in a CSV path,label")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}; check its name and permissions") from error
+    return sorted(visible, key=lambda entry: natural_key(entry.name))
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, cells by column) of each row that is not blank."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, strict=True)
+            columns = _csv_columns(file, next(reader, []))
+            for row in reader:
+                if row and len(row) != len(columns):
+                    raise DataError(
+                        f"{file}, line {reader.line_num}: {len(row)} cells under {len(columns)} columns; "
+                        "put cells that hold a comma into double quotes"
+                    )
+                if row:
+                    yield reader.line_num, dict(zip(columns, (cell.strip() for cell in row), strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read as CSV ({error}); {CSV_FORM}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}; check its permissions") from error
+
+
+def _csv_columns(file: Path, header: list[str]) -> list[str]:
+    columns = [column.strip().casefold() for column in header]
+    if missing := [column for column in ("path", "label") if column not in columns]:
+        raise DataError(f"{file} has no column {' and no '.join(missing)} in its first line {header}; {CSV_FORM}")
+    for column in ("path", "label", "split"):
+        if columns.count(column) > 1:
+            raise DataError(f"{file} has the column {column} {columns.count(column)} times; {CSV_FORM}")
+    return columns
+
+
+def _csv_sample(where: str, row: dict[str, str]) -> tuple[str, str, str]:
+    """(path, label, split) of one row."""
+    for column in ("path", "label"):
+        if not row[column]:
+            raise DataError(f"{where}: the {column} is empty; fill it in or remove the line")
+    split = row.get("split", "")
+    if split and split.casefold() not in SPLIT_NAMES:
+        raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLIT_NAMES)}, or empty")
+    return row["path"], row["label"], SPLIT_NAMES.get(split.casefold(), "")
+
+
+def _source(name: str, root: Path, names: set[str], found: Sequence[tuple[str, str, str]], others: list[str]) -> Source:
+    """found: (path, class name, split) of every image."""
+    class_names = sorted(names, key=natural_key)
+    label = {name: index for index, name in enumerate(class_names)}
+    samples = [Sample(path, label[name], split) for path, name, split in found]
+    return Source(name=name, root=root, class_names=class_names, samples=samples, other_files=others)

@@ -1,0 +1,183 @@
+"""ImageNet, whole or tiny: class folders named after WordNet's synsets ("wnid"), val labelled by a file beside.
+
+Labels follow the sorted wnids, as in Caffe and torchvision, not the ids of the ILSVRC development kit.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.data.download import Archive, extracted, find_or_download
+from alexnet.data.folders import images_below, subfolders
+from alexnet.data.known import GIVEN
+from alexnet.data.matlab import read_mat
+from alexnet.data.samples import Sample, Source, natural_key
+from alexnet.errors import DataError
+
+# The publisher gives no checksum. This is the one that ContinualAI/avalanche checks its download against
+# (avalanche/benchmarks/datasets/tiny_imagenet/tiny_imagenet.py). A copy with half of the training images and none of
+# the unlabelled test images is used where it is at hand.
+TINY_IMAGENET = (
+    Archive(
+        "tiny-imagenet-200.zip",
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "90528d7ca1a48142e341f4ef8d21d0de",
+    ),
+    Archive("tiny-imagenet-200-half.tgz"),
+)
+
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # a line for each val image, in their order: its ILSVRC2012_ID
+META = "meta.mat"  # says which wnid an ILSVRC2012_ID is
+LIST = "val.txt"  # lines "file name, label"; labels count the sorted wnids, as in Caffe's file of this name
+WORDS = ("words.txt", "synset_words.txt")  # lines "wnid, words": as in Tiny ImageNet, and as in Caffe
+PLACES = ("", "val", "ILSVRC2012_devkit_t12/data", "data")  # where in the folder these files are looked for
+
+
+def tiny_imagenet(archives: Sequence[Archive] = TINY_IMAGENET) -> Source:
+    """Tiny ImageNet (Stanford CS231n): 200 classes of 500 training and 50 val images, 64 x 64 pixels.
+
+    The publisher's test images carry no labels and are left out.
+    """
+    archive = find_or_download(archives)
+    root = extracted(archive) / "tiny-imagenet-200"
+    annotations = root / "val" / "val_annotations.txt"
+    if not annotations.is_file() or not (root / "train").is_dir():
+        raise DataError(f"{archive} holds no tiny-imagenet-200/train and val/val_annotations.txt; get it again")
+    rows = (line.split("\t") for line in _lines(annotations))
+    val = {f"val/images/{row[0]}": row[1] for row in rows}
+    # Its other files are lists of bounding boxes, one beside each class's images: nothing that a user must know of.
+    return replace(_source("tiny-imagenet", root, val), store_size=64, other_files=[])
+
+
+def imagenet(root: Path) -> Source:
+    """The ImageNet challenge (ILSVRC 2012) as its archives unpack: `root/train/<wnid>/...` and `root/val/...`.
+
+    val has class folders too, or is flat and labelled by a file: the development kit's ground truth with its meta.mat,
+    or a val.txt. Raises DataError with what is missing. Without val, val and test are to be set apart from train.
+    """
+    if not (root / "train").is_dir():
+        raise DataError(f"imagenet:{root} has no folder train/<wnid>/; unpack the training images there")
+    if not (root / "val").is_dir():
+        return _source("imagenet", root, {}, fractions=(0.1, 0.1))
+    folders = subfolders(root / "val")
+    if folders:
+        return _source(
+            "imagenet", root, {path: wnid for wnid in folders for path in images_below(root, f"val/{wnid}", [])}
+        )
+    return _source("imagenet", root, _val_wnids(root))
+
+
+def _source(name: str, root: Path, val: dict[str, str], fractions: tuple[float, float] = GIVEN) -> Source:
+    """val: path -> wnid. Val images of classes that are not in train are passed over: a subset is a set, too."""
+    others: list[str] = []
+    wnids = sorted(subfolders(root / "train"))
+    label = {wnid: index for index, wnid in enumerate(wnids)}
+    samples = [
+        Sample(path, label[wnid], "train" if val else "")
+        for wnid in wnids
+        for path in images_below(root, f"train/{wnid}", others)
+    ]
+    samples += [Sample(path, label[wnid], "val") for path, wnid in val.items() if wnid in label]
+    others += [f"{path}: its class {wnid} is not in train" for path, wnid in val.items() if wnid not in label]
+    if not samples:
+        raise DataError(f"{root}/train has {len(wnids)} class folders but no images; unpack the training images there")
+    return Source(
+        name=name,
+        root=root,
+        class_names=synset_names(wnids, _words(root)),
+        samples=samples,
+        fractions=fractions,
+        other_files=others,
+    )
+
+
+def synset_names(wnids: Sequence[str], words: dict[str, str]) -> list[str]:
+    """The first word for each wnid, and the wnid behind it where two share that word; the bare wnid without words.
+
+    >>> synset_names(["n1", "n2", "n3"], {"n1": "crane", "n2": "crane, derrick"})
+    ['crane (n1)', 'crane (n2)', 'n3']
+    """
+    first = [words.get(wnid, "").split(",")[0].strip() or wnid for wnid in wnids]
+    count = Counter(first)
+    return [name if count[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(first, wnids, strict=True)]
+
+
+def _words(root: Path) -> dict[str, str]:
+    """Words by wnid, from the first file at hand that says them."""
+    for path in filter(None, (_find(root, name) for name in WORDS)):
+        return dict(_pair(path, line) for line in _lines(path))
+    meta = _find(root, META)
+    return dict(_synsets(meta).values()) if meta else {}
+
+
+def _val_wnids(root: Path) -> dict[str, str]:
+    """Path -> wnid of the images in a flat val folder."""
+    paths = sorted(images_below(root, "val", []), key=natural_key)
+    truth, meta, listed = (_find(root, name) for name in (GROUND_TRUTH, META, LIST))
+    if truth and meta:
+        return _devkit_wnids(paths, truth, meta)
+    if listed:
+        return _listed_wnids(root, paths, listed)
+    missing = f"{META}, which explains {truth}," if truth else f"{GROUND_TRUTH} and {META}, or {LIST},"
+    raise DataError(
+        f"imagenet:{root}: val holds {len(paths)} images, and {missing} is missing, which says their classes; "
+        f"put it into {root} (the development kit has it), or sort val into class folders"
+    )
+
+
+def _devkit_wnids(paths: Sequence[str], truth: Path, meta: Path) -> dict[str, str]:
+    synsets, ids = _synsets(meta), _lines(truth)
+    if len(ids) != len(paths):
+        raise DataError(f"{truth} labels {len(ids)} images, but val holds {len(paths)}; unpack all of them")
+    try:
+        return {path: synsets[int(number)][0] for path, number in zip(paths, ids, strict=True)}
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{truth} holds {error}, which {meta} does not list; get both from one kit") from error
+
+
+def _listed_wnids(root: Path, paths: Sequence[str], listed: Path) -> dict[str, str]:
+    wnids = sorted(subfolders(root / "train"))
+    try:
+        labels = {Path(name).name: int(label) for name, label in (_pair(listed, line) for line in _lines(listed))}
+    except ValueError as error:
+        raise DataError(f"{listed}: {error}; lines of a file name and a label are needed") from error
+    # A label says a place among all sorted wnids: with some missing, every later one would be wrong.
+    if set(labels.values()) - set(range(len(wnids))) or max(labels.values(), default=0) != len(wnids) - 1:
+        raise DataError(
+            f"{listed} numbers classes up to {max(labels.values(), default=0)}, but train has {len(wnids)} of them; "
+            f"unpack all, or use {GROUND_TRUTH} and {META} instead"
+        )
+    if unlisted := [path for path in paths if Path(path).name not in labels]:
+        raise DataError(f"{listed} does not list {len(unlisted)} of {len(paths)} val images, the first {unlisted[0]}")
+    return {path: wnids[labels[Path(path).name]] for path in paths}
+
+
+def _synsets(meta: Path) -> dict[int, tuple[str, str]]:
+    """ILSVRC2012_ID -> (wnid, words), from the development kit's meta.mat."""
+    table = np.atleast_1d(read_mat(meta, "synsets")["synsets"])
+    try:
+        return {int(row["ILSVRC2012_ID"]): (str(row["WNID"]), str(row["words"])) for row in table}
+    except (ValueError, IndexError, TypeError) as error:
+        raise DataError(f"{meta} is not the development kit's ({error}); get it again") from error
+
+
+def _find(root: Path, name: str) -> Path | None:
+    return next((root / place / name for place in PLACES if (root / place / name).is_file()), None)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines that are not blank."""
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}; get it again") from error
+
+
+def _pair(path: Path, line: str) -> tuple[str, str]:
+    parts = line.split(None, 1)
+    if len(parts) != 2:
+        raise DataError(f"{path}: {line!r} should be two words or more; get it again")
+    return parts[0], parts[1]

@@ -1,0 +1,139 @@
+"""Known data sets whose classes have plain names: digits, flowers17 and CIFAR-10.
+
+Each function gives the images, the class names in their usual order and, where the publisher says so, the splits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from alexnet.data.download import Archive, data_folders, extracted, find_or_download
+from alexnet.data.folders import read_folder
+from alexnet.data.matlab import read_mat
+from alexnet.data.samples import RECORD, ArraySource, RecordSource, Sample, Source
+from alexnet.errors import DataError
+
+GIVEN = (0.0, 0.0)  # fractions of sets whose publisher has split them: nothing more is set apart
+
+# The publisher gives no checksums. These are the ones that google-deepmind/dm_nevis checks its downloads against
+# (dm_nevis/datasets_storage/handlers/oxford_flowers_17.py).
+OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/17"
+FLOWERS17 = Archive("17flowers.tgz", f"{OXFORD}/17flowers.tgz", "b59a65d8d1a99cd66944d474e1289eab")
+FLOWERS17_SPLITS = Archive("datasplits.mat", f"{OXFORD}/datasplits.mat", "4828cddfd0d803c5abbdebcb1e148a1e")
+FLOWERS17_IMAGES, FLOWERS17_PER_CLASS = 1360, 80
+# The publisher's files are in the order of its page's 17 categories; its archive holds no names.
+FLOWERS17_CLASSES = [
+    "daffodil",
+    "snowdrop",
+    "lily of the valley",
+    "bluebell",
+    "crocus",
+    "iris",
+    "tiger lily",
+    "tulip",
+    "fritillary",
+    "sunflower",
+    "daisy",
+    "colt's foot",
+    "dandelion",
+    "cowslip",
+    "buttercup",
+    "windflower",
+    "pansy",
+]
+
+# URL and checksum from https://www.cs.toronto.edu/~kriz/cifar.html. The binary form, because the Python form is
+# pickled, and a pickle can run any code. A copy as JPEG files in {train,test}/<class>/ is used where it is at hand.
+CIFAR10 = (
+    Archive(
+        "cifar-10-binary.tar.gz",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "c32a1d4ab5d03f1284b67883e8d87530",
+    ),
+    Archive("cifar10-jpeg.tgz"),
+)
+CIFAR10_FILES = {**{f"data_batch_{n}.bin": "train" for n in range(1, 6)}, "test_batch.bin": "test"}
+
+
+def digits() -> Source:
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, which come with it: nothing is downloaded.
+
+    Its values 0..16 become 0..255.
+    """
+    data = load_digits()
+    images = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    samples = [Sample(f"digits/{index:04}", int(label)) for index, label in enumerate(data.target)]
+    return ArraySource(
+        name="digits",
+        root=None,
+        class_names=[str(digit) for digit in range(10)],
+        samples=samples,
+        fractions=(0.1, 0.2),
+        store_size=64,
+        images=images,
+    )
+
+
+def flowers17(
+    split_seed: int = 0, archives: Sequence[Archive] = (FLOWERS17,), extras: Sequence[Archive] = (FLOWERS17_SPLITS,)
+) -> Source:
+    """The Oxford 17 Category Flower Dataset (Nilsback and Zisserman, CVPR 2006): 80 photos of each kind.
+
+    Where the publisher's datasplits.mat lies beside the archive or in a data folder, its split number
+    split_seed % 3 + 1 is given: 40 images of a class to train, 20 for val, 20 for test. Without it none is given, and
+    20 of a class are to be set apart for test.
+    """
+    archive = find_or_download(archives, extras)
+    root = extracted(archive)
+    paths = [f"jpg/image_{number:04}.jpg" for number in range(1, FLOWERS17_IMAGES + 1)]
+    if missing := [path for path in paths if not (root / path).is_file()]:
+        raise DataError(f"{archive} holds no {missing[0]} ({len(missing)} of 1,360 are missing); get it again")
+    splits = _flower_splits(archive, split_seed)
+    samples = [Sample(path, n // FLOWERS17_PER_CLASS, splits[n]) for n, path in enumerate(paths)]
+    return Source(name="flowers17", root=root, class_names=FLOWERS17_CLASSES, samples=samples, fractions=(0.0, 0.25))
+
+
+def _flower_splits(archive: Path, split_seed: int) -> list[str]:
+    """The part of each image in the publisher's split, or "" for all where the file of splits is not at hand."""
+    places = [folder / FLOWERS17_SPLITS.filename for folder in (archive.parent, *data_folders())]
+    path = next((place for place in places if place.is_file()), None)
+    splits = [""] * FLOWERS17_IMAGES
+    if path is None:
+        return splits
+    number = split_seed % 3 + 1
+    parts = {"train": f"trn{number}", "val": f"val{number}", "test": f"tst{number}"}
+    table = read_mat(path, *parts.values())
+    for split, name in parts.items():
+        for image in np.atleast_1d(table[name]):  # numbered from 1
+            if not 1 <= image <= FLOWERS17_IMAGES or splits[int(image) - 1]:
+                raise DataError(f"{path}: {name} lists image {image}, which is in no set or in two; get it again")
+            splits[int(image) - 1] = split
+    if "" in splits:
+        raise DataError(f"{path}: split {number} leaves out {splits.count('')} images; get it again")
+    return splits
+
+
+def cifar10(archives: Sequence[Archive] = CIFAR10) -> Source:
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 images to train and 10,000 to test, of 32 x 32 pixels, in ten classes."""
+    archive = find_or_download(archives)
+    root = extracted(archive)
+    if (root / "cifar-10-batches-bin").is_dir():
+        return _cifar10_records(archive, root / "cifar-10-batches-bin")
+    return replace(read_folder(root), name="cifar10", fractions=GIVEN, store_size=64)
+
+
+def _cifar10_records(archive: Path, root: Path) -> Source:
+    samples = []
+    try:
+        class_names = (root / "batches.meta.txt").read_text(encoding="utf-8").split()
+        for file, split in CIFAR10_FILES.items():
+            labels = np.fromfile(root / file, np.uint8).reshape(-1, RECORD)[:, 0]
+            samples += [Sample(f"{file}#{row}", int(label), split) for row, label in enumerate(labels)]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{archive} is not CIFAR-10's binary version ({error}); get it again") from error
+    return RecordSource(
+        name="cifar10", root=root, class_names=class_names, samples=samples, fractions=GIVEN, store_size=64
+    )

@@ -1,0 +1,68 @@
+"""Where images come from: `open_source` turns what a user writes into a Source.
+
+| written | meaning |
+|---|---|
+| `digits`, `flowers17`, `cifar10`, `tiny-imagenet` | the known set of that name |
+| `imagenet:/folder` | the ImageNet challenge, unpacked there |
+| `photos.csv` | a list `path,label[,split]` |
+| anything else | a folder `root/<class>/...` or `root/{train,val,test}/<class>/...` |
+
+A known name is always the known set; a folder of the same name is written `./digits`.
+"""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from alexnet.data.folders import read_csv, read_folder
+from alexnet.data.imagenet import imagenet, tiny_imagenet
+from alexnet.data.known import cifar10, digits, flowers17
+from alexnet.data.samples import Sample, Source, check_classes
+from alexnet.data.splits import assign_splits
+from alexnet.errors import DataError
+
+__all__ = ["KNOWN", "Sample", "Source", "assign_splits", "check_classes", "open_source"]
+
+# From the name of a known set to its opener, which takes the split seed.
+KNOWN: dict[str, Callable[[int], Source]] = {
+    "digits": lambda split_seed: digits(),
+    "flowers17": flowers17,
+    "cifar10": lambda split_seed: cifar10(),
+    "tiny-imagenet": lambda split_seed: tiny_imagenet(),
+}
+IMAGENET = "imagenet:"
+
+
+def open_source(spec: str, split_seed: int = 0) -> Source:
+    """The source that `spec` names, as in the table above.
+
+    split_seed: chooses among a publisher's own splits, where there are several.
+    Raises DataError, with what to do, when there is no such thing, when it is empty or when it shows no classes.
+    """
+    if spec in KNOWN:
+        return KNOWN[spec](split_seed)
+    opener = imagenet if spec.startswith(IMAGENET) else read_folder
+    path = Path(spec.removeprefix(IMAGENET)).expanduser()
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise DataError(f"cannot look into {spec!r}: {error.strerror}; check its name and permissions") from error
+    if folder and spec not in ("", IMAGENET):  # an empty path would mean this folder
+        return opener(path)
+    if file and opener is read_folder and path.suffix.lower() == ".csv":
+        return read_csv(path)
+    raise _is_a_file(spec) if file else _not_found(spec)
+
+
+def _is_a_file(spec: str) -> DataError:
+    return DataError(
+        f"{spec} is a file; a folder with a sub-folder for each class or a .csv with path,label is needed: "
+        "unpack an archive first, or put photos into class folders"
+    )
+
+
+def _not_found(spec: str) -> DataError:
+    written = {**{name: name for name in KNOWN}, "imagenet": f"{IMAGENET}/folder"}
+    near = difflib.get_close_matches(spec.casefold(), written, n=1, cutoff=0.5)
+    hint = f"did you mean {written[near[0]]!r}? " if near else ""
+    return DataError(f"no such folder or file: {spec!r}; {hint}known sets: {', '.join(written.values())}")

@@ -1,0 +1,288 @@
+"""Archives are found, fetched whole or not at all, and unpacked safely. The server is a real one, on this machine."""
+
+import hashlib
+import io
+import os
+import tarfile
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from alexnet.data.download import Archive, cache_folder, download, extracted, find, find_or_download
+from alexnet.data.known import FLOWERS17_SPLITS
+from alexnet.errors import AlexNetError, DataError, UsageError
+
+CONTENT = bytes(range(256)) * 4000  # about a megabyte
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT at every path; breaks off after `breaks_after` bytes while that is set."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.breaks_after: int | None = None
+        self.knows_ranges = True
+        self.ranges: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/file"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        self.server.ranges.append(self.headers["Range"])
+        if "missing" in self.path:
+            self.send_error(404)
+            return
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1]) if self.server.knows_ranges else 0
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        self.wfile.write(CONTENT[start : self.server.breaks_after])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def archive(server):
+    return Archive("set.tgz", server.url, hashlib.md5(CONTENT).hexdigest())
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    """A cache of its own and no folder of archives."""
+    monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ALEXNET_DATA", raising=False)
+    return tmp_path / "cache"
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, except locks."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_a_download_says_what_it_fetches_and_leaves_the_whole_file(archive, tmp_path, capfd):
+    path = download(archive, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert names(tmp_path) == ["set.tgz"]
+    out, said = capfd.readouterr()
+    assert out == ""
+    assert all(word in said for word in ("set.tgz", "1.0 MB", archive.url, str(path), archive.md5))
+
+
+def test_a_file_that_is_there_is_not_fetched_again(archive, server, tmp_path):
+    download(archive, tmp_path)
+    download(archive, tmp_path)
+    assert len(server.ranges) == 1
+
+
+def test_processes_that_start_together_fetch_a_file_once(archive, server, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: download(archive, tmp_path), range(4)))
+    assert paths[0].read_bytes() == CONTENT
+    assert len(server.ranges) == 1
+
+
+def test_an_interrupted_download_is_named_and_goes_on_where_it_ended(archive, server, tmp_path):
+    server.breaks_after = 300_000
+    with pytest.raises(DataError, match=r"broke off.*run again"):
+        download(archive, tmp_path)
+    assert names(tmp_path) == ["set.tgz.part"]
+    server.breaks_after = None
+    assert download(archive, tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=300000-"]
+    assert names(tmp_path) == ["set.tgz"]
+
+
+def test_a_server_that_cannot_go_on_in_the_middle_begins_anew(archive, server, tmp_path):
+    (tmp_path / "set.tgz.part").write_bytes(b"?" * 1000)
+    server.knows_ranges = False
+    assert download(archive, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_already_only_takes_its_name(archive, tmp_path):
+    (tmp_path / "set.tgz.part").write_bytes(CONTENT)
+    assert download(archive, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_removes_the_file_and_names_it(archive, tmp_path):
+    wrong = replace(archive, md5="0" * 32)
+    with pytest.raises(DataError, match=rf"set\.tgz .* md5 {archive.md5} instead of 0{{32}} and was removed"):
+        download(wrong, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_part_of_another_file_is_found_out_and_removed(archive, tmp_path):
+    (tmp_path / "set.tgz.part").write_bytes(b"?" * 1000)
+    with pytest.raises(DataError, match="removed"):
+        download(archive, tmp_path)
+    assert download(archive, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_without_the_file_is_quoted(archive, server, tmp_path):
+    with pytest.raises(DataError, match="answered 404 Not Found"):
+        download(replace(archive, url=f"{server.url}/missing"), tmp_path)
+
+
+def test_offline_the_error_says_which_file_to_put_where(fresh_cache):
+    archive = Archive("set.tgz", "http://127.0.0.1:9/set.tgz", "0" * 32)
+    with pytest.raises(DataError) as caught:
+        find_or_download([archive])
+    message = str(caught.value)
+    assert all(word in message for word in ("set.tgz", archive.url, str(fresh_cache / "downloads"), "ALEXNET_DATA"))
+    assert "\n" not in message
+
+
+def test_an_unwritable_folder_is_one_clear_line(archive, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(AlexNetError, match="cannot write"):
+        download(archive, tmp_path / "file")
+
+
+def test_archives_at_hand_are_taken_in_order_and_nothing_is_fetched(fresh_cache, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.setenv("ALEXNET_DATA", str(data))
+    first, second = Archive("a.zip", "http://127.0.0.1:9/a.zip"), Archive("b.tgz")
+    assert find([first, second]) is None
+    (data / "b.tgz").write_bytes(b"b")
+    assert find_or_download([first, second]) == data / "b.tgz"
+    (data / "a.zip").write_bytes(b"a")
+    assert find([first, second]) == data / "a.zip"
+
+
+def test_a_downloaded_archive_is_found_in_the_cache(fresh_cache, archive):
+    path = find_or_download([Archive("other.tgz"), archive])
+    assert path == fresh_cache / "downloads" / "set.tgz"
+    assert find([archive]) == path
+
+
+def test_extras_come_along_or_are_done_without(fresh_cache, archive, server, capfd):
+    here = replace(archive, filename="splits.mat")
+    gone = replace(FLOWERS17_SPLITS, url=f"{server.url}/missing")
+    find_or_download([archive], [here, gone])
+    assert names(fresh_cache / "downloads") == ["set.tgz", "splits.mat"]
+    assert "going on without datasplits.mat" in capfd.readouterr().err
+
+
+def test_a_data_folder_that_is_none_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "typo"))
+    with pytest.raises(UsageError, match=r"ALEXNET_DATA=.*typo is no folder"):
+        find([Archive("a.tgz")])
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("ALEXNET_CACHE", "~/elsewhere")
+    assert cache_folder() == Path.home() / "elsewhere"
+    monkeypatch.delenv("ALEXNET_CACHE")
+    assert cache_folder().name == "alexnet"
+
+
+# Unpacking
+
+
+def tar_file(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_is_unpacked_once_and_reused(fresh_cache, tmp_path, capfd):
+    path = tar_file(tmp_path / "set.tgz", ("a/b.txt", b"hello"))
+    folder = extracted(path)
+    assert (folder / "a" / "b.txt").read_bytes() == b"hello"
+    assert str(folder) in capfd.readouterr().err
+    assert extracted(path) == folder
+    assert capfd.readouterr().err == ""
+
+
+def test_a_changed_archive_is_unpacked_anew(fresh_cache, tmp_path):
+    old = extracted(tar_file(tmp_path / "set.tgz", ("a.txt", b"old")))
+    tar_file(tmp_path / "set.tgz", ("a.txt", b"new"))
+    os.utime(tmp_path / "set.tgz", ns=(1, 1))
+    assert (extracted(tmp_path / "set.tgz") / "a.txt").read_bytes() == b"new"
+    assert (old / "a.txt").read_bytes() == b"old"
+
+
+def test_a_zip_is_unpacked_too(fresh_cache, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as zipped:
+        zipped.writestr("a/b.txt", "hello")
+    assert (extracted(tmp_path / "set.zip") / "a" / "b.txt").read_text() == "hello"
+
+
+@pytest.mark.parametrize("cut", [20, 5_000, -4])
+def test_a_truncated_archive_is_refused_and_leaves_nothing(fresh_cache, tmp_path, cut):
+    path = tar_file(tmp_path / "set.tgz", ("a.bin", os.urandom(20_000)), ("b.bin", os.urandom(20_000)))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=r"set\.tgz is damaged"):
+        extracted(path)
+    assert names(fresh_cache / "extracted") == []
+
+
+@pytest.mark.parametrize("kind", ["tgz", "zip"])
+def test_one_changed_byte_in_an_archive_is_found(fresh_cache, tmp_path, kind):
+    path = tmp_path / f"set.{kind}"
+    if kind == "tgz":
+        tar_file(path, ("a.bin", os.urandom(20_000)))
+    else:
+        with zipfile.ZipFile(path, "w") as zipped:
+            zipped.writestr("a.bin", os.urandom(20_000))
+    content = bytearray(path.read_bytes())
+    content[10_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        extracted(path)
+
+
+def test_a_file_that_is_no_archive_is_refused(fresh_cache, tmp_path):
+    (tmp_path / "set.tgz").write_bytes(b"<html>not found</html>")
+    with pytest.raises(DataError, match="damaged or no archive"):
+        extracted(tmp_path / "set.tgz")
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/tmp/alexnet-outside.txt", "a/../../outside.txt"])
+def test_no_archive_writes_outside_its_folder(fresh_cache, tmp_path, name):
+    path = tar_file(tmp_path / "set.tgz", (name, b"harm"))
+    try:
+        folder = extracted(path)
+    except DataError:
+        folder = None
+    files = [file for file in tmp_path.rglob("*.txt") if folder is None or not file.is_relative_to(folder)]
+    assert files == []
+    assert not Path("/tmp/alexnet-outside.txt").exists()
+
+
+def test_a_link_out_of_an_archive_is_refused(fresh_cache, tmp_path):
+    with tarfile.open(tmp_path / "set.tgz", "w:gz") as tar:
+        member = tarfile.TarInfo("link")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(member)
+    with pytest.raises(DataError, match="damaged or no archive to trust"):
+        extracted(tmp_path / "set.tgz")

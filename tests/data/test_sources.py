@@ -1,0 +1,510 @@
+"""What a user may write for DATA, and what comes out."""
+
+import io
+import os
+import pickle
+import tarfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from alexnet.data.download import Archive
+from alexnet.data.imagenet import synset_names, tiny_imagenet
+from alexnet.data.images import decode
+from alexnet.data.known import CIFAR10_FILES, FLOWERS17_CLASSES, cifar10, flowers17
+from alexnet.data.samples import RECORD
+from alexnet.data.sources import assign_splits, check_classes, open_source
+from alexnet.errors import DataError
+
+CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def image_bytes(color=(200, 30, 30), format="PNG"):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), color).save(file, format)
+    return file.getvalue()
+
+
+def lay(root: Path, *paths: str) -> Path:
+    """Put a real little image at each of these paths below root."""
+    for number, path in enumerate(paths):
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(image_bytes((number % 256, 0, 0)))
+    return root
+
+
+def by_class(source, split=None):
+    """Class name -> paths."""
+    found: dict[str, list[str]] = {}
+    for sample in source.samples:
+        if split in (None, sample.split):
+            found.setdefault(source.class_names[sample.label], []).append(sample.path)
+    return found
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    """A cache of its own and no folder of archives."""
+    monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ALEXNET_DATA", raising=False)
+    return tmp_path / "cache"
+
+
+# Folders
+
+
+def test_folders_are_classes_and_images_in_their_sub_folders_count(tmp_path):
+    source = open_source(str(lay(tmp_path / "pets", "cat/1.png", "cat/more/deep/2.PNG", "dog/1.jpeg")))
+    assert by_class(source) == {"cat": ["cat/1.png", "cat/more/deep/2.PNG"], "dog": ["dog/1.jpeg"]}
+    assert source.name == "pets"
+    assert {sample.split for sample in source.samples} == {""}
+    assert decode(source.read(0)).shape == (8, 8, 3)
+
+
+def test_classes_and_files_sort_naturally(tmp_path):
+    source = open_source(str(lay(tmp_path, "10/b10.png", "10/b2.png", "2/x.png", "b/x.png", "A/x.png")))
+    assert source.class_names == ["2", "10", "A", "b"]
+    assert by_class(source)["10"] == ["10/b2.png", "10/b10.png"]
+
+
+def test_class_names_equal_but_for_case_are_two_classes(tmp_path):
+    lay(tmp_path, "Rose/1.png", "rose/1.png")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system does not tell Rose from rose")
+    assert open_source(str(tmp_path)).class_names == ["Rose", "rose"]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
+def test_split_folders_give_the_splits(tmp_path, val):
+    source = open_source(str(lay(tmp_path, "train/a/1.png", "train/b/1.png", f"{val}/a/2.png", "test/b/3.png")))
+    assert source.class_names == ["a", "b"]
+    assert by_class(source, "train") == {"a": ["train/a/1.png"], "b": ["train/b/1.png"]}
+    assert by_class(source, "val") == {"a": [f"{val}/a/2.png"]}
+    assert by_class(source, "test") == {"b": ["test/b/3.png"]}
+
+
+def test_a_class_may_be_called_train_if_it_holds_images_itself(tmp_path):
+    assert open_source(str(lay(tmp_path, "bus/1.png", "train/1.png"))).class_names == ["bus", "train"]
+
+
+def test_split_folders_mixed_with_others_are_refused_by_name(tmp_path):
+    lay(tmp_path, "train/a/1.png", "train/b/1.png", "extra/1.png")
+    with pytest.raises(DataError, match="'train' and 'extra'"):
+        open_source(str(tmp_path))
+
+
+def test_hidden_names_are_ignored_and_other_files_are_listed_with_the_reason(tmp_path):
+    lay(tmp_path, "a/1.png", "b/1.png", ".thumbs/1.png", "a/.hidden.png", "loose.png")
+    (tmp_path / "a" / "notes.txt").write_text("notes")
+    (tmp_path / "a" / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    source = open_source(str(tmp_path))
+    assert by_class(source) == {"a": ["a/1.png"], "b": ["b/1.png"]}
+    assert [line.split(":")[0] for line in source.other_files] == ["a/broken.png", "a/notes.txt", "loose.png"]
+    assert "outside any class folder" in source.other_files[-1]
+
+
+def test_unlabelled_images_of_a_split_are_listed(tmp_path):
+    source = open_source(str(lay(tmp_path, "train/a/1.png", "train/b/1.png", "test/1.png")))
+    assert source.other_files == ["test/1.png: outside any class folder"]
+
+
+def test_an_empty_class_keeps_its_name_and_is_refused_when_splitting(tmp_path):
+    lay(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    (tmp_path / "c").mkdir()
+    source = open_source(str(tmp_path))
+    assert source.class_names == ["a", "b", "c"]
+    with pytest.raises(DataError, match="'c' has no images"):
+        assign_splits([s.label for s in source.samples], [""] * 4, source.class_names, 0, 0.1, 0.1)
+
+
+def test_a_linked_class_folder_counts_and_a_circle_of_links_ends(tmp_path):
+    lay(tmp_path, "far/1.png", "root/b/1.png")
+    (tmp_path / "root" / "a").symlink_to(tmp_path / "far")
+    (tmp_path / "root" / "b" / "back").symlink_to(tmp_path / "root" / "b")
+    source = open_source(str(tmp_path / "root"))
+    assert by_class(source) == {"a": ["a/1.png"], "b": ["b/1.png"]}
+
+
+# Bad input
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no such folder or file: '.*/nowhere'"):
+        open_source(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("flower17", "flowers17"), ("cifar-10", "cifar10"), ("imagenet", "imagenet:/folder")]
+)
+def test_a_mistyped_known_name_is_answered_with_the_nearest(typed, meant):
+    with pytest.raises(DataError, match=f"no such folder.*did you mean '{meant}'"):
+        open_source(typed)
+
+
+@pytest.mark.parametrize("spec", ["", "imagenet:"])
+def test_an_empty_name_does_not_mean_the_current_folder(spec):
+    with pytest.raises(DataError, match="no such folder"):
+        open_source(spec)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="is empty"):
+        open_source(str(tmp_path))
+
+
+def test_a_folder_of_images_without_classes_is_refused_with_what_to_do(tmp_path):
+    lay(tmp_path, "1.png", "2.png")
+    with pytest.raises(DataError, match="2 files but no class folders; put the images of each class into a folder"):
+        open_source(str(tmp_path))
+
+
+def test_class_folders_without_images_are_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="2 class folders but no images"):
+        open_source(str(tmp_path))
+
+
+def test_a_file_for_a_folder_is_refused(tmp_path):
+    lay(tmp_path, "photo.png")
+    with pytest.raises(DataError, match="is a file"):
+        open_source(str(tmp_path / "photo.png"))
+
+
+def test_one_class_opens_but_cannot_be_trained_on(tmp_path):
+    source = open_source(str(lay(tmp_path, "cat/1.png", "cat/2.png")))
+    with pytest.raises(DataError, match=r"only one class has images \('cat'\)"):
+        check_classes(source)
+
+
+def test_a_class_that_is_only_tested_cannot_be_trained_on(tmp_path):
+    source = open_source(str(lay(tmp_path, "train/a/1.png", "train/b/1.png", "test/Daisy/1.png")))
+    with pytest.raises(DataError, match="no training images of 'Daisy'"):
+        check_classes(source)
+
+
+def test_two_classes_with_images_are_enough(tmp_path):
+    check_classes(open_source(str(lay(tmp_path, "a/1.png", "b/1.png"))))
+
+
+# CSV
+
+
+def write_csv(folder: Path, text: str, encoding="utf-8") -> str:
+    (folder / "list.csv").write_text(text, encoding=encoding)
+    return str(folder / "list.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_csv_lists_images_relative_to_its_own_folder(tmp_path, encoding):
+    lay(tmp_path, "x/1.png", "x/2, old.png", "3.png")
+    text = 'path,label,split,note\nx/1.png,2,train,\n"x/2, old.png",10,valid,hm\n\n3.png,Füchse,,\n'
+    source = open_source(write_csv(tmp_path, text, encoding))
+    assert source.class_names == ["2", "10", "Füchse"]
+    assert [(sample.path, sample.label, sample.split) for sample in source.samples] == [
+        ("x/1.png", 0, "train"),
+        ("x/2, old.png", 1, "val"),
+        ("3.png", 2, ""),
+    ]
+    assert source.name == "list"
+    assert decode(source.read(1)).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no column path and no label"),
+        ("file,label\n1.png,a\n", "no column path in its first line"),
+        ("path;label\n1.png;a\n", "separated by commas"),
+        ("path,label,label\n1.png,a,b\n", "the column label 2 times"),
+        ("path,label\n", "lists no images"),
+        ("path,label\n1.png,a\n9.png,b\n", "1 of 2 files do not exist, the first in line 3: '9.png'"),
+        ("path,label\n1.png,\n", "line 2: the label is empty"),
+        ("path,label\n,a\n", "line 2: the path is empty"),
+        ("path,label\n1.png,a,b\n", "line 2: 3 cells under 2 columns"),
+        ("path,label,split\n1.png,a,dev\n", "line 2: split 'dev' is none of"),
+        ('path,label\n"1.png,a\n', "cannot be read as CSV"),
+    ],
+)
+def test_a_faulty_csv_is_refused_with_the_line_and_the_reason(tmp_path, text, reason):
+    lay(tmp_path, "1.png")
+    with pytest.raises(DataError) as caught:
+        open_source(write_csv(tmp_path, text))
+    assert reason in str(caught.value)
+
+
+def test_a_csv_in_another_encoding_is_refused(tmp_path):
+    lay(tmp_path, "1.png")
+    with pytest.raises(DataError, match="UTF-8"):
+        open_source(write_csv(tmp_path, "path,label\n1.png,Füchse\n", "latin-1"))
+
+
+# Fingerprints and processes
+
+
+def test_a_fingerprint_is_the_same_until_something_changes(tmp_path):
+    lay(tmp_path, "a/1.png", "b/1.png")
+    first = open_source(str(tmp_path)).fingerprint()
+    assert open_source(str(tmp_path)).fingerprint() == first
+    os.utime(tmp_path / "a" / "1.png", ns=(1, 1))
+    touched = open_source(str(tmp_path)).fingerprint()
+    lay(tmp_path, "a/2.png")
+    grown = open_source(str(tmp_path)).fingerprint()
+    (tmp_path / "b").rename(tmp_path / "c")
+    assert len({first, touched, grown, open_source(str(tmp_path)).fingerprint()}) == 4
+
+
+def test_a_fingerprint_knows_labels_and_splits(tmp_path):
+    lay(tmp_path, "1.png", "2.png")
+    texts = ["path,label,split\n1.png,a,\n2.png,b,\n", "path,label,split\n1.png,b,\n2.png,a,\n"]
+    texts.append("path,label,split\n1.png,a,train\n2.png,b,\n")
+    assert len({open_source(write_csv(tmp_path, text)).fingerprint() for text in texts}) == 3
+
+
+def test_a_source_travels_to_other_processes():
+    source = open_source("digits")
+    copy = pickle.loads(pickle.dumps(source))
+    assert (copy.read(5) == source.read(5)).all()
+    assert copy.fingerprint() == source.fingerprint()
+
+
+# Known sets
+
+
+def test_digits_cover_the_whole_range_of_uint8():
+    source = open_source("digits")
+    images = np.stack([decode(source.read(index)) for index in range(len(source.samples))])
+    assert images.shape == (1797, 8, 8, 3)
+    assert (images.min(), images.max(), len(np.unique(images))) == (0, 255, 17)
+    assert source.class_names == list("0123456789")
+    assert min(Counter(sample.label for sample in source.samples).values()) >= 170
+
+
+def test_a_known_name_is_the_known_set_even_beside_a_folder_of_that_name(tmp_path, monkeypatch):
+    lay(tmp_path, "digits/a/1.png", "digits/b/1.png")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_source("digits").samples) == 1797
+    assert len(open_source("./digits").samples) == 2
+
+
+def test_flowers17_are_17_kinds_of_80_photos_in_the_publishers_order(data_folder):
+    source = open_source("flowers17")
+    assert source.class_names == FLOWERS17_CLASSES
+    assert Counter(sample.label for sample in source.samples) == dict.fromkeys(range(17), 80)
+    assert source.samples[80].path == "jpg/image_0081.jpg"
+    assert source.class_names[source.samples[80].label] == "snowdrop"
+    assert min(decode(source.read(0)).shape[:2]) >= 500
+    splits = assign_splits([s.label for s in source.samples], [""] * 1360, source.class_names, 0, *source.fractions)
+    assert Counter(splits.tolist()) == {"train": 60 * 17, "test": 20 * 17}
+
+
+def flower_archive(folder: Path) -> Archive:
+    """An archive with the publisher's file names and tiny images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = image_bytes()
+    with tarfile.open(folder / "17flowers.tgz", "w:gz") as tar:
+        for number in range(1, 1361):
+            add(tar, f"jpg/image_{number:04}.jpg", content)
+    return Archive("17flowers.tgz")
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def test_flowers17_take_the_publishers_splits_where_they_are_at_hand(fresh_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
+    archive = flower_archive(tmp_path / "data")
+    assert {sample.split for sample in flowers17(archives=[archive]).samples} == {""}
+    ids = np.arange(1, 1361)
+    splits = {}
+    for number in (1, 2, 3):
+        turned = np.roll(ids, 100 * number)
+        pieces = {"trn": turned[:680], "val": turned[680:1020], "tst": turned[1020:]}
+        splits |= {f"{name}{number}": piece[None] for name, piece in pieces.items()}
+    savemat(tmp_path / "data" / "datasplits.mat", splits)
+    for seed in (0, 1, 5):
+        source = flowers17(seed, archives=[archive])
+        found = {part: [n + 1 for n, s in enumerate(source.samples) if s.split == part] for part in ("train", "test")}
+        assert found["train"] == sorted(splits[f"trn{seed % 3 + 1}"].ravel())
+        assert found["test"] == sorted(splits[f"tst{seed % 3 + 1}"].ravel())
+
+
+@pytest.mark.parametrize("fault", ["overlap", "no MATLAB file", "a variable missing"])
+def test_faulty_flower_splits_are_refused(fresh_cache, tmp_path, monkeypatch, fault):
+    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
+    archive, file = flower_archive(tmp_path / "data"), tmp_path / "data" / "datasplits.mat"
+    if fault == "no MATLAB file":
+        file.write_bytes(b"<html>404</html>" * 20)
+    else:
+        names = ("trn1", "val1") if fault == "a variable missing" else ("trn1", "val1", "tst1")
+        savemat(file, {name: np.arange(1, 1361) for name in names})
+    with pytest.raises(DataError, match=r"datasplits\.mat"):
+        flowers17(archives=[archive])
+
+
+def test_cifar10_has_its_ten_classes_and_its_own_test_images(data_folder, fresh_cache, tmp_path, monkeypatch):
+    """From the first 20 images a class of each part of the real archive."""
+    real = data_folder / "cifar10-jpeg.tgz"
+    (tmp_path / "data").mkdir()
+    with tarfile.open(real, "r|gz") as tar, tarfile.open(tmp_path / "data" / "cifar10-jpeg.tgz", "w:gz") as small:
+        for member in tar:
+            if member.isfile() and int(Path(member.name).stem) < 20:
+                add(small, member.name, tar.extractfile(member).read())
+    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
+    source = open_source("cifar10")
+    assert source.class_names == CIFAR10_CLASSES
+    assert Counter((s.label, s.split) for s in source.samples) == {
+        (n, p): 20 for n in range(10) for p in ("train", "test")
+    }
+    assert decode(source.read(0)).shape == (32, 32, 3)
+
+
+def test_cifar10_reads_the_publishers_binary_form(fresh_cache, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 2, 32, 32, 3), np.uint8)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
+    with tarfile.open(tmp_path / "data" / "cifar-10-binary.tar.gz", "w:gz") as tar:
+        add(tar, "cifar-10-batches-bin/batches.meta.txt", "\n".join(CIFAR10_CLASSES).encode() + b"\n\n")
+        for file, images in zip(CIFAR10_FILES, pixels, strict=True):
+            rows = [bytes([3 + n]) + image.transpose(2, 0, 1).tobytes() for n, image in enumerate(images)]
+            assert len(rows[0]) == RECORD
+            add(tar, f"cifar-10-batches-bin/{file}", b"".join(rows))
+    source = pickle.loads(pickle.dumps(cifar10()))
+    assert source.class_names == CIFAR10_CLASSES
+    assert [sample.label for sample in source.samples] == [3, 4] * 6
+    assert [sample.split for sample in source.samples] == ["train"] * 10 + ["test"] * 2
+    assert all((source.read(n) == image).all() for n, image in enumerate(pixels.reshape(12, 32, 32, 3)))
+    assert len(source.fingerprint()) == 64
+
+
+TINY = {
+    "train/n02/images/n02_0.JPEG": image_bytes(format="JPEG"),
+    "train/n02/n02_boxes.txt": b"n02_0.JPEG\t0\t0\t62\t62\n",
+    "train/n10/images/n10_0.JPEG": image_bytes(format="JPEG"),
+    "train/n10/images/n10_1.JPEG": image_bytes(format="JPEG"),
+    "val/images/val_0.JPEG": image_bytes(format="JPEG"),
+    "val/images/val_1.JPEG": image_bytes(format="JPEG"),
+    "val/val_annotations.txt": b"val_0.JPEG\tn10\t0\t32\t44\t62\nval_1.JPEG\tn02\t1\t2\t3\t4\n",
+    "test/images/test_0.JPEG": image_bytes(format="JPEG"),
+    "wnids.txt": b"n10\nn02\n",
+    "words.txt": b"n01\tthing\nn02\tgoldfish, Carassius auratus\nn10\tbullfrog, Rana catesbeiana\n",
+}
+
+
+@pytest.mark.parametrize("filename", ["tiny-imagenet-200.zip", "tiny-imagenet-200-half.tgz"])
+def test_tiny_imagenet_takes_val_labels_and_names_from_its_files(fresh_cache, tmp_path, monkeypatch, filename):
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
+    if filename.endswith("zip"):
+        with zipfile.ZipFile(tmp_path / "data" / filename, "w") as zipped:
+            for name, content in TINY.items():
+                zipped.writestr(f"tiny-imagenet-200/{name}", content)
+    else:
+        with tarfile.open(tmp_path / "data" / filename, "w:gz") as tar:
+            for name, content in TINY.items():
+                add(tar, f"tiny-imagenet-200/{name}", content)
+    source = tiny_imagenet()
+    assert source.class_names == ["goldfish", "bullfrog"]
+    train = {"goldfish": ["train/n02/images/n02_0.JPEG"]}
+    train["bullfrog"] = [f"train/n10/images/n10_{n}.JPEG" for n in (0, 1)]
+    assert by_class(source, "train") == train
+    assert by_class(source, "val") == {"bullfrog": ["val/images/val_0.JPEG"], "goldfish": ["val/images/val_1.JPEG"]}
+    assert len(source.samples) == 5
+    assert source.other_files == []
+
+
+# ImageNet as its own archives unpack
+
+
+@pytest.fixture
+def challenge(tmp_path):
+    """Three classes of training images and a flat val of three."""
+    train = [f"train/{wnid}/{wnid}_{n}.JPEG" for wnid in ("n01", "n02", "n03") for n in (1, 2)]
+    return lay(tmp_path, *train, *(f"val/ILSVRC2012_val_0000000{n}.JPEG" for n in (1, 2, 3)))
+
+
+def devkit(root: Path, ids=(3, 1, 2)) -> None:
+    folder = root / "ILSVRC2012_devkit_t12" / "data"
+    folder.mkdir(parents=True)
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{n}\n" for n in ids))
+    fields = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("gloss", "O"), ("num_children", "O")]
+    rows = [(1, "n03", "crane", "bird", 0), (2, "n01", "crane, derrick", "machine", 0), (3, "n02", "ox", "cattle", 0)]
+    rows.append((4, "n00", "entity", "all", 2))
+    savemat(folder / "meta.mat", {"synsets": np.array(rows, dtype=fields)[:, None]})
+
+
+def val_classes(source):
+    return [source.class_names[sample.label] for sample in source.samples if sample.split == "val"]
+
+
+def test_imagenet_val_is_labelled_by_the_development_kit(challenge):
+    devkit(challenge)
+    source = open_source(f"imagenet:{challenge}")
+    assert source.class_names == ["crane (n01)", "ox", "crane (n03)"]
+    assert val_classes(source) == ["ox", "crane (n03)", "crane (n01)"]
+    assert Counter(sample.split for sample in source.samples) == {"train": 6, "val": 3}
+
+
+def test_imagenet_val_is_labelled_by_a_list_in_the_order_of_sorted_wnids(challenge):
+    lines = [f"ILSVRC2012_val_0000000{n}.JPEG {label}\n" for n, label in ((3, 0), (1, 2), (2, 1))]
+    (challenge / "val.txt").write_text("".join(lines))
+    assert val_classes(open_source(f"imagenet:{challenge}")) == ["n03", "n02", "n01"]
+
+
+def test_imagenet_val_may_lie_in_class_folders(tmp_path):
+    lay(tmp_path, "train/n01/1.JPEG", "train/n02/1.JPEG", "val/n02/2.JPEG", "val/n09/2.JPEG")
+    source = open_source(f"imagenet:{tmp_path}")
+    assert val_classes(source) == ["n02"]
+    assert source.other_files == ["val/n09/2.JPEG: its class n09 is not in train"]
+
+
+def test_imagenet_without_val_leaves_the_split_open(tmp_path):
+    source = open_source(f"imagenet:{lay(tmp_path, 'train/n01/1.JPEG', 'train/n02/1.JPEG')}")
+    assert {sample.split for sample in source.samples} == {""}
+    assert source.fractions == (0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, "ILSVRC2012_validation_ground_truth.txt and meta.mat, or val.txt, is missing"),
+        ({"ILSVRC2012_validation_ground_truth.txt": "1\n2\n3\n"}, "meta.mat, which explains"),
+        ({"val.txt": "ILSVRC2012_val_00000001.JPEG 2\n"}, "does not list 2 of 3 val images"),
+        ({"val.txt": "ILSVRC2012_val_00000001.JPEG 999\n"}, "numbers classes up to 999, but train has 3"),
+        ({"val.txt": "ILSVRC2012_val_00000001.JPEG\n"}, "should be two words"),
+        ({"val.txt": "ILSVRC2012_val_00000001.JPEG tench\n"}, "a file name and a label are needed"),
+        ({"ILSVRC2012_validation_ground_truth.txt": "1\n", "meta.mat": "no"}, "cannot be read as a MATLAB file"),
+    ],
+)
+def test_what_imagenet_lacks_is_said_in_one_line(challenge, files, reason):
+    for name, text in files.items():
+        (challenge / name).write_text(text)
+    with pytest.raises(DataError) as caught:
+        open_source(f"imagenet:{challenge}")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_ground_truth_of_another_number_of_images_is_refused(challenge):
+    devkit(challenge, ids=(1, 2))
+    with pytest.raises(DataError, match="labels 2 images, but val holds 3"):
+        open_source(f"imagenet:{challenge}")
+
+
+def test_imagenet_without_train_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no folder train/<wnid>/"):
+        open_source(f"imagenet:{lay(tmp_path, 'n01/1.JPEG', 'n02/1.JPEG')}")
+
+
+def test_synsets_with_the_same_word_keep_names_of_their_own():
+    words = {"n1": "crane", "n2": "crane, derrick", "n4": "ox, cattle"}
+    assert synset_names(["n1", "n2", "n3", "n4"], words) == ["crane (n1)", "crane (n2)", "n3", "ox"]
