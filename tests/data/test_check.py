@@ -1,0 +1,313 @@
+"""The check reads what training would read and says all that is wrong, without touching anything."""
+
+import json
+import shutil
+import struct
+import zlib
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from alexnet.data.check import Report, check, render
+from alexnet.data.packed import pack
+from alexnet.data.sources import assign_splits, check_classes, open_source
+from alexnet.errors import DataError
+
+
+def noise(seed: int, width: int = 80, height: int = 70) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def save(image: Image.Image, path: Path, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def gigantic_png(side: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def sound(root: Path, **classes: int) -> Path:
+    for number, (name, count) in enumerate(classes.items()):
+        for index in range(count):
+            save(noise(1000 * number + index), root / name / f"{index}.png")
+    return root
+
+
+def checked(root: Path, **options: int) -> Report:
+    return check(open_source(str(root)), **options)
+
+
+def text(report: Report) -> str:
+    console = Console(file=StringIO(), width=200, markup=False, highlight=False)
+    for line in render(report):
+        console.print(line, soft_wrap=True)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def everything_below(root: Path) -> dict[Path, tuple[int, int, bytes]]:
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {path: (path.stat().st_mtime_ns, path.stat().st_mode, path.read_bytes()) for path in files}
+
+
+def test_sound_data_has_counts_and_sizes_and_nothing_fatal(tmp_path: Path) -> None:
+    report = checked(sound(tmp_path, cat=6, dog=3))
+    assert report.fatal == []
+    assert (report.images, report.usable, report.imbalance) == (9, 9, 2.0)
+    assert [(c.name, c.images, c.splits, c.unreadable) for c in report.classes] == [
+        ("cat", 6, {"not split": 6}, 0),
+        ("dog", 3, {"not split": 3}, 0),
+    ]
+    assert report.sizes is not None
+    assert (report.sizes.width.min, report.sizes.width.median, report.sizes.height.max) == (80, 80, 70)
+    assert (report.unreadable, report.care, report.duplicates, report.other_files) == ([], [], [], [])
+    assert "Nothing stops training." in text(report)
+
+
+def test_classes_come_in_natural_order_with_their_splits(tmp_path: Path) -> None:
+    places = [(split, name) for split in ("train", "test") for name in ("class 10", "class 2")]
+    for seed, (split, name) in enumerate(places):
+        for index in range(3 if split == "train" else 1):
+            save(noise(10 * seed + index), tmp_path / split / name / f"{index}.png")
+    report = checked(tmp_path)
+    assert [each.name for each in report.classes] == ["class 2", "class 10"]
+    assert [each.splits for each in report.classes] == [{"train": 3, "test": 1}] * 2
+
+
+def test_every_kind_of_bad_file_is_listed_with_its_reason(tmp_path: Path) -> None:
+    sound(tmp_path, cat=4, dog=4)
+    jpeg = save(noise(9), tmp_path / "cat" / "cut.jpg").read_bytes()
+    bad = {
+        "cat/cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
+        "cat/empty.jpg": (b"", "empty: 0 bytes"),
+        "cat/gigantic.png": (gigantic_png(100_000), "gigantic: 100000 x 100000 pixels"),
+        "cat/text.jpg": (b"these are notes", "not an image"),
+    }
+    for path, (content, _) in bad.items():
+        (tmp_path / path).write_bytes(content)
+    (tmp_path / "dog" / "readme.txt").write_text("notes")
+    report = checked(tmp_path)
+    assert sorted(each.path for each in report.unreadable) == sorted(bad)
+    for each in report.unreadable:
+        assert bad[each.path][1] in each.reason
+        assert f"{each.path}: {each.reason}" in text(report)
+    assert report.classes[0].unreadable == 4
+    assert [file.split(":")[0] for file in report.other_files] == ["dog/readme.txt"]
+    assert "readme.txt" in text(report)
+
+
+def test_more_bad_files_than_training_skips_are_fatal(tmp_path: Path) -> None:
+    sound(tmp_path, cat=5, dog=5)
+    (tmp_path / "cat" / "0.png").write_bytes(b"")
+    (reason,) = checked(tmp_path).fatal
+    assert "1 of 10 images cannot be used, 1 % are skipped" in reason
+
+
+def test_one_bad_file_in_hundreds_is_not_fatal(tmp_path: Path) -> None:
+    sound(tmp_path, cat=100, dog=100)
+    (tmp_path / "cat" / "0.png").write_bytes(b"")
+    report = checked(tmp_path, workers=2)
+    assert report.fatal == []
+    assert report.usable == 199
+    assert [each.path for each in report.unreadable] == ["cat/0.png"]
+
+
+def test_modes_that_need_care_are_counted_with_examples(tmp_path: Path) -> None:
+    sound(tmp_path, cat=2, dog=2)
+    deep = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (70, 80), dtype=np.uint16))
+    save(deep, tmp_path / "cat" / "deep.png")
+    save(noise(1).convert("CMYK"), tmp_path / "cat" / "print.jpg")
+    save(noise(2).convert("P"), tmp_path / "cat" / "palette.png")
+    save(noise(3).convert("RGBA"), tmp_path / "cat" / "alpha.png")
+    for seed in range(4, 9):
+        save(noise(seed).convert("L"), tmp_path / "dog" / f"gray-{seed}.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(noise(10), tmp_path / "dog" / "turned.jpg", exif=exif)
+    save(noise(11), tmp_path / "dog" / "moving.png", save_all=True, append_images=[noise(12)])
+    report = checked(tmp_path)
+    assert {care.kind: care.images for care in report.care} == {
+        "grayscale": 6,
+        "16-bit": 1,
+        "CMYK": 1,
+        "palette": 1,
+        "alpha": 1,
+        "EXIF orientation 6": 1,
+        "animated": 1,
+    }
+    assert report.care[0].kind == "grayscale"
+    assert len(report.care[0].examples) == 3
+    assert report.fatal == []
+    assert "CMYK: 1, for example cat/print.jpg" in text(report)
+
+
+def test_equal_pixels_are_duplicates_whatever_their_files_are(tmp_path: Path) -> None:
+    sound(tmp_path, cat=3, dog=3)
+    save(noise(0), tmp_path / "cat" / "copy.png", compress_level=0)  # the pixels of cat/0.png, other bytes
+    save(noise(0), tmp_path / "dog" / "copy.bmp.png", format="BMP")
+    shutil.copy(tmp_path / "dog" / "1.png", tmp_path / "dog" / "again.png")
+    report = checked(tmp_path)
+    assert [group.paths for group in report.duplicates] == [
+        ["cat/0.png", "cat/copy.png", "dog/copy.bmp.png"],
+        ["dog/1.png", "dog/again.png"],
+    ]
+    assert report.across_classes == report.duplicates[:1]
+    assert report.across_splits == []
+    assert "cat/0.png = cat/copy.png = dog/copy.bmp.png  (TWO LABELS: cat, dog)" in text(report)
+
+
+def test_an_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
+    for seed, (split, name) in enumerate((s, n) for s in ("train", "test") for n in ("cat", "dog")):
+        for index in range(3):
+            save(noise(100 * seed + index), tmp_path / split / name / f"{index}.png")
+    shutil.copy(tmp_path / "train" / "cat" / "1.png", tmp_path / "test" / "cat" / "seen.png")
+    report = checked(tmp_path)
+    (leak,) = report.across_splits
+    assert sorted(leak.paths) == ["test/cat/seen.png", "train/cat/1.png"]
+    assert leak.splits == ["test", "train"]
+    assert report.across_classes == []
+    assert "LEAK between test, train" in text(report)
+
+
+def test_bad_files_are_no_duplicates_of_each_other(tmp_path: Path) -> None:
+    sound(tmp_path, cat=2, dog=2)
+    for name in ("a.png", "b.png"):
+        (tmp_path / "cat" / name).write_bytes(b"")
+    assert checked(tmp_path).duplicates == []
+
+
+def test_small_images_are_counted(tmp_path: Path) -> None:
+    sound(tmp_path, cat=2, dog=2)
+    save(noise(5, 300, 62), tmp_path / "cat" / "low.png")
+    save(noise(6, 63, 63), tmp_path / "cat" / "enough.png")
+    report = checked(tmp_path)
+    assert report.sizes is not None
+    assert report.sizes.small == 1
+    assert (report.sizes.width.max, report.sizes.height.min) == (300, 62)
+    assert "1 images have a side below 63 pixels" in text(report)
+
+
+@pytest.mark.parametrize(
+    ("classes", "spoiled", "message"),
+    [
+        ({"cat": 3}, [], "only one class has images"),
+        ({"cat": 3, "dog": 1}, [], "class 'dog' has one image"),
+        ({"cat": 3, "dog": 3}, ["dog/0.png", "dog/1.png", "dog/2.png"], "class 'dog' has no images"),
+        ({"cat": 3, "dog": 2}, ["dog/1.png"], "class 'dog' has one image"),
+    ],
+)
+def test_classes_that_cannot_be_trained_are_fatal(
+    classes: dict[str, int], spoiled: list[str], message: str, tmp_path: Path
+) -> None:
+    sound(tmp_path, **classes)
+    for path in spoiled:
+        (tmp_path / path).write_bytes(b"")
+    assert any(message in reason for reason in checked(tmp_path).fatal)
+
+
+def test_an_empty_class_folder_is_fatal_and_shown_with_nought(tmp_path: Path) -> None:
+    sound(tmp_path, cat=3, dog=3)
+    (tmp_path / "emu").mkdir()
+    report = checked(tmp_path)
+    assert [each.images for each in report.classes] == [3, 3, 0]
+    assert report.imbalance == 1.0
+    assert any("class 'emu' has no images" in reason for reason in report.fatal)
+
+
+def test_all_files_bad_still_gives_a_report(tmp_path: Path) -> None:
+    sound(tmp_path, cat=2, dog=2)
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"")
+    report = checked(tmp_path)
+    assert (report.usable, report.sizes, report.imbalance) == (0, None, None)
+    assert report.fatal
+    assert "cannot be used" in text(report)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 3])
+def test_what_is_not_fatal_can_be_packed_and_split_and_what_is_cannot(bad: int, tmp_path: Path) -> None:
+    sound(tmp_path / "data", cat=3, dog=3)
+    for number in range(bad):
+        (tmp_path / "data" / "dog" / f"{number}.png").write_bytes(b"")
+    source = open_source(str(tmp_path / "data"))
+    fatal = check(source).fatal
+
+    def train_would() -> None:
+        store = pack(source, tmp_path / "store", 16)
+        check_classes(source)
+        assign_splits(store.labels.tolist(), store.splits.tolist(), store.class_names, 0, *store.fractions)
+
+    if fatal:
+        with pytest.raises(DataError):
+            train_would()
+    else:
+        train_would()
+    assert bool(fatal) == bool(bad)
+
+
+def test_nothing_on_the_disk_changes(tmp_path: Path) -> None:
+    sound(tmp_path, cat=2, dog=2)
+    (tmp_path / "cat" / "bad.jpg").write_bytes(b"bad")
+    before = everything_below(tmp_path)
+    checked(tmp_path)
+    assert everything_below(tmp_path) == before
+
+
+def test_json_holds_every_finding(tmp_path: Path) -> None:
+    sound(tmp_path, cat=3, dog=3)
+    shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "dog" / "copy.png")
+    (tmp_path / "cat" / "bad.jpg").write_bytes(b"bad")
+    report = checked(tmp_path)
+    found = json.loads(json.dumps(report.to_json()))
+    assert found["unreadable"] == [{"path": "cat/bad.jpg", "reason": report.unreadable[0].reason}]
+    assert found["classes"][0] == {"name": "cat", "images": 3, "splits": {"not split": 3}, "unreadable": 1}
+    assert found["duplicates_across_classes"] == found["duplicates"]
+    assert found["duplicates_across_splits"] == []
+    assert found["fatal"] == report.fatal
+    assert found["sizes"]["width"] == {"min": 80, "median": 80.0, "max": 80}
+
+
+def test_one_process_and_several_find_the_same_and_count_up(tmp_path: Path) -> None:
+    sound(tmp_path, cat=70, dog=70)
+    (tmp_path / "cat" / "7.png").write_bytes(b"")
+    seen: list[tuple[int, int]] = []
+    source = open_source(str(tmp_path))
+    assert check(source, 1) == check(source, 2, lambda *at: seen.append(at))
+    assert seen == [(done, 140) for done in range(1, 141)]
+
+
+def test_arrays_are_checked_too() -> None:
+    report = check(open_source("digits"))
+    assert (report.images, report.usable, len(report.classes)) == (1797, 1797, 10)
+    assert report.sizes is not None
+    assert report.sizes.small == 1797
+    assert report.fatal == []
+
+
+def test_long_lists_are_shortened_for_people_alone(tmp_path: Path) -> None:
+    sound(tmp_path, **{f"class{number}": 2 for number in range(45)})
+    for number in range(30):
+        (tmp_path / "class0" / f"bad{number}.png").write_bytes(b"")
+    report = checked(tmp_path)
+    assert len(report.unreadable) == 30
+    shown = text(report)
+    assert "30 cannot be used:" in shown
+    assert "and 10 more, all of them with --json" in shown
+    assert "and 25 larger classes" in shown
+
+
+def test_names_with_line_breaks_do_not_break_lines(tmp_path: Path) -> None:
+    sound(tmp_path, cat=2, dog=2)
+    (tmp_path / "cat" / "two\nlines \x1b[31m.png").write_bytes(b"")
+    report = checked(tmp_path)
+    assert report.unreadable[0].path == "cat/two\nlines \x1b[31m.png"
+    assert r"cat/two\nlines \x1b[31m.png: empty" in text(report)
