@@ -267,16 +267,15 @@ def test_a_file_that_is_no_archive_is_refused(fresh_cache, tmp_path):
         extracted(tmp_path / "set.tgz")
 
 
-@pytest.mark.parametrize("name", ["../outside.txt", "/tmp/alexnet-outside.txt", "a/../../outside.txt"])
+@pytest.mark.parametrize("name", ["../outside.txt", "{absolute}/outside.txt", "a/../../outside.txt"])
 def test_no_archive_writes_outside_its_folder(fresh_cache, tmp_path, name):
-    path = tar_file(tmp_path / "set.tgz", (name, b"harm"))
+    path = tar_file(tmp_path / "set.tgz", (name.format(absolute=tmp_path), b"harm"))
     try:
         folder = extracted(path)
     except DataError:
         folder = None
     files = [file for file in tmp_path.rglob("*.txt") if folder is None or not file.is_relative_to(folder)]
     assert files == []
-    assert not Path("/tmp/alexnet-outside.txt").exists()
 
 
 def test_a_link_out_of_an_archive_is_refused(fresh_cache, tmp_path):
