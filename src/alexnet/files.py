@@ -19,7 +19,8 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     AlexNetError; whatever stood at `path` before is then still there, untouched.
     """
     path = Path(path)
-    text = {"encoding": "utf-8", "newline": ""} if "b" not in mode else {}
+    # Names of files may hold bytes that are no UTF-8; surrogateescape writes them back as they were.
+    text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""} if "b" not in mode else {}
     beside: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -182,7 +182,7 @@ class ColorMap:
         matrix, offset = self.matrix.to(batch.device), self.offset.to(batch.device)
         pixels = batch.permute(0, 2, 3, 1).flatten(1, 2).float()
         mapped = torch.baddbmm(offset[:, None, :], pixels, matrix.transpose(1, 2))
-        return mapped.unflatten(1, tuple(batch.shape[2:])).permute(0, 3, 1, 2)
+        return mapped.view(len(batch), *batch.shape[2:], 3).permute(0, 3, 1, 2)
 
 
 def jitter(colors: ColorMap, batch: Tensor, random: SampleRandom, strength: float) -> ColorMap:

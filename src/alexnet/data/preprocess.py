@@ -39,7 +39,7 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain numbers and lists."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":

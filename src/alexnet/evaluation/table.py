@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -13,7 +13,7 @@ COLUMNS = ("path", "label", "prediction", "confidence", "label_probability", "co
 
 
 def write_predictions(
-    path: str | Path, names: Sequence[str], labels: Sequence[int], probabilities: Tensor, class_names: Sequence[str]
+    path: str | Path, names: Sequence[str], labels: Iterable[int], probabilities: Tensor, class_names: Sequence[str]
 ) -> None:
     """Write a CSV with a line for each image, in the order given.
 

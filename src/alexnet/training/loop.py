@@ -25,13 +25,13 @@ from alexnet.device import autocast
 from alexnet.errors import AlexNetError, Interrupted
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import MIN_INPUT, Network
 from alexnet.training.checkpoint import Progress, save_checkpoint
 from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
 from alexnet.training.recipes import Recipe
 from alexnet.training.report import Report, say
 
-SIZE_STEP = 16  # pixels: training sizes grow in steps of this, so that few shapes have to be planned for
+SIZE_STEP = 16  # pixels
 GROWN = 0.8  # share of the run after which the training size has reached its last value
 NOT_LEARNING = 0.99  # a mean loss above this share of ln K is that of guessing
 
@@ -80,7 +80,7 @@ def fit(
             progress.epoch, progress.step, progress.loss_sum, progress.correct = progress.epoch + 1, 0, 0.0, 0.0
             if progress.epoch % recipe.evaluate_every == 0 or progress.epoch == recipe.epochs:
                 row |= evaluate(run)
-                if is_best(run, progress, row):
+                if is_best(progress, row):
                     progress.best_epoch, progress.best_score = progress.epoch, row.get("val_top1", -1.0)
                     keep(run, progress)
                 report.evaluated(row)
@@ -154,12 +154,16 @@ def loss_value(recipe: Recipe, logits: Tensor, targets: Tensor, class_weights: T
 
 
 def train_size(run: Run, epoch: int) -> int:
-    """Pixels a side in this epoch: from the recipe's first size to its last in equal steps (progressive resizing)."""
-    last = run.recipe.train_size or run.loader.preprocessing.input_size
-    first = run.recipe.first_train_size or last
-    share = min(1.0, epoch / max(GROWN * run.recipe.epochs, 1))
-    grown = first + (last - first) * share
-    return last if grown >= last else max(first, round(grown / SIZE_STEP) * SIZE_STEP)
+    """Pixels a side in this epoch: from the recipe's first scale to its last, linearly (progressive resizing).
+
+    Small images are cheap, and features found on them serve larger ones (Touvron et al. 2019, "Fixing the train-test
+    resolution discrepancy": a network is best used on images larger than those it was trained on). Training sizes are
+    multiples of SIZE_STEP, so that few shapes have to be planned for, but for the input size itself.
+    """
+    recipe, whole = run.recipe, run.loader.preprocessing.input_size
+    share = min(1.0, epoch / max(GROWN * recipe.epochs, 1))
+    scale = recipe.first_train_scale + (recipe.train_scale - recipe.first_train_scale) * share
+    return whole if scale == 1 else min(whole, max(MIN_INPUT, round(scale * whole / SIZE_STEP) * SIZE_STEP))
 
 
 def evaluate(run: Run) -> dict[str, float]:
@@ -194,7 +198,7 @@ def epoch_row(run: Run, progress: Progress, speed: float) -> dict[str, Any]:
     }
 
 
-def is_best(run: Run, progress: Progress, row: dict[str, Any]) -> bool:
+def is_best(progress: Progress, row: dict[str, Any]) -> bool:
     """Whether this epoch's weights are kept: the best on validation; without validation, always the latest.
 
     The test part never chooses.

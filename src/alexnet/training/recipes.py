@@ -64,10 +64,8 @@ class Recipe:
     cutmix: float = _setting(0.0, "cutmix: Beta(a, a) parameter; 0 for none")
     mix_probability: float = _setting(1.0, "share of images that mixup or cutmix touches")
     mix_stop: float = _setting(1.0, "share of the run after which mixing stops")
-    train_size: int | None = _setting(None, "pixels a side at the last epochs of training; none: input_size")
-    first_train_size: int | None = _setting(
-        None, "pixels a side at the first epoch, growing to train_size; none: equal"
-    )
+    train_scale: float = _setting(1.0, "side of training images at the end of the run, as a share of input_size")
+    first_train_scale: float = _setting(1.0, "the same at its beginning; the side grows from one to the other")
     ema: float = _setting(0.0, "decay of the weights' moving average, which is then what is kept; 0 for none")
     balance: str = _setting("none", "class imbalance: none, weights (in the loss) or sampling")
     validation: float | None = _setting(None, "share of each class kept for validation; none: the data's own rule")
@@ -98,8 +96,14 @@ class Recipe:
                 raise unknown_name("augmentation", name, AUGMENTATIONS)
         if {"crop", "resized_crop"} <= set(self.augmentations):
             raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
-        if not 0 < self.crop_scale <= 1:
-            raise UsageError(f"crop_scale is {self.crop_scale}; it takes a share above 0 and up to 1")
+        for name in ("crop_scale", "train_scale", "first_train_scale"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it takes a share above 0 and up to 1")
+        if self.first_train_scale > self.train_scale:
+            raise UsageError(
+                f"first_train_scale {self.first_train_scale} is above train_scale {self.train_scale}; training images "
+                f"grow, so take {self.train_scale} or less"
+            )
 
     @property
     def augmentations(self) -> tuple[str, ...]:
@@ -151,8 +155,8 @@ def modern() -> Recipe:
         cutmix=1.0,
         mix_probability=0.8,
         mix_stop=0.95,
-        train_size=160,
-        first_train_size=96,
+        train_scale=5 / 7,
+        first_train_scale=3 / 7,
         ema=0.99,
         evaluate_every=10,
     )

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.augment import Augmentation
 from alexnet.data.loader import Loader
 from alexnet.data.packed import Store, packed
 from alexnet.data.preprocess import Preprocessing
-from alexnet.data.sources import assign_splits, check_classes, open_source
+from alexnet.data.sources import KNOWN, assign_splits, check_classes, open_source
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.evaluation.metrics import metrics
@@ -210,18 +211,18 @@ def finish(run: Run, progress: Progress) -> None:
 
 
 def split(
-    labels: Sequence[int] | np.ndarray,
-    given: Sequence[str],
+    labels: NDArray[np.int64],
+    given: NDArray[np.str_],
     class_names: Sequence[str],
     fractions: tuple[float, float],
     recipe: Recipe,
-) -> np.ndarray:
+) -> NDArray[np.str_]:
     """The part of each image, "train", "val" or "test": as the data gives it, unless the recipe sets shares."""
     val = fractions[0] if recipe.validation is None else recipe.validation
     test = fractions[1] if recipe.test is None else recipe.test
     if recipe.validation is not None or recipe.test is not None:
-        given = [""] * len(labels)
-    return assign_splits(labels, given, class_names, recipe.split_seed, val, test)
+        given = np.full(len(labels), "")
+    return assign_splits(labels.tolist(), given.tolist(), class_names, recipe.split_seed, val, test)
 
 
 def preprocessing_of(network: Network, recipe: Recipe, store_size: int) -> Preprocessing:
@@ -237,7 +238,7 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
     return Augmentation(recipe.augmentations, **settings)
 
 
-def class_weights(labels: np.ndarray, num_classes: int) -> Tensor:
+def class_weights(labels: NDArray[np.int64], num_classes: int) -> Tensor:
     """float32 (K,): weights inversely proportional to the classes' images, with mean 1 over the images."""
     counts = np.bincount(labels, minlength=num_classes)
     return torch.tensor(len(labels) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
@@ -252,4 +253,4 @@ def _absolute(data: str) -> str:
     kind, colon, path = data.partition(":")
     if colon and Path(path).exists():
         return f"{kind}:{Path(path).absolute()}"
-    return str(Path(data).absolute()) if Path(data).exists() and data not in KNOWN_SETS else data
+    return str(Path(data).absolute()) if Path(data).exists() and data not in KNOWN else data

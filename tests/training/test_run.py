@@ -1,0 +1,196 @@
+"""Whole runs, small: real digits as PNG files in class folders."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from alexnet.data.sources import open_source
+from alexnet.errors import AlexNetError, DataError, UsageError, WeightsError
+from alexnet.training.checkpoint import FILE, Progress
+from alexnet.training.loop import is_best
+from alexnet.training.recipes import recipe
+from alexnet.training.run import WEIGHTS, class_weights, resume, train
+
+SOURCE = Path(__file__).parents[2] / "src"
+SMALL = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "evaluate_every": 1}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of sixteen real digits."""
+    source, root = open_source("digits"), tmp_path_factory.mktemp("data") / "digits"
+    for label in range(3):
+        folder = root / f"digit {label}"
+        folder.mkdir(parents=True)
+        rows = [row for row, sample in enumerate(source.samples) if sample.label == label][:16]
+        for row in rows:
+            Image.fromarray(source.read(row)).save(folder / f"{row}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def start(digits: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
+    small = [word for key, value in SMALL.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "alexnet.cli", "train", str(digits), "--out", str(out), *small, *options]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(run: "subprocess.Popen[str]", path: Path, changes: int) -> None:
+    """Until the file has been written that many times, while the run goes on."""
+    seen: set[int] = set()
+    while len(seen) < changes:
+        assert run.poll() is None, "the run ended before it could be stopped"
+        if path.is_file():
+            seen.add(path.stat().st_mtime_ns)
+        time.sleep(0.005)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / WEIGHTS)
+
+
+def equal(one: Path, two: Path) -> bool:
+    a, b = weights(one), weights(two)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_everything_that_it_promises(digits, tmp_path):
+    run = train(str(digits), recipe("modern", epochs=2, **SMALL), tmp_path / "run")
+    names = "config.json metrics.csv metrics.json curves.png confusion.png predictions.csv samples.png split.csv"
+    assert {path.name for path in run.iterdir()} == {*names.split(), "weights", "last"}
+    config = json.loads((run / "config.json").read_text())
+    assert config["recipe"]["epochs"] == 2
+    assert torch.__version__.startswith(config["versions"]["torch"])
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(0 <= float(row["val_top1"]) <= 1 for row in rows)
+    scores = json.loads((run / "metrics.json").read_text())
+    parts = [row["split"] for row in csv.DictReader((run / "split.csv").open())]
+    assert (parts.count("train"), parts.count("val"), parts.count("test")) == (36, 6, 6)
+    assert (scores["split"], scores["images"]) == ("test", 6)
+    assert len(list(csv.DictReader((run / "predictions.csv").open()))) == 6
+
+
+def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digits, tmp_path):
+    unbroken = train(str(digits), recipe("modern", epochs=3, **SMALL), tmp_path / "unbroken")
+    run = start(digits, tmp_path / "killed", "--epochs", "3", "--checkpoint-minutes", "1e-6")
+    wait_for(run, tmp_path / "killed" / FILE, changes=6)  # four steps an epoch: in the middle of the second
+    run.kill()
+    run.communicate()
+    assert not (tmp_path / "killed" / "metrics.json").exists()
+    threads = json.loads((tmp_path / "killed" / "config.json").read_text())["threads"]
+    assert threads == torch.get_num_threads()
+    resume(tmp_path / "killed")
+    assert equal(unbroken, tmp_path / "killed")
+    columns = ("epoch", "train_loss", "val_top1")
+    told = [[row[column] for column in columns] for row in csv.DictReader((unbroken / "metrics.csv").open())]
+    again = csv.DictReader((tmp_path / "killed" / "metrics.csv").open())
+    assert told == [[row[column] for column in columns] for row in again]
+
+
+def test_control_c_saves_and_leaves_with_130_and_the_run_goes_on(digits, tmp_path):
+    unbroken = train(str(digits), recipe("article", epochs=2, **{**SMALL, "batch_size": 4}), tmp_path / "unbroken")
+    run = start(digits, tmp_path / "stopped", "--recipe", "article", "--epochs", "2", "--batch-size", "4")
+    wait_for(run, tmp_path / "stopped" / "samples.png", changes=1)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate()
+    assert run.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert f"--resume {tmp_path / 'stopped'}" in errors
+    assert (tmp_path / "stopped" / FILE).is_file()
+    resume(tmp_path / "stopped")
+    assert equal(unbroken, tmp_path / "stopped")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_try(digits, tmp_path):
+    wild = recipe("krizhevsky2012", epochs=3, **{**SMALL, "lr": 1e18, "precision": "float32"})
+    with pytest.raises(AlexNetError, match=r"the loss is \S+ at epoch 1, step \d.*try a lower --lr"):
+        train(str(digits), wild, tmp_path / "run")
+    assert not (tmp_path / "run" / WEIGHTS).exists()
+
+
+def test_a_loss_that_stays_at_guessing_is_called_not_learning(digits, tmp_path, capsys):
+    train(str(digits), recipe("bvlc", epochs=3, **{**SMALL, "lr": 1e-12, "evaluate_every": 9}), tmp_path / "run")
+    assert "not learning" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_taken_is_left_alone_and_a_new_name_is_said(digits, tmp_path, capsys):
+    taken = tmp_path / "run"
+    taken.mkdir()
+    (taken / "thesis.txt").write_text("mine")
+    run = train(str(digits), recipe("modern", epochs=1, **SMALL), taken)
+    assert run == tmp_path / "run-2"
+    assert [path.name for path in taken.iterdir()] == ["thesis.txt"]
+    assert "run-2" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_leaves_no_folder_behind(digits, tmp_path):
+    for wrong in ({"batch_size": 64}, {"input_size": 62}, {"network": "lenet"}, {"device": "tpu"}):
+        with pytest.raises(UsageError):
+            train(str(digits), recipe("modern", **{**SMALL, **wrong}), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_not_resumed_on_other_data_or_from_a_damaged_checkpoint(digits, tmp_path):
+    run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
+    checkpoint = (run / FILE).read_bytes()
+    (run / FILE).write_bytes(checkpoint[:1000])
+    with pytest.raises(WeightsError, match="is damaged"):
+        resume(run)
+    (run / FILE).write_bytes(checkpoint)
+    settings = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**settings, "fingerprint": "another"}))
+    with pytest.raises(DataError, match="has changed since the run"):
+        resume(run)
+    with pytest.raises(UsageError, match="is not a run"):
+        resume(tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
+    run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
+    settings = json.loads((run / "config.json").read_text())
+    settings["recipe"]["network"] = "article"
+    (run / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(WeightsError, match="belongs to another network"):
+        resume(run)
+
+
+def test_validation_chooses_the_weights_and_the_test_part_never_does():
+    progress = Progress(best_score=0.8)
+    assert not is_best(progress, {"val_top1": 0.8})
+    assert is_best(progress, {"val_top1": 0.81})
+    assert is_best(progress, {"test_top1": 0.1})
+
+
+def test_class_weights_count_every_class_alike():
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    weighed = class_weights(labels, 3)
+    assert torch.allclose(torch.bincount(torch.from_numpy(labels)) * weighed, torch.full((3,), 10 / 3))
+    assert weighed[torch.from_numpy(labels)].mean() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_balanced_runs_train(digits, tmp_path, balance):
+    run = train(str(digits), recipe("modern", epochs=1, balance=balance, **SMALL), tmp_path / "run")
+    assert (run / "metrics.json").is_file()
+
+
+def test_tensorboard_events_are_written_on_request(digits, tmp_path):
+    run = train(str(digits), recipe("modern", epochs=1, tensorboard=True, **SMALL), tmp_path / "run")
+    assert list((run / "tensorboard").glob("events.*"))
