@@ -193,7 +193,7 @@ def test_small_images_are_counted(tmp_path: Path) -> None:
     assert report.sizes is not None
     assert report.sizes.small == 1
     assert (report.sizes.width.max, report.sizes.height.min) == (300, 62)
-    assert "1 images have a side below 63 pixels" in text(report)
+    assert "a side below 63 pixels, which are enlarged: 1" in text(report)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_long_lists_are_shortened_for_people_alone(tmp_path: Path) -> None:
     report = checked(tmp_path)
     assert len(report.unreadable) == 30
     shown = text(report)
-    assert "30 cannot be used:" in shown
+    assert "cannot be used (30):" in shown
     assert "and 10 more, all of them with --json" in shown
     assert "and 25 larger classes" in shown
 

@@ -236,7 +236,7 @@ def _fatal(source: Source, usable: NDArray[np.bool_]) -> list[str]:
     if bad > MAX_BAD * len(usable):
         reasons.append(
             f"{bad} of {len(usable)} images cannot be used, {100 * MAX_BAD:g} % are skipped by training; "
-            "mend or remove them, or pack with a larger --max-bad"
+            "mend or remove them, or skip more: alexnet pack DATA --max-bad 0.5"
         )
     left = [sample for sample, good in zip(source.samples, usable, strict=True) if good]
     for refuse in (_refuse_classes, _refuse_splits):
@@ -279,7 +279,7 @@ def _size_lines(report: Report) -> list[str]:
             f"height {height.min} to {height.max} (median {height.median:g}) pixels"
         )
         if report.sizes.small:
-            lines.append(f"{report.sizes.small} images have a side below {SMALL_SIDE} pixels: they are enlarged")
+            lines.append(f"images with a side below {SMALL_SIDE} pixels, which are enlarged: {report.sizes.small}")
     if report.imbalance is not None:
         lines.append(f"the largest class has {report.imbalance:.3g} times the images of the smallest")
     return lines
@@ -306,7 +306,7 @@ def _group_line(group: Duplicates) -> str:
 def _listed(title: str, items: Sequence[str]) -> Iterable[str]:
     """A heading with the number of items, then the first of them; nothing for no items."""
     if items:
-        yield f"{len(items)} {title}:"
+        yield f"{title} ({len(items)}):"
         yield from (f"  {_printable(item)}" for item in items[:SHOWN])
     if len(items) > SHOWN:
         yield f"  and {len(items) - SHOWN} more, all of them with --json"

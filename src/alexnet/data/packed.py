@@ -136,16 +136,16 @@ def packed(
     """The store of this source in the cache: the one that is there, or, if it is missing or damaged, a new one.
 
     size: pixels a side, None for what suits the source; the rest and the errors as for `pack`. A source that changed in
-    any way gets a new store. That a damaged one is packed again is said on the standard error.
+    any way gets a new store. One that was packed with a larger `max_bad` is taken: its gaps were accepted then. That a
+    damaged one is packed again is said on the standard error.
     """
     size = source.store_size if size is None else size
     fingerprint = source.fingerprint()
     folder = cache_folder() / "stores" / f"{source.name}-{size}-{fingerprint[:16]}"
     store = _sound_store(folder)
-    if store is None:
-        return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
-    _refuse_bad(store.skipped, len(source.samples), max_bad)
-    return store
+    if store is not None:
+        return store
+    return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
 
 
 def open_store(folder: str | Path, verify: bool | None = None) -> Store:
@@ -320,7 +320,7 @@ def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> N
         first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
         raise DataError(
             f"at least {len(skipped)} of {total} images cannot be used, {100 * max_bad:g} % may be skipped: {first}; "
-            "see all with `alexnet check`, then mend or remove them, or skip more with --max-bad"
+            "see all with `alexnet check DATA` and mend or remove them, or skip more: alexnet pack DATA --max-bad 0.5"
         )
 
 
