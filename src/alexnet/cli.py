@@ -1,0 +1,407 @@
+"""The command `alexnet`: parse, call, print.
+
+Whatever is heavy is imported inside the command that needs it, so that `alexnet --help` is instant. A command returns
+its exit code; `main` turns every error into one line (`alexnet.errors` says which code it carries). Answers go to
+standard output; progress, warnings and errors go to standard error.
+"""
+
+import csv
+import dataclasses
+import inspect
+import json
+import os
+import sys
+import traceback
+import types
+import typing
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alexnet import __version__
+from alexnet.errors import AlexNetError, UsageError
+from alexnet.training.recipes import RECIPES, Recipe, recipe
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from alexnet.inference.classifier import Prediction
+
+BAD_DATA = 3  # the exit code of DataError, for commands that report bad data and still answer the rest
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Train, understand and use AlexNet.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of class folders, a CSV of path,label[,split], or a name: digits, flowers17, cifar10,"
+        " tiny-imagenet, imagenet:/folder.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON alone on standard output.")]
+Views = Annotated[int, typer.Option(help="1: the centre; 10: corners, centre and their mirror images, averaged.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Workers = Annotated[int | None, typer.Option(help="Processes that read images.", show_default="one a core")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code. Errors become one line on standard error; --debug adds the traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    debug = "--debug" in arguments
+    warnings.showwarning = _show_warning
+    try:
+        code = app([word for word in arguments if word != "--debug"], prog_name="alexnet", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does: nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        message, code = _explain(error)
+        _say(message)
+        return code
+    if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
+        _say("interrupted")
+    return int(code)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """The one line and the exit code of an error."""
+    if isinstance(error, AlexNetError):
+        return str(error), error.exit_code
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        return (
+            f"{error.format_message().rstrip('.')}; see {context.command_path if context else 'alexnet'} --help",
+            error.exit_code,
+        )
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", 1
+    return f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
+
+
+def _say(message: object) -> None:
+    print("alexnet:", " ".join(str(message).split()), file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _say(f"warning: {message}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"alexnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of an error; goes with any command.")
+    ] = False,
+) -> None:
+    """`main` takes --debug out of the arguments before they are parsed; it stands here to be shown by --help."""
+
+
+@app.command()
+def summary(
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.", show_default=False)],
+    classes: Annotated[int | None, typer.Option(help="Number of classes.", show_default="the network's own")] = None,
+    input_size: Annotated[
+        int | None, typer.Option(help="Pixels a side, 63 or more.", show_default="the network's own")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Print a network's layers, parameters and multiply-accumulates."""
+    from alexnet.networks.summary import notes, summarize, table
+
+    answer = summarize(network, classes, input_size)
+    if as_json:
+        _print_json(answer.to_json())
+    else:
+        _print_lines(table(answer), *notes(answer))
+    return 0
+
+
+@app.command()
+def check(
+    data: Data,
+    split_seed: Annotated[int, typer.Option(help="Seed of the division that is looked into.")] = 0,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> int:
+    """Read every image as training would, and report what is wrong with the data; changes nothing."""
+    from alexnet.data.check import check as check_source
+    from alexnet.data.check import render
+    from alexnet.data.sources import open_source
+
+    with _progress("reading") as progress:
+        report = check_source(open_source(data, split_seed), workers=workers, progress=progress)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        _print_lines(*render(report))
+    for reason in report.fatal:
+        _say(reason)
+    return BAD_DATA if report.fatal else 0
+
+
+@app.command()
+def pack(
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="The store's folder.", show_default="a folder in the cache, found by train")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="256; 64 for tiny images")] = None,
+    max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images that is skipped over.")] = 0.01,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> int:
+    """Decode every image once into a store that training reads at full speed."""
+    from alexnet.data import packed
+    from alexnet.data.sources import open_source
+
+    source = open_source(data)
+    with _progress("packing") as progress:
+        if out is None:
+            store = packed.packed(source, size, max_bad=max_bad, workers=workers, progress=progress)
+        else:
+            store = packed.pack(source, out, size or source.store_size, max_bad, workers, progress)
+    for path, reason in store.skipped:
+        _say(f"skipped {path}: {reason}")
+    facts = {
+        "folder": str(store.folder),
+        "images": len(store),
+        "classes": len(store.class_names),
+        "size": store.size,
+        "skipped": [{"path": path, "reason": reason} for path, reason in store.skipped],
+    }
+    if as_json:
+        _print_json(facts)
+    else:
+        print(f"{facts['images']} images of {facts['classes']} classes, {store.size} px a side, in {store.folder}")
+    return 0
+
+
+def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
+    """The command with one option for each setting of a recipe in the place of its **settings."""
+    signature = inspect.signature(command)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    kinds = typing.get_type_hints(Recipe)
+    options = [_setting(field, kinds[field.name]) for field in dataclasses.fields(Recipe) if field.name != "name"]
+    command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return command
+
+
+def _setting(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
+    """One recipe field as an option; not given means None, 'as the recipe has it'. A tuple is a comma list."""
+    if isinstance(kind, types.UnionType):
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is tuple:
+        kind = str
+    option = typer.Option(help=field.metadata["help"], show_default=False, rich_help_panel="Settings of the recipe")
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+@app.command()
+@_with_settings
+def train(
+    data: Annotated[str | None, *typing.get_args(Data)[1:]] = None,
+    recipe_name: Annotated[str, typer.Option("--recipe", help=f"{', '.join(RECIPES)}.")] = "modern",
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML or TOML file of settings; options win over it.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with an interrupted run; takes no other option.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> int:
+    """Train a network on DATA, or go on with an interrupted run."""
+    changes = {name: value for name, value in settings.items() if value is not None}
+    if resume is None:
+        if data is None:
+            raise UsageError("train needs DATA: a folder, a CSV or a name such as digits; or --resume RUN")
+        chosen = recipe(recipe_name, config, **changes)
+    elif data or config or out or changes:
+        raise UsageError(f"--resume takes the run's own data and settings; give: alexnet train --resume {resume}")
+    from alexnet.training import run
+
+    folder = run.resume(resume) if resume else run.train(typing.cast(str, data), chosen, out)
+    scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    if as_json:
+        _print_json({"run": str(folder), **scores})
+    else:
+        print(folder)
+    return 0
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Data,
+    views: Views = 1,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all.", show_default="test, else val, else all")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for confusion.png and predictions.csv.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Views at once.")] = 64,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bfloat16 or float32.")] = "auto",
+    as_json: AsJson = False,
+) -> int:
+    """Measure a trained network on data; on the data of its own run, on the part that the run kept for it."""
+    from alexnet.inference.evaluate import evaluate as measure
+
+    with _progress("evaluating") as progress:
+        scores = measure(model, data, views, split, out, batch_size, device, precision, progress)
+    if as_json:
+        _print_json(scores)
+    else:
+        _print_scores(scores)
+    return 0
+
+
+@app.command()
+def predict(
+    model: Model,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Folders give their images.", show_default=False)
+    ],
+    top: Annotated[int, typer.Option(help="Names an image.", min=1)] = 5,
+    views: Views = 1,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Answer with CSV alone on standard output.")] = False,
+) -> int:
+    """Name what is in images, in the order given. Exit code 3 if any could not be read."""
+    if as_json and as_csv:
+        raise UsageError("--json and --csv were both given; choose one")
+    from alexnet.inference import classifier
+
+    answers = classifier.load(model, device).predict(_expand(images), top, views)
+    if as_json:
+        _print_json([answer.to_json() for answer in answers])
+    elif as_csv:
+        _print_csv(answers)
+    else:
+        _print_answers(answers)
+    failed = [answer for answer in answers if answer.error]
+    for answer in failed:
+        _say(f"{answer.path}: {answer.error}")
+    return BAD_DATA if failed else 0
+
+
+def _expand(paths: Sequence[Path]) -> Iterator[Path]:
+    """The paths, and in the place of a folder its images; one without images stays, to be reported as unreadable."""
+    from alexnet.data.folders import images_below
+
+    for path in paths:
+        below = [path / name for name in images_below(path, ".", [])] if path.is_dir() else []
+        yield from below or [path]
+
+
+def _print_json(answer: object) -> None:
+    print(json.dumps(answer))
+
+
+def _print_csv(answers: Iterable["Prediction"]) -> None:
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["path", "rank", "label", "probability", "error"])
+    for answer in answers:
+        if answer.error:
+            table.writerow([answer.path, "", "", "", answer.error])
+        for rank, guess in enumerate(answer.predictions, 1):
+            table.writerow([answer.path, rank, guess.label, f"{guess.probability:.6f}", ""])
+
+
+def _print_answers(answers: Iterable["Prediction"]) -> None:
+    for answer in answers:
+        if not answer.error:
+            print(answer.path)
+        for guess in answer.predictions:
+            print(f"  {guess.probability:7.2%}  {guess.label}")
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    table = _table("class", "images", "precision", "recall", "F1")
+    for row in scores["per_class"]:
+        shares = (f"{row[key]:.1%}" for key in ("precision", "recall", "f1"))
+        table.add_row(row["label"], str(row["images"]), *shares)
+    low, high = scores["interval"]
+    views = "1 view" if scores["views"] == 1 else f"{scores['views']} views"
+    _print_lines(
+        table,
+        f"{scores['images']} images ({scores['split']}), {views} of each",
+        f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {scores['top5']:.2%}",
+        f"macro-F1 {scores['macro_f1']:.2%}, expected calibration error {scores['ece']:.2%}",
+        *scores["files"],
+    )
+
+
+def _table(label: str, *numbers: str) -> "Table":
+    """A table of one column of text, which folds, and columns of numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(label, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _print_lines(*lines: "str | Table") -> None:
+    """To standard output, for people; where that is no terminal, wide enough for every table."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
+    for line in lines:
+        console.print(line, soft_wrap=isinstance(line, str))
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, where that is a terminal; gives the function that moves it: (done, total)."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    with Progress(
+        *Progress.get_default_columns()[:-1],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

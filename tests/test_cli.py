@@ -1,0 +1,359 @@
+"""The command line's promises: help, exit codes, one line an error, JSON alone on standard output."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from alexnet import __version__, cli
+from alexnet.training.recipes import Recipe
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict")
+
+
+def run(*words: str | Path, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user runs it."""
+    command = [sys.executable, "-m", "alexnet.cli", *map(str, words)]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def draw(folder: Path, digits: list[str], images: int) -> None:
+    """Write `images` real handwritten images of each digit as folder/<digit>/<n>.png."""
+    found = load_digits()
+    for digit in digits:
+        (folder / digit).mkdir(parents=True)
+        for number, image in enumerate(found.images[found.target == int(digit)][:images]):
+            pixels = (image * 15.9).astype(np.uint8).repeat(10, 0).repeat(10, 1)
+            Image.fromarray(pixels).save(folder / digit / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real images: three classes of twelve."""
+    folder = tmp_path_factory.mktemp("data") / "three"
+    draw(folder, ["0", "1", "4"], images=12)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The folder of a short run on it, and what the command that trained it printed."""
+    folder = tmp_path_factory.mktemp("work") / "first run"
+    small = ["--network", "modern", "--input-size", "63", "--resize", "72", "--epochs", "1", "--batch-size", "8"]
+    done = run("train", digits, "--recipe", "torchvision", *small, "--out", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_help_needs_nothing_heavy() -> None:
+    program = (
+        "import sys; from alexnet import cli;"
+        f"codes = [cli.main([*words, '--help']) for words in [[], *([name] for name in {COMMANDS})]];"
+        "heavy = {'torch', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'PIL'} & set(sys.modules);"
+        "print(codes, heavy, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "[0, 0, 0, 0, 0, 0, 0] set()\n"
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    assert "Usage: alexnet" in capsys.readouterr().out
+
+
+def test_every_setting_of_a_recipe_is_an_option_with_its_help() -> None:
+    command = typer.main.get_command(cli.app).commands["train"]  # type: ignore[attr-defined]
+    options = {option.name: option for option in command.params}
+    for field in fields(Recipe):
+        if field.name != "name":
+            assert options[field.name].help == field.metadata["help"]
+            assert f"--{field.name.replace('_', '-')}" in options[field.name].opts
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"alexnet {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("trian digits", "Did you mean 'train'?; see alexnet --help"),
+        ("train digits --epoch 3", "No such option: --epoch (Possible options: --epochs"),
+        ("train digits --epochs three", "Invalid value for '--epochs'"),
+        ("train digits --epochs 0", "epochs is 0"),
+        ("train digits --recipe modrn", "did you mean 'modern'?"),
+        ("train digits --network modrn", "did you mean 'modern'?"),
+        ("train digits --input-size 20", "63"),
+        ("train digits --config no.yaml", "no settings file no.yaml"),
+        ("train", "train needs DATA"),
+        ("train digits --resume somewhere", "alexnet train --resume somewhere"),
+        ("train --resume somewhere --epochs 3", "alexnet train --resume somewhere"),
+        ("train --resume somewhere", "somewhere is not a run"),
+        ("summary krizhevsky2021", "did you mean 'krizhevsky2012'?"),
+        ("summary modern --input-size 62", "63"),
+        ("evaluate nowhere digits", "no model at nowhere"),
+        ("evaluate nowhere digits --views 3", "views is 3"),
+        ("evaluate nowhere digits --split tset", "did you mean 'test'?"),
+        ("predict nowhere", "Missing argument 'IMAGE|FOLDER...'"),
+        ("predict nowhere a.jpg --json --csv", "choose one"),
+        ("predict nowhere a.jpg --top 0", "Invalid value for '--top'"),
+    ],
+)
+def test_wrong_usage_gets_one_line_and_exit_code_2(
+    line: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert err.startswith("alexnet: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["check", "pack", "train"])
+@pytest.mark.parametrize("data", ["missing", "empty", "unsorted", "single", "file.txt"])
+def test_data_that_cannot_be_used_gets_one_line_and_exit_code_3(
+    command: str, data: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "single", ["1"], images=4)
+    draw(tmp_path, ["2"], images=4)
+    (tmp_path / "2").rename("unsorted")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("not a list of images")
+    before = sorted(tmp_path.rglob("*"))
+    code = cli.main([command, data])
+    err = capsys.readouterr().err
+    if (command, data) == ("pack", "single"):  # a store may be of one class; it is training that needs two
+        assert code == 0
+    else:
+        assert code == 3
+        assert err.startswith("alexnet: ")
+        assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in ("--debug check missing", "check missing --debug"):
+        assert cli.main(line.split()) == 3
+        err = capsys.readouterr().err
+        assert err.startswith("Traceback (most recent call last)")
+        assert err.splitlines()[-1].startswith("alexnet: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ZeroDivisionError("a fault\nof ours"), 1, "unexpected ZeroDivisionError: a fault of ours; run with --debug"),
+        (PermissionError(13, "Permission denied", "cache"), 1, "cache: Permission denied"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_an_error_from_below_gets_one_line(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("alexnet.networks.summary.summarize", fail)
+    assert cli.main(["summary", "modern"]) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m alexnet.cli summary bvlc | true"
+    variables = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, shell=True, env=variables, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_no_color_is_honoured() -> None:
+    # Escape sequences that set a colour end in 30..37m; bold and dim stay, for they are no colours.
+    colours = [run("train", "--help", FORCE_COLOR="1", **more).stdout for more in ({}, {"NO_COLOR": "1"})]
+    assert ["\x1b[3" in text or ";3" in text for text in colours] == [True, False]
+
+
+def test_summary_json_has_the_published_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary", "krizhevsky2012", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {"network", "input_size", "layers", "params", "trainable_params", "macs"} <= answer.keys()
+    assert {"name", "kind", "output_shape", "params", "macs"} <= answer["layers"][0].keys()
+    assert (answer["params"], answer["macs"]) == (60_965_224, 724_406_816)
+
+
+def test_summary_table_holds_every_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary", "one_weird_trick", "--classes", "17", "--input-size", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "100 x 100 px" in out
+
+
+def test_check_json_counts_and_changes_nothing(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat() for path in digits.rglob("*")}
+    assert cli.main(["check", str(digits), "--json"]) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert (answer["images"], answer["usable"], answer["fatal"], err) == (36, 36, [], "")
+    assert [each["images"] for each in answer["classes"]] == [12, 12, 12]
+    assert {path: path.stat().st_mtime_ns for path in digits.rglob("*")} == {
+        path: facts.st_mtime_ns for path, facts in before.items()
+    }
+
+
+def test_check_says_in_a_line_why_training_could_not_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(tmp_path, ["1", "2"], images=2)
+    (tmp_path / "2" / "torn.png").write_bytes(b"")
+    assert cli.main(["check", str(tmp_path)]) == 3
+    out, err = capsys.readouterr()
+    assert "torn.png: empty" in out
+    assert err.startswith("alexnet: 1 of 5 images cannot be used")
+
+
+def test_pack_writes_a_store_where_it_is_told_to(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["pack", str(digits), "--out", str(tmp_path / "store"), "--size", "70", "--json"]) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert answer == {
+        "folder": str(tmp_path / "store"),
+        "images": 36,
+        "classes": 3,
+        "size": 70,
+        "skipped": [],
+    }
+    assert err == ""
+    assert (tmp_path / "store").is_dir()
+
+
+def test_pack_names_each_image_that_it_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(tmp_path / "data", ["1", "2"], images=3)
+    (tmp_path / "data" / "2" / "torn.png").write_bytes(b"")
+    assert cli.main(["pack", str(tmp_path / "data")]) == 3
+    assert "2/torn.png: empty" in capsys.readouterr().err
+    assert cli.main(["pack", str(tmp_path / "data"), "--max-bad", "0.5", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["path"] for row in json.loads(out)["skipped"]] == ["2/torn.png"]
+    assert err.startswith("alexnet: skipped 2/torn.png: ")
+
+
+def test_train_answers_with_the_run_and_its_scores(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = trained
+    answer = json.loads(done.stdout)
+    assert answer == {"run": str(folder), **json.loads((folder / "metrics.json").read_text())}
+    assert "Traceback" not in done.stderr
+    assert "\r" not in done.stderr  # no progress bar where there is no terminal
+
+
+def test_evaluate_on_the_runs_data_uses_the_runs_own_split(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], digits: Path, tmp_path: Path
+) -> None:
+    folder, training = trained
+    done = run("evaluate", folder, digits, "--json", "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert {"images", "top1", "top5", "macro_f1", "ece", "views", "interval", "per_class"} <= answer.keys()
+    at_the_end = json.loads(training.stdout)
+    assert {key: answer[key] for key in ("images", "top1", "confusion", "split")} == {
+        key: at_the_end[key] for key in ("images", "top1", "confusion", "split")
+    }
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (folder / "split.csv").open(newline="") as file:
+        assert {row["path"] for row in rows} == {
+            row["path"] for row in csv.DictReader(file) if row["split"] == answer["split"]
+        }
+    assert sum(int(row["correct"]) for row in rows) == round(answer["top1"] * answer["images"])
+    assert (tmp_path / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluate_prints_percent_for_people(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", str(trained[0]), str(digits), "--split", "all", "--views", "10"]) == 0
+    out = capsys.readouterr().out
+    assert "36 images (all), 10 views of each" in out
+    assert "top-1 " in out
+
+
+def test_evaluate_refuses_data_of_other_classes(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", str(trained[0]), "digits"]) == 3
+    err = capsys.readouterr().err
+    assert "10 classes, the network 3" in err
+    assert err.count("\n") == 1
+
+
+@pytest.fixture
+def pictures(digits: Path, tmp_path: Path) -> list[str]:
+    """A file, one that is damaged, a folder of two in natural order, and one that is missing."""
+    (tmp_path / "some").mkdir()
+    for name in ("img10.png", "img9.png"):
+        (tmp_path / "some" / name).write_bytes((digits / "4" / "0.png").read_bytes())
+    whole = (digits / "1" / "0.png").read_bytes()
+    (tmp_path / "torn.png").write_bytes(whole[: len(whole) // 2])
+    return [str(digits / "1" / "0.png"), *(str(tmp_path / name) for name in ("torn.png", "some", "missing.png"))]
+
+
+def test_predict_answers_in_the_order_given_and_reports_what_it_cannot_read(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], pictures: list[str]
+) -> None:
+    done = run("predict", trained[0], *pictures, "--top", "2", "--json")
+    answers = json.loads(done.stdout)
+    good, torn, some, missing = pictures
+    assert [answer["path"] for answer in answers] == [good, torn, f"{some}/img9.png", f"{some}/img10.png", missing]
+    assert [bool(answer["error"]) for answer in answers] == [False, True, False, False, True]
+    assert [len(answer["predictions"]) for answer in answers] == [2, 0, 2, 2, 0]
+    assert answers[0]["predictions"][0].keys() == {"label", "probability"}
+    assert done.returncode == 3
+    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [torn, missing]
+
+
+def test_predict_as_csv_says_the_same(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], pictures: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", str(trained[0]), pictures[0], "--json"]) == 0
+    guesses = json.loads(capsys.readouterr().out)[0]["predictions"]
+    assert cli.main(["predict", str(trained[0]), *pictures[:2], "--csv"]) == 3
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["path"], row["label"], float(row["probability"])) for row in rows[:-1]] == [
+        (pictures[0], guess["label"], pytest.approx(guess["probability"], abs=1e-6)) for guess in guesses
+    ]
+    assert [row["rank"] for row in rows] == ["1", "2", "3", ""]
+    assert (rows[-1]["path"], bool(rows[-1]["error"])) == (pictures[1], True)
+
+
+def test_predict_prints_names_and_percent_for_people(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], pictures: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", str(trained[0]), pictures[0], "--top", "1"]) == 0
+    path, guess = capsys.readouterr().out.splitlines()
+    assert path == pictures[0]
+    assert guess.split()[1] == "%" or guess.split()[0].endswith("%")
