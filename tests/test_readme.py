@@ -1,8 +1,8 @@
 """README's commands work as they stand there.
 
 Of every fenced ```console or ```bash block, the lines that start with `alexnet ` (after a `$ ` prompt) are run in
-order, in one empty folder that holds photo.jpg and photos/<class>/*.jpg. Training is run at small size. A line that ends
-in the comment `# minutes` is not run.
+order, in one empty folder that holds photo.jpg and photos/<class>/*.jpg. Training is run at small size. A line that
+ends in the comment `# minutes` is not run.
 """
 
 import os
