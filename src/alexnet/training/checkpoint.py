@@ -73,10 +73,14 @@ def load_checkpoint(
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Each state tensor in the memory layout of its weight: the fused optimisers take both to be laid out alike."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimizer").items():
         index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
+        weight = weights[int(index)]
+        laid_out = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+        state.setdefault(int(index), {})[key] = laid_out
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
