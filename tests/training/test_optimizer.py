@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet.training.optimizer import Velocity, build_optimizer, learning_rate, set_learning_rate, update_average
+from alexnet.training.optimizer import (
+    Muon,
+    Velocity,
+    build_optimizer,
+    learning_rate,
+    orthogonalize,
+    set_learning_rate,
+    update_average,
+)
 from alexnet.training.recipes import recipe
 
 
@@ -57,7 +65,7 @@ def test_torchvisions_recipe_decays_everything():
     assert {group["weight_decay"] for group in optimizer.param_groups} == {1e-4}
 
 
-@pytest.mark.parametrize("name", ["sgd", "nesterov", "velocity", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "velocity", "adam", "adamw", "muon"])
 def test_every_optimizer_reduces_a_loss(name):
     torch.manual_seed(0)
     network, x = small(), torch.randn(8, 3, 3, 3)
@@ -97,3 +105,43 @@ def test_the_average_follows_the_weights_by_its_formula_and_copies_buffers():
     assert torch.equal(average[1].running_mean, network[1].running_mean)
     update_average(average, network, 0.9, 0)  # the first step weighs the start by 1/10 only
     assert torch.allclose(average[3].bias, network[3].bias, atol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (12, 40), (40, 12)])
+def test_orthogonalizing_keeps_the_directions_and_makes_them_equally_long(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    ours = orthogonalize(matrix)
+    values = torch.linalg.svdvals(ours)
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    assert ((u.T @ ours @ v.T).diagonal() > 0.6).all()
+
+
+def test_muon_takes_adamws_step_for_what_is_no_hidden_weight():
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Parameter(torch.ones(5)), torch.nn.Parameter(torch.ones(5))
+    muon = Muon([{"params": [ours], "weight_decay": 0.1}], lr=0.01)
+    adamw = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.99), weight_decay=0.1)
+    for _ in range(7):
+        ours.grad = torch.randn(5)
+        theirs.grad = ours.grad.clone()
+        muon.step()
+        adamw.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_muon_moves_hidden_weights_by_its_formula_and_leaves_the_last_layer_to_adamw():
+    torch.manual_seed(0)
+    network = small()
+    optimizer = build_optimizer(network, recipe("modern", lr=0.1, weight_decay=0.5, momentum=0.0))
+    set_learning_rate(optimizer, 0.1)
+    hidden = [id(p) for group in optimizer.param_groups if group["hidden"] for p in group["params"]]
+    assert hidden == [id(network[0].weight)]
+    before = network[0].weight.detach().clone()
+    for parameter in network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    gradient = network[0].weight.grad.clone()
+    optimizer.step()
+    step = 0.1 * orthogonalize(gradient.flatten(1)).view(before.shape)
+    assert torch.allclose(network[0].weight, (1 - 0.1 * 0.5) * before - step, atol=1e-6)

@@ -16,7 +16,7 @@ import yaml
 
 from alexnet.errors import UsageError, unknown_name
 
-OPTIMIZERS = ("sgd", "nesterov", "velocity", "adam", "adamw")
+OPTIMIZERS = ("sgd", "nesterov", "velocity", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "cosine", "steps")
 LOSSES = ("cross_entropy", "logistic")
 BALANCES = ("none", "weights", "sampling")
@@ -41,10 +41,11 @@ class Recipe:
     batch_size: int = _setting(64, "images a step")
     optimizer: str = _setting(
         "nesterov",
-        "sgd (momentum), nesterov, velocity (momentum with the learning rate inside, as in 2012), adam, adamw",
+        "sgd (momentum), nesterov, velocity (momentum with the learning rate inside, as in 2012), adam, adamw, muon",
     )
     lr: float = _setting(0.05, "highest learning rate")
     momentum: float = _setting(0.9, "momentum; adam and adamw: their first beta")
+    adam_lr_factor: float = _setting(0.1, "muon: learning rate of what is not a hidden weight, as a multiple")
     weight_decay: float = _setting(5e-4, "weight decay on weights")
     bias_lr_factor: float = _setting(1.0, "learning rate of biases as a multiple")
     decay_biases: bool = _setting(False, "weight decay on biases and normalisation settings too")
@@ -80,7 +81,9 @@ class Recipe:
     tensorboard: bool = _setting(False, "write TensorBoard events into the run folder")
 
     def __post_init__(self) -> None:
-        _positive(self, "epochs", "batch_size", "lr", "evaluate_every", "workers", "checkpoint_minutes")
+        _positive(
+            self, "epochs", "batch_size", "lr", "adam_lr_factor", "evaluate_every", "workers", "checkpoint_minutes"
+        )
         _share(
             self, "label_smoothing", "dropout", "mix_probability", "mix_stop", "validation", "test", "ema", "momentum"
         )
@@ -145,8 +148,10 @@ def modern() -> Recipe:
         network="modern",
         epochs=150,
         batch_size=64,
-        lr=0.05,
-        weight_decay=5e-4,
+        optimizer="muon",
+        lr=0.02,
+        momentum=0.95,
+        weight_decay=0.05,
         schedule="cosine",
         warmup_epochs=5,
         label_smoothing=0.1,
