@@ -55,7 +55,9 @@ def test_crops_are_windows_of_their_image_at_every_offset():
     windows = crop(batch, streams(500), 4)
     corners = windows[:, 0, 0, 0]
     assert sorted(corners.unique().tolist()) == [0, 1, 2, 6, 7, 8, 12, 13, 14]
-    assert torch.equal(windows[0, 0], batch[0, 0].unfold(0, 4, 1).unfold(1, 4, 1)[int(corners[0]) // 6, int(corners[0]) % 6])
+    assert torch.equal(
+        windows[0, 0], batch[0, 0].unfold(0, 4, 1).unfold(1, 4, 1)[int(corners[0]) // 6, int(corners[0]) % 6]
+    )
 
 
 def test_half_of_the_images_are_mirrored():

@@ -5,7 +5,7 @@ or on what was loaded before.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class Loader:
     augmentation: Augmentation
     seed: int = 0
     balanced: bool = False
-    workers: int = 1
+    workers: int = 0
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a torch.device cannot be changed
 
     def __post_init__(self) -> None:
@@ -80,18 +80,21 @@ class Loader:
         return Batch(*mixed, labels)
 
     def batches(self, epoch: int, start: int = 0, size: int | None = None, mix: bool = True) -> Iterator[Batch]:
-        """The epoch's batches from step `start` on, prepared ahead by `workers` threads.
+        """The epoch's batches from step `start` on, prepared ahead by `workers` threads; by none, each when it is due.
 
         size: pixels a side, the preprocessing's input size unless given; mix: whether mixup and cutmix apply.
         """
         order, size = self.order(epoch), size or self.preprocessing.input_size
+        firsts = range(start * self.batch_size, len(self) * self.batch_size, self.batch_size)
+        jobs = ((order[first : first + self.batch_size], epoch, first, size, mix) for first in firsts)
+        return self._ahead(jobs) if self.workers else (self.batch(*job) for job in jobs)
+
+    def _ahead(self, jobs: Iterable[tuple[NDArray[np.int64], int, int, int, bool]]) -> Iterator[Batch]:
         ahead: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             try:
-                for step in range(start, len(self)):
-                    first = step * self.batch_size
-                    rows = order[first : first + self.batch_size]
-                    ahead.append(pool.submit(self.batch, rows, epoch, first, size, mix))
+                for job in jobs:
+                    ahead.append(pool.submit(self.batch, *job))
                     if len(ahead) > self.workers:
                         yield ahead.popleft().result()
                 while ahead:

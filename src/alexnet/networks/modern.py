@@ -53,15 +53,15 @@ class Modern(Network):
         self.avgpool = AdaptiveAvgPool2d(1)  #                                      256 x  1 x  1
         self.flatten = nn.Flatten()
         self.drop5 = nn.Dropout(dropout)
-        self.fc6 = nn.Linear(c5, 1024, bias=False)
-        self.bn6 = nn.BatchNorm1d(1024)
+        self.fc6 = nn.Linear(c5, 512, bias=False)
+        self.bn6 = nn.BatchNorm1d(512)
         self.relu6 = nn.ReLU()
         self.drop6 = nn.Dropout(dropout)
-        self.fc7 = nn.Linear(1024, 1024, bias=False)
-        self.bn7 = nn.BatchNorm1d(1024)
+        self.fc7 = nn.Linear(512, 512, bias=False)
+        self.bn7 = nn.BatchNorm1d(512)
         self.relu7 = nn.ReLU()
         self.drop7 = nn.Dropout(dropout / 2)
-        self.fc8 = nn.Linear(1024, self.num_classes)
+        self.fc8 = nn.Linear(512, self.num_classes)
 
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")

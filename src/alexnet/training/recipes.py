@@ -77,7 +77,9 @@ class Recipe:
     split_seed: int = _setting(0, "seed of the division into training, validation and test images")
     device: str = _setting("auto", "auto, cpu, cuda or mps")
     precision: str = _setting("auto", "auto, bfloat16 or float32")
-    workers: int = _setting(1, "threads that prepare batches ahead of the step")
+    workers: int | None = _setting(
+        None, "threads that prepare batches ahead of the step; none: 2 where a GPU trains, 0 where the processor does"
+    )
     tensorboard: bool = _setting(False, "write TensorBoard events into the run folder")
 
     def __post_init__(self) -> None:
@@ -99,6 +101,8 @@ class Recipe:
                 raise unknown_name("augmentation", name, AUGMENTATIONS)
         if {"crop", "resized_crop"} <= set(self.augmentations):
             raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
+        if self.workers is not None and self.workers < 0:
+            raise UsageError(f"workers is {self.workers}; it takes 0 or more")
         for name in ("crop_scale", "train_scale", "first_train_scale"):
             if not 0 < getattr(self, name) <= 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it takes a share above 0 and up to 1")

@@ -106,7 +106,7 @@ def build(store: Store, recipe: Recipe, network: Network) -> Run:
         augmentation_of(recipe),
         seed=recipe.seed,
         balanced=recipe.balance == "sampling",
-        workers=recipe.workers,
+        workers=workers_of(recipe, device),
         device=device,
     )
     weights = (
@@ -208,6 +208,11 @@ def finish(run: Run, progress: Progress) -> None:
     pictures.confusion(found["confusion"], store.class_names, run.folder / "confusion.png")
     pictures.curves(progress.rows, run.folder / "curves.png")
     write_json(run.folder / "metrics.json", summary)
+    low, high = found["interval"]
+    say(
+        f"{part}: top-1 {found['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {found['top5']:.2%}, "
+        f"macro-F1 {found['macro_f1']:.2%}; {progress.seconds / 60:.1f} minutes"
+    )
 
 
 def split(
@@ -236,6 +241,13 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
     """The recipe's augmentation settings."""
     settings = {name.name: getattr(recipe, name.name) for name in dataclasses.fields(Augmentation)[1:]}
     return Augmentation(recipe.augmentations, **settings)
+
+
+def workers_of(recipe: Recipe, device: torch.device) -> int:
+    """Threads that prepare batches. Where the processor trains, they would only take its cores from the step."""
+    if recipe.workers is not None:
+        return recipe.workers
+    return 0 if device.type == "cpu" else 2
 
 
 def class_weights(labels: NDArray[np.int64], num_classes: int) -> Tensor:
