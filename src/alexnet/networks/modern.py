@@ -16,7 +16,7 @@ class Modern(Network):
     """width multiplies the channels of all convolutions (in steps of 16); dropout is halved before the last layer."""
 
     name = "modern"
-    input_size = 224
+    input_size = 192
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(
@@ -28,27 +28,27 @@ class Modern(Network):
     ) -> None:
         super().__init__(num_classes, input_size, dropout)
         c1, c2, c3, c4, c5 = (_scaled(channels, width) for channels in (96, 256, 384, 384, 256))
-        # A bias before BatchNorm would be subtracted with the mean. Sizes at 224 px:
-        self.conv1 = nn.Conv2d(3, c1, 11, stride=4, padding=5, bias=False)  #        96 x 56 x 56
+        # A bias before BatchNorm would be subtracted with the mean. Sizes at 192 px:
+        self.conv1 = nn.Conv2d(3, c1, 11, stride=4, padding=5, bias=False)  #        96 x 48 x 48
         self.bn1 = nn.BatchNorm2d(c1)
         self.relu1 = nn.ReLU()
-        self.pool1 = nn.MaxPool2d(3, stride=2, padding=1)  #                         96 x 28 x 28
+        self.pool1 = nn.MaxPool2d(3, stride=2, padding=1)  #                         96 x 24 x 24
 
-        self.conv2 = nn.Conv2d(c1, c2, 5, padding=2, groups=2, bias=False)  #       256 x 28 x 28
+        self.conv2 = nn.Conv2d(c1, c2, 5, padding=2, groups=2, bias=False)  #       256 x 24 x 24
         self.bn2 = nn.BatchNorm2d(c2)
         self.relu2 = nn.ReLU()
-        self.pool2 = nn.MaxPool2d(3, stride=2, padding=1)  #                        256 x 14 x 14
+        self.pool2 = nn.MaxPool2d(3, stride=2, padding=1)  #                        256 x 12 x 12
 
-        self.conv3 = nn.Conv2d(c2, c3, 3, padding=1, bias=False)  #                 384 x 14 x 14
+        self.conv3 = nn.Conv2d(c2, c3, 3, padding=1, bias=False)  #                 384 x 12 x 12
         self.bn3 = nn.BatchNorm2d(c3)
         self.relu3 = nn.ReLU()
-        self.conv4 = nn.Conv2d(c3, c4, 3, padding=1, groups=2, bias=False)  #       384 x 14 x 14
+        self.conv4 = nn.Conv2d(c3, c4, 3, padding=1, groups=2, bias=False)  #       384 x 12 x 12
         self.bn4 = nn.BatchNorm2d(c4)
         self.relu4 = nn.ReLU()
-        self.conv5 = nn.Conv2d(c4, c5, 3, padding=1, groups=2, bias=False)  #       256 x 14 x 14
+        self.conv5 = nn.Conv2d(c4, c5, 3, padding=1, groups=2, bias=False)  #       256 x 12 x 12
         self.bn5 = nn.BatchNorm2d(c5)
         self.relu5 = nn.ReLU()
-        self.pool5 = nn.MaxPool2d(3, stride=2, padding=1)  #                        256 x  7 x  7
+        self.pool5 = nn.MaxPool2d(3, stride=2, padding=1)  #                        256 x  6 x  6
 
         self.avgpool = AdaptiveAvgPool2d(1)  #                                      256 x  1 x  1
         self.flatten = nn.Flatten()
