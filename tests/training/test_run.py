@@ -20,7 +20,8 @@ from alexnet.errors import AlexNetError, DataError, UsageError, WeightsError
 from alexnet.training.checkpoint import FILE, Progress
 from alexnet.training.loop import is_best
 from alexnet.training.recipes import recipe
-from alexnet.training.run import WEIGHTS, class_weights, resume, train
+from alexnet.training.run import class_weights, resume, train
+from alexnet.weights.card import BEST
 
 SOURCE = Path(__file__).parents[2] / "src"
 SMALL = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "evaluate_every": 1}
@@ -62,7 +63,7 @@ def wait_for(run: "subprocess.Popen[str]", path: Path, changes: int) -> None:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / WEIGHTS)
+    return load_file(run / BEST)
 
 
 def equal(one: Path, two: Path) -> bool:
@@ -122,7 +123,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_try(digits, tm
     wild = recipe("krizhevsky2012", epochs=3, **{**SMALL, "lr": 1e18, "precision": "float32"})
     with pytest.raises(AlexNetError, match=r"the loss is \S+ at epoch 1, step \d.*try a lower --lr"):
         train(str(digits), wild, tmp_path / "run")
-    assert not (tmp_path / "run" / WEIGHTS).exists()
+    assert not (tmp_path / "run" / BEST).exists()
 
 
 def test_a_loss_that_stays_at_guessing_is_called_not_learning(digits, tmp_path, capsys):

@@ -59,8 +59,7 @@ class Preprocessing:
         view v of image n lies at n * views + v. views: 1, the centre; or 10, the four corners and the centre and
         their mirror images (Krizhevsky et al. 2012, section 4.1).
         """
-        if views not in VIEWS:
-            raise UsageError(f"{views} views asked for; evaluation takes 1 (the centre) or 10 (the paper's)")
+        check_views(views)
         square = resize_square(batch.permute(0, 3, 1, 2), self.resize)
         margin, size = self.resize - self.input_size, self.input_size
         middle = margin // 2
@@ -71,6 +70,12 @@ class Preprocessing:
         if views == 10:
             crops += [crop.flip(3) for crop in crops]
         return self.normalize(torch.stack(crops, 1).flatten(0, 1))
+
+
+def check_views(views: int) -> None:
+    """UsageError for a number of views that there is not."""
+    if views not in VIEWS:
+        raise UsageError(f"views is {views}; take 1 (the centre) or 10 (the paper's)")
 
 
 def resize_square(batch: Tensor, size: int) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.data.packed import Store
-from alexnet.data.preprocess import VIEWS, Preprocessing
+from alexnet.data.preprocess import Preprocessing, check_views
 from alexnet.device import autocast, pick_device, pick_precision
-from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.errors import AlexNetError, DataError
 from alexnet.networks.layers import Network
 
 
@@ -46,12 +46,6 @@ def probabilities(
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
     return torch.cat(answers)
-
-
-def check_views(views: int) -> None:
-    """UsageError for a number of views that evaluation does not know."""
-    if views not in VIEWS:
-        raise UsageError(f"views is {views}; take 1 (the centre) or 10 (the paper's)")
 
 
 @contextmanager

@@ -14,17 +14,16 @@ import torch
 from PIL import Image
 
 from alexnet.data.images import Pixels, decode, square
-from alexnet.data.preprocess import Preprocessing
+from alexnet.data.preprocess import Preprocessing, check_views
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import ImageError, UsageError
-from alexnet.evaluation.predict import check_views, of_images
+from alexnet.evaluation.predict import of_images
 from alexnet.networks.layers import Network
-from alexnet.weights.card import Card
+from alexnet.weights.card import BEST, Card
 from alexnet.weights.card import load as load_weights
 
 Picture = str | Path | Image.Image | Pixels
 
-BEST = Path("weights", "best.safetensors")  # inside a run's folder
 BATCH = 64  # views through the network at once
 _PIL_LOADING = Lock()
 

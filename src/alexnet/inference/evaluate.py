@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.data.packed import Store, packed
-from alexnet.data.preprocess import VIEWS
+from alexnet.data.preprocess import check_views
 from alexnet.data.sources import open_source
 from alexnet.errors import DataError, UsageError, unknown_name
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
-from alexnet.inference.classifier import BEST, load
+from alexnet.inference.classifier import load
+from alexnet.weights.card import BEST
 
 PARTS = ("train", "val", "test")
 
@@ -73,8 +74,7 @@ def evaluate(
 
 def _check_choices(views: int, split: str | None, batch_size: int) -> None:
     """What can be refused before anything is loaded."""
-    if views not in VIEWS:
-        raise UsageError(f"views is {views}; take 1 (the centre) or 10 (the paper's)")
+    check_views(views)
     if split not in (None, *PARTS, "all"):
         raise unknown_name("split", str(split), [*PARTS, "all"])
     if batch_size < 1:

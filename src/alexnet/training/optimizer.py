@@ -27,10 +27,7 @@ class Velocity(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step from the gradients that are there."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         for group in self.param_groups:
             weights: list[Tensor] = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
@@ -71,10 +68,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step from the gradients that are there."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         for group in self.param_groups:
             take = self._muon_step if group["hidden"] else self._adamw_step
             for weight in group["params"]:
@@ -103,6 +97,14 @@ class Muon(torch.optim.Optimizer):
         scale = (state["square"] / (1 - beta2**step)).sqrt_().add_(group["eps"])
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.addcdiv_(state["mean"], scale, value=-group["lr"] / (1 - beta1**step))
+
+
+def _evaluate(closure: Callable[[], float] | None) -> float | None:
+    """What torch's optimisers do first with a closure: compute the loss again, with gradients."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:

@@ -30,9 +30,8 @@ from alexnet.training.loop import Run, fit, part_probabilities, train_size
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.recipes import Recipe, from_json
 from alexnet.training.report import say
-from alexnet.weights.card import Card, load, save
+from alexnet.weights.card import BEST, Card, load, save
 
-WEIGHTS = Path("weights") / "best.safetensors"
 PARTS = ("train", "val", "test")
 SHOWN = 16  # images in samples.png
 
@@ -161,7 +160,7 @@ def keep(run: Run, progress: Progress) -> None:
             "images": {part: len(run.parts[part]) for part in PARTS},
         },
     )
-    save(run.folder / WEIGHTS, run.kept, card)
+    save(run.folder / BEST, run.kept, card)
 
 
 def log(run: Run, progress: Progress) -> None:
@@ -187,7 +186,7 @@ def events(folder: Path) -> Any:
 def finish(run: Run, progress: Progress) -> None:
     """The final evaluation of the kept weights and the pictures: on test, or validation, or else the training part."""
     part = next(part for part in ("test", "val", "train") if len(run.parts[part]))
-    kept, _ = load(run.folder / WEIGHTS)
+    kept, _ = load(run.folder / BEST)
     run.kept.load_state_dict(kept.state_dict())
     rows, store = run.parts[part], run.loader.store
     chances = part_probabilities(run, rows)

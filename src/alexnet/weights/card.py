@@ -26,6 +26,7 @@ from alexnet.networks.layers import Network
 
 KEY = "alexnet"  # the metadata entry
 FORMAT = 1
+BEST = Path("weights", "best.safetensors")  # inside a run's folder: the weights that the run is known by
 MAX_HEADER = 100_000_000  # bytes; safetensors itself refuses longer headers
 
 
