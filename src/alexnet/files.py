@@ -1,14 +1,35 @@
 """Files and folders that appear whole or not at all: written beside, flushed, renamed."""
 
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from alexnet.errors import AlexNetError
+
+HALF = ".half"  # ends the names of what is still being written
+
+
+@contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Let one process at a time make `path`; the others wait here: several may start at once, one for each GPU.
+
+    The empty file `.<name>.lock` that stays beside `path` may be removed when nobody works on it.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f".{path.name}.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with lock:
+        yield
 
 
 @contextmanager
@@ -16,7 +37,8 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file for writing that takes its name only when the block ends without an error.
 
     mode: "w" (UTF-8 text, newlines as written) or "wb". An OSError (disk full, no permission) becomes one clear
-    AlexNetError; whatever stood at `path` before is then still there, untouched.
+    AlexNetError; whatever stood at `path` before is then still there, untouched. What a process that was killed left
+    half-written under this name is removed.
     """
     path = Path(path)
     # Names of files may hold bytes that are no UTF-8; surrogateescape writes them back as they were.
@@ -24,7 +46,9 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     beside: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        _remove_leftovers(path)
+        handle, beside = tempfile.mkstemp(HALF, f".{path.name}.", path.parent)
+        _lock(handle)
         os.fchmod(handle, 0o666 & ~_umask())
         with open(handle, mode, **text) as file:  # type: ignore[call-overload]
             yield file
@@ -43,13 +67,17 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty folder to fill, which takes the name `path` only when the block ends without an error.
 
-    A folder that stands at `path` already is replaced at the end. Errors as in `whole_file`.
+    A folder that stands at `path` already is replaced at the end. Errors and leftovers as in `whole_file`.
     """
     path = Path(path)
     beside: Path | None = None
+    handle: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _remove_leftovers(path)
+        beside = Path(tempfile.mkdtemp(HALF, f".{path.name}.", path.parent))
+        handle = os.open(beside, os.O_RDONLY)
+        _lock(handle)
         beside.chmod(0o777 & ~_umask())
         yield beside
         if path.exists():
@@ -61,13 +89,40 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
 
 
 def cannot_write(path: Path, error: OSError) -> AlexNetError:
     """The one line for a write that failed."""
-    return AlexNetError(
-        f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run again"
-    )
+    return AlexNetError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what is half-written under the name of `path` and locked by nobody, for its writer was killed.
+
+    A writer in the few microseconds between making and locking its file would lose it, and say that it cannot write;
+    where several may write the same, they go through `alone`.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????{HALF}"):
+        with suppress(OSError):  # of another user, say: it stays
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                if _lock(handle) and left.is_dir():
+                    shutil.rmtree(left)
+                elif _lock(handle):
+                    left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Whether an open file or folder is locked now, until it is closed or its process ends, killed or not."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another has the lock, or this file system knows none
+        return False
+    return True
 
 
 def _umask() -> int:

@@ -129,6 +129,12 @@ def test_a_part_that_is_whole_already_only_takes_its_name(archive, tmp_path):
     assert download(archive, tmp_path).read_bytes() == CONTENT
 
 
+def test_there_is_no_bar_in_a_log_file_even_where_colour_is_asked_for(archive, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    download(archive, tmp_path)
+    assert "\x1b" not in capfd.readouterr().err
+
+
 def test_a_wrong_checksum_removes_the_file_and_names_it(archive, tmp_path):
     wrong = replace(archive, md5="0" * 32)
     with pytest.raises(DataError, match=rf"set\.tgz .* md5 {archive.md5} instead of 0{{32}} and was removed"):

@@ -3,7 +3,6 @@
 Looked into: the folder that the environment variable ALEXNET_DATA names, then the downloads of the cache folder.
 """
 
-import fcntl
 import gzip
 import hashlib
 import os
@@ -14,7 +13,6 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -25,7 +23,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from alexnet.errors import DataError, UsageError
-from alexnet.files import cannot_write, whole_folder
+from alexnet.files import alone, cannot_write, whole_folder
 
 CHUNK = 1 << 18  # bytes received at a time
 TIMEOUT = 30.0  # seconds without a byte until a server counts as gone
@@ -86,7 +84,7 @@ def download(archive: Archive, folder: Path) -> Path:
     Raises DataError when the server cannot be reached, breaks off or sends something else.
     """
     path = folder / archive.filename
-    with _alone(path):
+    with alone(path):
         if not path.exists():
             part = path.with_name(f"{path.name}.part")
             _receive(archive, path, part)
@@ -106,7 +104,7 @@ def extracted(archive: Path) -> Path:
     folder = cache_folder() / "extracted" / f"{archive.name}-{key}"
     if folder.is_dir():
         return folder
-    with _alone(folder):
+    with alone(folder):
         if not folder.is_dir():  # another process may have made it while this one waited
             _say(f"unpacking {archive} ({decimal(stat.st_size)}) into {folder}, this once")
             with whole_folder(folder) as fresh:
@@ -120,19 +118,6 @@ def _downloads() -> Path:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time make `path`: several may start at once, one for each GPU."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(f".{path.name}.lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    with lock:
-        yield
 
 
 def _receive(archive: Archive, path: Path, part: Path) -> None:
@@ -198,7 +183,6 @@ def _chunks(response: HTTPResponse, archive: Archive) -> Iterator[bytes]:
 
 def _progress() -> Progress:
     """A bar on standard error, where that is a terminal."""
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -206,7 +190,7 @@ def _progress() -> Progress:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _verify(archive: Archive, part: Path) -> None:
