@@ -22,7 +22,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 from alexnet.data.download import cache_folder
 from alexnet.data.images import Pixels, stored_form
 from alexnet.data.samples import Sample, Source, some_names
+from alexnet.data.sources import KNOWN, open_source
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
-from alexnet.files import cannot_write, whole_folder
+from alexnet.files import alone, cannot_write, whole_folder
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -71,6 +72,18 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def source(self) -> Source:
+        """What the store kept of its source: classes and samples, to be checked as a source is, not to be read."""
+        rows = zip(self.paths, self.labels.tolist(), self.splits.tolist(), strict=True)
+        return Source(
+            name=self.name,
+            root=None,
+            class_names=self.class_names,
+            samples=[Sample(*row) for row in rows],
+            fractions=self.fractions,
+            store_size=self.size,
+        )
 
     def images(self, indices: NDArray[Any] | slice) -> Pixels:
         """Copies of these rows, in this order: uint8 (n, size, size, 3), RGB, contiguous; negative ones from the end.
@@ -111,7 +124,8 @@ def pack(
     workers: processes, None for one a core; fingerprint: the source's, where it is known already.
 
     Raises DataError when more images are bad or a class is left with none, UsageError when `folder` holds something
-    else than a store, AlexNetError when it cannot be written. Nothing is left behind then, nor after Ctrl-C.
+    else than a store, AlexNetError when it cannot be written. Nothing is left behind then, nor after Ctrl-C. If images
+    were skipped, that is said on the standard error.
     """
     folder = Path(folder)
     _refuse_settings(folder, size, max_bad)
@@ -123,6 +137,9 @@ def pack(
             _fill(files, source, size, max_bad, workers, progress)
         _refuse_empty_classes(source, files)
         _write_facts(files, source, size, fingerprint)
+    if files.skipped:
+        images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
+        _say(f"{images} skipped, see {folder / 'skipped.csv'}")
     return open_store(folder, verify=False)
 
 
@@ -136,23 +153,81 @@ def packed(
     """The store of this source in the cache: the one that is there, or, if it is missing or damaged, a new one.
 
     size: pixels a side, None for what suits the source; the rest and the errors as for `pack`. A source that changed in
-    any way gets a new store. One that was packed with a larger `max_bad` is taken: its gaps were accepted then. That a
-    damaged one is packed again is said on the standard error.
+    any way gets a new store. One that was packed with a larger `max_bad` is taken: its gaps were accepted then. That it
+    is packed now, and why, is said on the standard error. Of several processes that want the same store one packs it.
     """
     size = source.store_size if size is None else size
     fingerprint = source.fingerprint()
-    folder = cache_folder() / "stores" / f"{source.name}-{size}-{fingerprint[:16]}"
-    store = _sound_store(folder)
-    if store is not None:
-        return store
-    return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
+    folder = _cached(source, size, fingerprint)
+    with suppress(DataError):  # missing or damaged: looked into again below
+        return open_store(folder)
+    _refuse_settings(folder, size, max_bad)
+    with alone(folder):
+        try:
+            return open_store(folder)  # another process may have packed it while this one waited
+        except DataError as damage:
+            images = f"{len(source.samples):,} images of {source.name}"
+            _say(f"{damage}; packing it again now" if folder.exists() else f"packing {images} into {folder}, this once")
+        return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
+
+
+def named_store(
+    data: str,
+    split_seed: int = 0,
+    size: int | None = None,
+    progress: Progress | None = None,
+    max_bad: float = MAX_BAD,
+    *,
+    look: Callable[[Source], object] | None = None,
+) -> Store:
+    """The store that a user means by `data`: one in the folder of that name, else that of `open_source(data)`.
+
+    size: pixels a side, None for what there is or suits the source. look: raises what speaks against the data; it sees
+    the source before any image is read, and what the store kept of it. A store has the given splits that it was packed
+    with, whatever the `split_seed`. Errors as in `open_source` and `packed`; DataError for a store of another size.
+    """
+    if is_store(data):
+        store = open_store(Path(data).expanduser())
+        if size not in (None, store.size):
+            raise DataError(
+                f"store {data} has images of {store.size} px a side, {size} are needed; "
+                f"write another with: alexnet pack DATA --size {size} --out FOLDER"
+            )
+    else:
+        source = open_source(data, split_seed)
+        if look is not None:
+            look(source)
+        store = packed(source, size, max_bad, progress=progress)
+    if look is not None:
+        look(store.source())
+    return store
+
+
+def is_store(data: str) -> bool:
+    """Whether `data` is a folder that holds a store, sound or not; a known name never is."""
+    try:
+        return data not in KNOWN and (Path(data).expanduser() / FACTS).is_file()
+    except OSError:
+        return False  # `open_source` says what is wrong with it
+
+
+def verified(data: str, size: int | None = None) -> Store:
+    """The store in the folder `data`, or that of `open_source(data)` in the cache, once every checksum is right.
+
+    Raises DataError that names all that is missing or damaged.
+    """
+    if is_store(data):
+        return open_store(Path(data).expanduser(), verify=True)
+    source = open_source(data)
+    size = source.store_size if size is None else size
+    return open_store(_cached(source, size, source.fingerprint()), verify=True)
 
 
 def open_store(folder: str | Path, verify: bool | None = None) -> Store:
     """The store in a folder, once all its files are found, of the right size and, if verified, with the right bytes.
 
     verify: whether to read all images and compare checksums; None: if they are at most 4 GB.
-    Raises DataError that names what is missing or damaged.
+    Raises DataError that names all that is missing or damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -160,8 +235,12 @@ def open_store(folder: str | Path, verify: bool | None = None) -> Store:
     facts = _read_facts(folder)
     if verify is None:
         verify = sum(file["bytes"] for file in facts["files"].values()) <= VERIFIED_BYTES
-    for name, file in facts["files"].items():
-        _check_file(folder, name, file["bytes"], file["sha256"] if verify or name.endswith(".csv") else None)
+    checks = (
+        _damage(folder / name, file["bytes"], file["sha256"] if verify or name.endswith(".csv") else None)
+        for name, file in facts["files"].items()
+    )
+    if damages := [damage for damage in checks if damage]:
+        raise _damaged(folder, "; ".join(damages))
     return _read_store(folder, facts)
 
 
@@ -311,7 +390,7 @@ def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
     if free < needed:
         raise AlexNetError(
             f"cannot write {folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
-            "free space or choose another folder, then run again"
+            "free space or choose another folder"
         )
 
 
@@ -336,17 +415,6 @@ def _refuse_empty_classes(source: Source, files: _Files) -> None:
 # --- reading ---
 
 
-def _sound_store(folder: Path) -> Store | None:
-    """The store in the cache; None where there is none or, which is said, a damaged one."""
-    if not folder.exists():
-        return None
-    try:
-        return open_store(folder)
-    except DataError as damage:
-        print(f"{damage}; packing it again now", file=sys.stderr)
-        return None
-
-
 def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
@@ -365,18 +433,19 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _check_file(folder: Path, name: str, size: int, sha256: str | None) -> None:
-    """Refuse a file that is missing, of another size, or, where a checksum is given, of other content."""
+def _damage(file: Path, size: int, sha256: str | None) -> str | None:
+    """That a file is missing, of another size or, where a checksum is given, of other content; None if it is sound."""
     try:
-        found = (folder / name).stat().st_size
+        found = file.stat().st_size
         if found != size:
-            raise _damaged(folder, f"{name} has {found} bytes instead of {size}")
+            return f"{file.name} has {found} bytes instead of {size}"
         if sha256 is not None:
-            with open(folder / name, "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                    raise _damaged(folder, f"the checksum of {name} is wrong")
+            with open(file, "rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
+                    return f"the checksum of {file.name} is wrong"
     except OSError as error:
-        raise _damaged(folder, f"{name}: {error.strerror}") from error
+        return f"{file.name}: {error.strerror}"
+    return None
 
 
 def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
@@ -409,6 +478,15 @@ def _rows(path: Path) -> Iterator[list[str]]:
 
 
 # --- names and sizes ---
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _cached(source: Source, size: int, fingerprint: str) -> Path:
+    """Where the cache has, or would have, this source's store."""
+    return cache_folder() / "stores" / f"{source.name}-{size}-{fingerprint[:16]}"
 
 
 def _damaged(folder: Path, what: str) -> DataError:
