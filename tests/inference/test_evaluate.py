@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from alexnet.data.packed import pack
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
 from alexnet.errors import DataError, UsageError
-from alexnet.inference.evaluate import evaluate
+from alexnet.inference.evaluate import _run_of, evaluate
 from alexnet.networks import create
 from alexnet.weights.card import Card, save
 
@@ -120,8 +121,17 @@ def test_classes_are_paired_by_name_whatever_their_order(model: Path, split_data
 def test_data_with_other_classes_is_refused_by_name(model: Path, tmp_path: Path) -> None:
     draw(tmp_path / "data")
     (tmp_path / "data" / "4").rename(tmp_path / "data" / "four")
-    with pytest.raises(DataError, match="only in the data: four; only in the network: 4"):
+    with pytest.raises(DataError, match="classes that the network does not know: four; it knows 3"):
         evaluate(model, str(tmp_path / "data"), device="cpu")
+
+
+def test_data_may_show_fewer_classes_than_the_network_knows(model: Path, split_data: Path, tmp_path: Path) -> None:
+    for name in NAMES[:2]:
+        (tmp_path / "fewer" / "test" / name).mkdir(parents=True)
+        for image in (split_data / "test" / name).iterdir():
+            (tmp_path / "fewer" / "test" / name / image.name).write_bytes(image.read_bytes())
+    scores = evaluate(model, str(tmp_path / "fewer"), device="cpu")
+    assert [row["images"] for row in scores["per_class"]] == [12, 12, 0]
 
 
 def test_a_warning_says_that_nobody_knows_what_was_trained_on(model: Path, data: Path) -> None:
@@ -142,6 +152,46 @@ def test_ten_views_are_more_than_one(model: Path, split_data: Path, tmp_path: Pa
         assert evaluate(model, str(split_data), views=views, device="cpu", out=out)["views"] == views
         tables.append((out / "predictions.csv").read_text())
     assert tables[0] != tables[1]
+
+
+def test_pictures_and_predictions_go_into_the_run_without_a_folder_named(data: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", data, tested=7)
+    scores = evaluate(tmp_path / "run", str(data), device="cpu")
+    folder = tmp_path / "run" / "evaluation-test-1"
+    assert scores["files"] == [str(folder / "confusion.png"), str(folder / "predictions.csv")]
+    assert all(Path(file).is_file() for file in scores["files"])
+
+
+def test_a_file_on_its_own_gets_no_pictures_unless_a_folder_is_named(
+    model: Path, split_data: Path, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert evaluate(model, str(split_data), device="cpu")["files"] == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_packed_stores_folder_is_data_too(model: Path, split_data: Path, tmp_path: Path) -> None:
+    source = open_source(str(split_data))
+    pack(source, tmp_path / "store", size=72)
+    assert evaluate(model, str(tmp_path / "store"), device="cpu")["images"] == 36
+    pack(source, tmp_path / "small", size=64)
+    with pytest.raises(DataError, match="64 px a side, 72 are needed"):
+        evaluate(model, str(tmp_path / "small"), device="cpu")
+
+
+@pytest.mark.parametrize("damage", ['{"data": ', "[]", "{}", '{"data": "x", "fingerprint": "y", "recipe": null}'])
+def test_a_damaged_record_of_a_run_is_one_line(data: Path, tmp_path: Path, damage: str) -> None:
+    write_run(tmp_path / "run", data, tested=7)
+    (tmp_path / "run" / "config.json").write_text(damage)
+    with pytest.raises(UsageError, match=r"run has a damaged config\.json or split\.csv") as caught:
+        evaluate(tmp_path / "run", str(data), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_at_the_root_of_all_folders_lies_in_no_run() -> None:
+    with pytest.raises(UsageError, match="no model at"):
+        evaluate(Path("/nowhere.safetensors"), "digits")
+    assert _run_of(Path("/nowhere.safetensors")) is None
 
 
 @pytest.mark.parametrize(
