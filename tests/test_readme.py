@@ -16,6 +16,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from alexnet.networks import list_networks
+from alexnet.networks.summary import summarize
+
 ROOT = Path(__file__).parent.parent
 SMALL = ["--epochs", "1", "--input-size", "64"]  # a later option wins over an earlier one
 
@@ -51,6 +54,14 @@ def test_every_command_in_the_readme_runs(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "alexnet.cli", *words(line)]
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_table_of_networks_says_what_the_summary_counts() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in list_networks():
+        found = summarize(name)
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+        assert f"| {found.params:,} | {found.macs:,} |" in row, name
 
 
 def take_photos(folder: Path) -> None:

@@ -20,7 +20,13 @@ def pick_device(name: str = "auto") -> torch.device:
         raise unknown_name("device", name, DEVICES)
     if not available[kind]:
         raise UsageError(f"device {name!r} is not usable on this machine; take --device auto or cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is none; give one such as cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not there; this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:

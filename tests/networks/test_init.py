@@ -40,7 +40,8 @@ def test_a_network_knows_its_name_sizes_and_scale(name: str) -> None:
     network = on_meta(name)
     assert network.name == name
     assert network.num_classes == network.default_classes == (17 if name == "article" else 1000)
-    assert network.input_size == (227 if name in ("paper", "bvlc", "caffenet") else 224)
+    assert network.input_size == {"paper": 227, "bvlc": 227, "caffenet": 227, "modern": 192}.get(name, 224)
+    assert network.resize == {"article": 224, "modern": 219}.get(name, 256)
     white = [(255 - mean) / std for mean, std in zip(network.mean, network.std, strict=True)]
     assert all(0.9 < value < 152 for value in white)
 

@@ -24,7 +24,8 @@ def test_settings_are_taken_and_none_leaves_the_recipes_own():
     assert (made.epochs, made.lr) == (3, recipe("modern").lr)
 
 
-def test_drops_keep_their_place_when_the_epochs_change():
+def test_drops_and_warm_up_keep_their_place_when_the_epochs_change():
+    assert recipe("modern", epochs=20).warmup_epochs == pytest.approx(recipe("modern").warmup_epochs / 5)
     assert recipe("torchvision", epochs=9).lr_drops == (3.0, 6.0)
     assert recipe("torchvision", epochs=9, lr_drops="1,2").lr_drops == (1.0, 2.0)
 
@@ -52,6 +53,13 @@ def test_a_file_sets_fields_and_the_command_line_wins(tmp_path, suffix, text):
         ({"dropout": 1.5}, "dropout is 1.5; it takes a share from 0 to 1"),
         ({"lr": float("nan")}, "lr is nan; it takes a number above 0"),
         ({"crop_scale": 0.0}, "crop_scale is 0.0"),
+        ({"first_train_scale": 0.9}, "first_train_scale 0.9 is above train_scale"),
+        ({"seed": -1}, "seed is -1; it takes a whole number from 0 to 4294967295"),
+        ({"lr": float("inf")}, "lr is inf; it takes a number above 0"),
+        ({"momentum": 1.0}, "momentum is 1.0; muon takes a number between 0 and 1"),
+        ({"precision": "fp16"}, "unknown precision 'fp16'"),
+        ({"loss": "logistic"}, "label_smoothing goes with loss cross_entropy only"),
+        ({"workers": -1}, "workers is -1; it takes 0 or more"),
     ],
 )
 def test_a_wrong_setting_is_answered_with_what_is_accepted(settings, line):

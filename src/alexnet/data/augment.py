@@ -137,6 +137,7 @@ def resized_crop(
     area = random.uniform(smallest, 1.0, tries) * side * side
     aspect = torch.exp(random.uniform(-1.0, 1.0, tries) * np.log(ratio))
     widths, heights = torch.sqrt(area * aspect).round().int(), torch.sqrt(area / aspect).round().int()
+    widths, heights = widths.clamp_min(1), heights.clamp_min(1)
     fits = (widths <= side) & (heights <= side)
     place = random.uniform(0.0, 1.0, 2).tolist()
     parts = []

@@ -49,11 +49,7 @@ class Loader:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a torch.device cannot be changed
 
     def __post_init__(self) -> None:
-        if self.batch_size > len(self.indices):
-            raise UsageError(
-                f"batch size {self.batch_size} is larger than the {len(self.indices)} training images; "
-                f"take --batch-size {len(self.indices)} or less"
-            )
+        check_batch(len(self.indices), self.batch_size)
 
     def __len__(self) -> int:
         """Steps an epoch."""
@@ -102,3 +98,11 @@ class Loader:
             finally:
                 for waiting in ahead:
                     waiting.cancel()
+
+
+def check_batch(images: int, batch_size: int) -> None:
+    """UsageError where there are fewer training images than a batch takes."""
+    if batch_size > images:
+        raise UsageError(
+            f"batch size {batch_size} is larger than the {images} training images; take --batch-size {images} or less"
+        )

@@ -20,6 +20,7 @@ class Article(Network):
 
     name = "article"
     input_size = 224
+    resize = 224
     mean, std = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)  # the loader divides by 255 and subtracts nothing
     default_classes = 17
 

@@ -30,6 +30,8 @@ class Network(nn.Module):
     """What `alexnet.create` calls it."""
     input_size: int
     """Pixels a side that this network is meant for; it takes any from 63 up."""
+    resize: int = 256
+    """Pixels a side of the square that views of `input_size` are cropped from."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     """RGB on the 0..255 scale: the input is (uint8 - mean) / std."""

@@ -17,6 +17,7 @@ class Modern(Network):
 
     name = "modern"
     input_size = 192
+    resize = 219
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from alexnet.errors import WeightsError
 from alexnet.files import whole_file
+from alexnet.weights.card import sha256_of
 
 FILE = Path("last") / "checkpoint.safetensors"
 
@@ -46,7 +47,9 @@ def save_checkpoint(
         tensors |= _named(f"optimizer.{index}", state)
     data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(run / FILE, "wb") as file:
-        file.write(save(data, {"progress": json.dumps(dataclasses.asdict(progress))}))
+        told = json.dumps(dataclasses.asdict(progress))
+        notes = {"progress": told, "sha256": sha256_of(told, data)}
+        file.write(save(data, {"checkpoint": json.dumps(notes)}))
 
 
 def load_checkpoint(
@@ -58,8 +61,11 @@ def load_checkpoint(
         return None
     try:
         with safe_open(path, "pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
+            notes = json.loads(file.metadata()["checkpoint"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+        progress = Progress(**json.loads(notes["progress"]))
+        if notes["sha256"] != sha256_of(notes["progress"], tensors):
+            raise ValueError("its checksum is another")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the checkpoint {path} is damaged ({error}); start the run anew") from error
     try:

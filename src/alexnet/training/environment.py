@@ -15,8 +15,8 @@ import alexnet
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "safetensors", "torchmetrics")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions of Python and the libraries, the source's git commit, and the hardware that computes."""
+def environment(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Versions of Python and the libraries, the source's git commit, the hardware that computes, and in which type."""
     return {
         "alexnet": alexnet.__version__,
         "commit": _commit(),
@@ -29,6 +29,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_bytes": _memory(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": str(dtype).removeprefix("torch."),
     }
 
 

@@ -11,6 +11,8 @@ from alexnet.errors import UsageError
 from alexnet.files import cannot_write, whole_file
 from alexnet.training.report import say
 
+COMPARED = ("device", "precision", "threads", "processor", "versions")  # what a resumed run should find again
+
 
 def new_folder(wanted: Path, numbered: bool) -> Path:
     """Make a folder that was not there: `wanted` itself, or the first of wanted-1 (-2), wanted-2 ... that is free."""
@@ -40,6 +42,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{path} is damaged ({error}); start the run anew") from error
+    missing = [key for key in ("data", "fingerprint", "recipe", *COMPARED) if key not in config]
+    if missing:
+        raise UsageError(f"{path} is damaged (it lacks {', '.join(missing)}); start the run anew")
     return config
 
 

@@ -63,15 +63,20 @@ class Run:
 
 
 def fit(
-    run: Run, progress: Progress, keep: Callable[[Run, Progress], None], log: Callable[[Run, Progress], None]
+    run: Run,
+    progress: Progress,
+    stopped: threading.Event,
+    keep: Callable[[Run, Progress], None],
+    log: Callable[[Run, Progress], None],
 ) -> None:
     """Train from `progress` to the recipe's last epoch.
 
-    keep(run, progress) writes the kept weights; log(run, progress) writes the rows. A signal to stop saves a checkpoint
-    and raises Interrupted; a loss that is not finite raises AlexNetError and leaves the last checkpoint as it was.
+    keep(run, progress) writes the kept weights; log(run, progress) writes the rows. Once `stopped` is set, a
+    checkpoint is saved and Interrupted raised; a loss that is not finite raises AlexNetError and leaves the last
+    checkpoint as it was.
     """
     recipe, steps = run.recipe, len(run.loader)
-    with stop_signal() as stopped, Report(recipe.epochs * steps, progress.epoch * steps + progress.step) as report:
+    with Report(recipe.epochs * steps, progress.epoch * steps + progress.step) as report:
         while progress.epoch < recipe.epochs:
             began, first = time.monotonic(), progress.step
             train_epoch(run, progress, report, stopped)
@@ -89,7 +94,7 @@ def fit(
             warn_if_not_learning(run, progress)
             save_checkpoint(run.folder, progress, run.network, run.average, run.optimizer)
             log(run, progress)
-            if stopped.is_set() and progress.epoch < recipe.epochs:
+            if stopped.is_set():
                 raise _interrupted(run, progress)
 
 
@@ -131,7 +136,7 @@ def train_step(run: Run, batch: Batch, epoch: int, step: int) -> tuple[float, fl
     if not math.isfinite(value):
         raise AlexNetError(
             f"the loss is {value} at epoch {epoch + 1}, step {step + 1}; try a lower --lr (it is {recipe.lr:g}), "
-            f"--precision float32, or look at the data with alexnet check"
+            f"--precision float32, or look at the data with alexnet check; what was saved before is in {run.folder}"
         )
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -167,7 +172,7 @@ def train_size(run: Run, epoch: int) -> int:
 
 
 def evaluate(run: Run) -> dict[str, float]:
-    """Loss and top-1 of the kept weights on the watched part, one centre view, as columns of metrics.csv."""
+    """How good the kept weights are on the watched part, one centre view, as columns of metrics.csv."""
     if run.watched is None:
         return {}
     rows = run.parts[run.watched]
@@ -175,7 +180,8 @@ def evaluate(run: Run) -> dict[str, float]:
     labels = torch.from_numpy(run.loader.store.labels[rows])
     found = metrics(chances, labels, run.loader.store.class_names)
     loss = F.nll_loss(chances.clamp_min(1e-12).log(), labels).item()
-    return {f"{run.watched}_loss": loss, f"{run.watched}_top1": found["top1"], f"{run.watched}_top5": found["top5"]}
+    measured = {"loss": loss, **{key: found[key] for key in ("top1", "top5", "macro_f1")}}
+    return {f"{run.watched}_{name}": value for name, value in measured.items()}
 
 
 def part_probabilities(run: Run, rows: NDArray[np.int64]) -> Tensor:
@@ -209,8 +215,8 @@ def is_best(progress: Progress, row: dict[str, Any]) -> bool:
 def warn_if_not_learning(run: Run, progress: Progress) -> None:
     """Say so, once, when the loss after a tenth of the run is still that of guessing, ln K."""
     guessing = math.log(len(run.loader.store.class_names))
-    tenth = max(3, math.ceil(run.recipe.epochs / 10))
-    if run.recipe.loss == "cross_entropy" and progress.epoch == min(tenth, run.recipe.epochs):
+    tenth = max(3, math.ceil(run.recipe.epochs / 10), math.ceil(run.recipe.warmup_epochs) + 1)
+    if run.recipe.loss == "cross_entropy" and progress.epoch == tenth:
         loss = progress.rows[-1]["train_loss"]
         if loss > NOT_LEARNING * guessing:
             say(
@@ -246,5 +252,5 @@ def stop_signal() -> Iterator[threading.Event]:
 
 
 def _interrupted(run: Run, progress: Progress) -> Interrupted:
-    place = f"epoch {progress.epoch + 1}, step {progress.step}"
-    return Interrupted(f"interrupted in {place} and saved; go on with: alexnet train --resume {run.folder}")
+    place = f"after {progress.epoch} of {run.recipe.epochs} epochs and {progress.step} steps"
+    return Interrupted(f"interrupted {place} and saved; go on with: alexnet train --resume {run.folder}")

@@ -4,11 +4,21 @@ Everything goes to standard error; standard output belongs to the result.
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 def say(text: str) -> None:
@@ -16,11 +26,25 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar where standard error is a terminal; gives the function that moves it: (done, total)."""
+    with Progress(
+        *Progress.get_default_columns()[:-1],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as shown:
+        task = shown.add_task(title, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
 class Report:
     """Shows a run of `steps` steps, of which `done` are behind it."""
 
     def __init__(self, steps: int, done: int = 0) -> None:
-        console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -28,8 +52,8 @@ class Report:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
         )
         self.task: TaskID = self.bar.add_task(
             "train", total=steps, completed=done, epoch="", speed=0.0, loss=float("nan"), score=""
@@ -50,7 +74,9 @@ class Report:
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """A line for an epoch that was evaluated."""
-        score = "".join(f"  {key} {row[key]:.2%}" for key in ("val_top1", "test_top1") if key in row)
+        score = "".join(
+            f"  {key} {row[key]:.2%}" for key in row if key.endswith(("top1", "macro_f1")) and key != "train_top1"
+        )
         line = f"epoch {row['epoch']}  loss {row['train_loss']:.3f}{score}  {row['images_per_second']:.0f} images/s"
         if self.bar.disable:
             say(line)

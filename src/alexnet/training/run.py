@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from alexnet.data.augment import Augmentation
-from alexnet.data.loader import Loader
-from alexnet.data.packed import Store, packed
+from alexnet.data.loader import Loader, check_batch
+from alexnet.data.packed import Store, named_store
 from alexnet.data.preprocess import Preprocessing
-from alexnet.data.sources import KNOWN, assign_splits, check_classes, open_source
+from alexnet.data.sources import KNOWN, Source, assign_splits, check_classes
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.evaluation.metrics import metrics
@@ -25,11 +26,11 @@ from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.training.checkpoint import Progress, load_checkpoint
 from alexnet.training.environment import environment
-from alexnet.training.folder import new_folder, read_config, write_csv, write_json
-from alexnet.training.loop import Run, fit, part_probabilities, train_size
+from alexnet.training.folder import COMPARED, new_folder, read_config, write_csv, write_json
+from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.recipes import Recipe, from_json
-from alexnet.training.report import say
+from alexnet.training.report import bar, say
 from alexnet.weights.card import BEST, Card, load, save
 
 PARTS = ("train", "val", "test")
@@ -39,50 +40,68 @@ SHOWN = 16  # images in samples.png
 def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
-    out: the run's folder; a new runs/<data>-<network>-<n>/ without it. A folder that holds something already is left
-    alone and the next free name beside it is taken.
+    data: as for `alexnet.data.packed.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/ without it.
+    A folder that holds something already is left alone and the next free name beside it is taken. What can be refused
+    is refused before images are read, and nothing is written until all settings hold.
     """
-    source = open_source(data, recipe.split_seed)
-    check_classes(source)
-    device = pick_device(recipe.device)
-    network = build_network(recipe, len(source.class_names))  # a wrong setting is told before anything is written
-    store = packed(source)
-    run = build(store, recipe, network)
-    folder = new_folder(out or Path("runs") / f"{source.name}-{recipe.network}", numbered=out is None)
+    if recipe.tensorboard:
+        summary_writer()
+    create(recipe.network, 2, recipe.input_size, **_differences(recipe))
+    with bar("packing") as packing:
+        store = named_store(
+            data, recipe.split_seed, recipe.store_size, packing, look=lambda source: look(source, recipe)
+        )
+    run = build(store, recipe)
+    folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = {
         "data": _absolute(data),
         "fingerprint": store.fingerprint,
         "recipe": dataclasses.asdict(recipe),
-        **environment(device),
+        **environment(run.device, run.dtype),
     }
     write_json(folder / "config.json", config)
     return _go(run, folder)
 
 
-def resume(folder: Path) -> Path:
-    """Go on with the run in `folder` from its last checkpoint, to the weights of an unbroken run."""
+def resume(folder: Path, device: str | None = None, workers: int | None = None) -> Path:
+    """Go on with the run in `folder` from its last checkpoint, to the weights of an unbroken run.
+
+    device, workers: others than the run's own. What computes must be the same for weights that are equal to the bit.
+    """
     config = read_config(folder)
     recipe = from_json(config["recipe"])
-    store = packed(open_source(config["data"], recipe.split_seed))
+    recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers or recipe.workers)
+    with bar("packing") as packing:
+        store = named_store(config["data"], recipe.split_seed, recipe.store_size, packing)
     if store.fingerprint != config["fingerprint"]:
         raise DataError(
             f"the data {config['data']} has changed since the run {folder} began; put it back as it was, or start anew"
         )
-    if config["threads"] != torch.get_num_threads():
-        say(
-            f"the run began with {config['threads']} threads and goes on with {torch.get_num_threads()}: "
-            f"its weights will differ in the last bits"
-        )
-    return _go(build(store, recipe, build_network(recipe, len(store.class_names))), folder)
+    run = build(store, recipe)
+    now = environment(run.device, run.dtype)
+    for name in COMPARED:
+        if config[name] != now[name]:
+            say(f"the run began with {name} {config[name]}, now {now[name]}: weights will differ in their last bits")
+    return _go(run, folder)
 
 
 def _go(run: Run, folder: Path) -> Path:
     """Train in `folder` from its checkpoint, or from the start, and finish."""
     run.folder = folder
-    progress = load_checkpoint(folder, run.network, run.average, run.optimizer) or start(run)
-    fit(run, progress, keep, log)
-    finish(run, progress)
+    with stop_signal() as stopped:
+        progress = load_checkpoint(folder, run.network, run.average, run.optimizer) or start(run)
+        fit(run, progress, stopped, keep, log)
+        finish(run, progress)
     return folder
+
+
+def look(source: Source, recipe: Recipe) -> None:
+    """Refuse, before any image is read, data that cannot be trained on by this recipe."""
+    check_classes(source)
+    labels = np.array([sample.label for sample in source.samples])
+    given = np.array([sample.split for sample in source.samples])
+    splits = split(labels, given, source.class_names, source.fractions, recipe)
+    check_batch(int((splits == "train").sum()), recipe.batch_size)
 
 
 def build_network(recipe: Recipe, num_classes: int) -> Network:
@@ -91,10 +110,10 @@ def build_network(recipe: Recipe, num_classes: int) -> Network:
     return create(recipe.network, num_classes, recipe.input_size, **_differences(recipe))
 
 
-def build(store: Store, recipe: Recipe, network: Network) -> Run:
-    """Everything the run works with; nothing is written and nothing random is drawn."""
+def build(store: Store, recipe: Recipe) -> Run:
+    """Everything the run works with, as a function of its data and its recipe; nothing is written."""
     device = pick_device(recipe.device)
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network(recipe, len(store.class_names)).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
     parts = {part: np.flatnonzero(splits == part) for part in PARTS}
     loader = Loader(
@@ -108,6 +127,8 @@ def build(store: Store, recipe: Recipe, network: Network) -> Run:
         workers=workers_of(recipe, device),
         device=device,
     )
+    if recipe.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise UsageError(f"batch size 1 leaves {recipe.network}'s BatchNorm nothing to average; take --batch-size 2")
     weights = (
         class_weights(store.labels[parts["train"]], len(store.class_names)) if recipe.balance == "weights" else None
     )
@@ -135,11 +156,12 @@ def start(run: Run) -> Progress:
     names = store.class_names
     rows = ((store.paths[row], names[store.labels[row]], part_of[row]) for row in sorted(part_of))
     write_csv(run.folder / "split.csv", ("path", "label", "split"), rows)
-    shown = run.loader.order(0)[: min(SHOWN, run.recipe.batch_size)]
-    batch = run.loader.batch(shown, 0, 0, train_size(run, 0))
+    batch = next(run.loader.batches(0, size=train_size(run, 0)))
     preprocessing = run.loader.preprocessing
-    titles = [names[label] for label in batch.labels.tolist()]
-    pictures.samples(batch.images.cpu(), preprocessing.mean, preprocessing.std, titles, run.folder / "samples.png")
+    titles = [names[label] for label in batch.labels.tolist()][:SHOWN]
+    pictures.samples(
+        batch.images[:SHOWN].cpu(), preprocessing.mean, preprocessing.std, titles, run.folder / "samples.png"
+    )
     return Progress()
 
 
@@ -164,27 +186,32 @@ def keep(run: Run, progress: Progress) -> None:
 
 
 def log(run: Run, progress: Progress) -> None:
-    """Write metrics.csv, whole, from all rows so far, and on request the last row as TensorBoard events."""
-    columns = list(dict.fromkeys(key for row in progress.rows for key in row))
-    rows = ([row.get(column, "") for column in columns] for row in progress.rows)
-    write_csv(run.folder / "metrics.csv", columns, rows)
+    """Write metrics.csv and, on request, the last row as TensorBoard events."""
+    write_rows(run.folder, progress)
     if run.recipe.tensorboard:
-        with events(run.folder) as writer:
+        with summary_writer()(str(run.folder / "tensorboard")) as writer:
             for name, value in progress.rows[-1].items():
                 writer.add_scalar(name, value, progress.epoch)
 
 
-def events(folder: Path) -> Any:
-    """A TensorBoard writer into the run's folder."""
+def write_rows(folder: Path, progress: Progress) -> None:
+    """Write metrics.csv, whole, from all rows so far."""
+    columns = list(dict.fromkeys(key for row in progress.rows for key in row))
+    write_csv(folder / "metrics.csv", columns, ([row.get(column, "") for column in columns] for row in progress.rows))
+
+
+def summary_writer() -> Any:
+    """TensorBoard's writer of events, a class that takes a folder."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UsageError("tensorboard is not installed; install it with: pip install 'alexnet[tensorboard]'") from error
-    return SummaryWriter(str(folder / "tensorboard"))
+        raise UsageError("tensorboard is not installed; install it with: pip install tensorboard") from error
+    return SummaryWriter
 
 
 def finish(run: Run, progress: Progress) -> None:
     """The final evaluation of the kept weights and the pictures: on test, or validation, or else the training part."""
+    write_rows(run.folder, progress)  # the run may have been killed between its last checkpoint and the rows
     part = next(part for part in ("test", "val", "train") if len(run.parts[part]))
     kept, _ = load(run.folder / BEST)
     run.kept.load_state_dict(kept.state_dict())
@@ -199,6 +226,7 @@ def finish(run: Run, progress: Progress) -> None:
         **found,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
+        "chosen_on": "val" if len(run.parts["val"]) else None,  # the part that chose the epoch
         "seconds": progress.seconds,
         "images_per_second": float(np.median(speeds)),
     }
@@ -211,6 +239,7 @@ def finish(run: Run, progress: Progress) -> None:
     say(
         f"{part}: top-1 {found['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {found['top5']:.2%}, "
         f"macro-F1 {found['macro_f1']:.2%}; {progress.seconds / 60:.1f} minutes"
+        + ("; validation also chose the epoch, so this is a little too good" if part == "val" else "")
     )
 
 
@@ -221,18 +250,22 @@ def split(
     fractions: tuple[float, float],
     recipe: Recipe,
 ) -> NDArray[np.str_]:
-    """The part of each image, "train", "val" or "test": as the data gives it, unless the recipe sets shares."""
+    """The part of each image, "train", "val" or "test": as the data gives it, unless the recipe sets a share for it.
+
+    A share above 0 takes the place of the part that the data gives; 0 only means that none is taken off.
+    """
     val = fractions[0] if recipe.validation is None else recipe.validation
     test = fractions[1] if recipe.test is None else recipe.test
-    if recipe.validation is not None or recipe.test is not None:
-        given = np.full(len(labels), "")
+    given = given.copy()
+    given[(given == "val") & bool(recipe.validation)] = ""
+    given[(given == "test") & bool(recipe.test)] = ""
     return assign_splits(labels.tolist(), given.tolist(), class_names, recipe.split_seed, val, test)
 
 
 def preprocessing_of(network: Network, recipe: Recipe, store_size: int) -> Preprocessing:
-    """The network's own constants at the recipe's sizes; without a resize, in the proportion 256 : 224."""
+    """The network's own constants at the recipe's sizes; without a resize, in the network's own proportion."""
     size = network.input_size
-    resize = recipe.resize or round(size * 256 / 224)
+    resize = recipe.resize or round(size * network.resize / type(network).input_size)
     return Preprocessing(size, resize, network.mean, network.std, store_size)
 
 
@@ -243,10 +276,10 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
 
 
 def workers_of(recipe: Recipe, device: torch.device) -> int:
-    """Threads that prepare batches. Where the processor trains, they would only take its cores from the step."""
+    """Threads that prepare batches: beside a GPU two; beside the processor they would take its cores from the step."""
     if recipe.workers is not None:
         return recipe.workers
-    return 0 if device.type == "cpu" else 2
+    return 2 if device.type == "cuda" else 0
 
 
 def class_weights(labels: NDArray[np.int64], num_classes: int) -> Tensor:

@@ -123,8 +123,13 @@ def fill(network: Network, tensors: Mapping[str, Tensor], origin: str) -> None:
 
 
 def checksum(card: Card, tensors: Mapping[str, Tensor]) -> str:
-    """Hex SHA-256 over the card as sorted JSON, then each tensor's name, type and shape in a line and its bytes."""
-    digest = hashlib.sha256(json.dumps(asdict(card), sort_keys=True).encode())
+    """Hex SHA-256 over the card as sorted JSON and the tensors, as `sha256_of` takes them."""
+    return sha256_of(json.dumps(asdict(card), sort_keys=True), tensors)
+
+
+def sha256_of(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 over the text, then each tensor's name, type and shape in a line and its bytes, names in order."""
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from alexnet.device import autocast, has_bfloat16, pick_device, pick_precision
+from alexnet.errors import UsageError
+
+
+def test_auto_takes_a_gpu_where_there_is_one_and_else_the_processor():
+    kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert pick_device("auto").type == kind
+
+
+@pytest.mark.parametrize("name", ["tpu", "cpu:x", "cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(UsageError, match="device"):
+        pick_device(name)
+
+
+def test_auto_precision_is_what_the_device_computes_in():
+    device = torch.device("cpu")
+    assert pick_precision("auto", device) == (torch.bfloat16 if has_bfloat16(device) else torch.float32)
+    assert pick_precision("float32", device) == torch.float32
+    with pytest.raises(UsageError, match="unknown precision 'fp16'"):
+        pick_precision("fp16", device)
+
+
+def test_autocast_computes_products_in_the_type_asked_for():
+    a = torch.ones(2, 2)
+    with autocast(torch.device("cpu"), torch.bfloat16):
+        assert (a @ a).dtype == torch.bfloat16
+    with autocast(torch.device("cpu"), torch.float32):
+        assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_network_trains_on_the_gpu():
+    import alexnet
+
+    network = alexnet.create("modern", 3).cuda()
+    with autocast(torch.device("cuda"), pick_precision("auto", torch.device("cuda"))):
+        loss = network(torch.randn(4, 3, 64, 64, device="cuda")).float().logsumexp(1).mean()
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
