@@ -4,21 +4,30 @@ import csv
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
+import time
+import zlib
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from alexnet import __version__, cli
+from alexnet.data.preprocess import Preprocessing
+from alexnet.networks import create
 from alexnet.training.recipes import Recipe
+from alexnet.weights.card import Card, save
 
 ROOT = Path(__file__).parent.parent
+SMALL = ["--recipe", "torchvision", "--network", "modern", "--input-size", "63", "--resize", "72"]
+SMALL += ["--epochs", "1", "--batch-size", "8"]
 COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict")
 
 
@@ -51,10 +60,19 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The folder of a short run on it, and what the command that trained it printed."""
     folder = tmp_path_factory.mktemp("work") / "first run"
-    small = ["--network", "modern", "--input-size", "63", "--resize", "72", "--epochs", "1", "--batch-size", "8"]
-    done = run("train", digits, "--recipe", "torchvision", *small, "--out", folder, "--json")
+    done = run("train", digits, *SMALL, "--out", folder, "--json")
     assert done.returncode == 0, done.stderr
     return folder, done
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained weights of a small network for the same three classes, in a file on its own."""
+    network = create("modern", 3, 63, width=0.25)
+    preprocessing = Preprocessing(63, 72, network.mean, network.std, store_size=72)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save(path, network, Card("modern", 3, 63, {"width": 0.25}, ["0", "1", "4"], preprocessing.to_json()))
+    return path
 
 
 def test_help_needs_nothing_heavy() -> None:
@@ -108,6 +126,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("train", "train needs DATA"),
         ("train digits --resume somewhere", "alexnet train --resume somewhere"),
         ("train --resume somewhere --epochs 3", "alexnet train --resume somewhere"),
+        ("train --resume somewhere --recipe modern", "alexnet train --resume somewhere"),
+        ("train --resume somewhere --device cpu --workers 1", "somewhere is not a run"),
         ("train --resume somewhere", "somewhere is not a run"),
         ("summary krizhevsky2021", "did you mean 'krizhevsky2012'?"),
         ("summary modern --input-size 62", "63"),
@@ -168,6 +188,7 @@ def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (ZeroDivisionError("a fault\nof ours"), 1, "unexpected ZeroDivisionError: a fault of ours; run with --debug"),
         (PermissionError(13, "Permission denied", "cache"), 1, "cache: Permission denied"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate"), 1, "take a smaller --batch-size"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
@@ -250,15 +271,57 @@ def test_pack_writes_a_store_where_it_is_told_to(
     assert (tmp_path / "store").is_dir()
 
 
-def test_pack_names_each_image_that_it_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pack_says_what_it_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw(tmp_path / "data", ["1", "2"], images=3)
     (tmp_path / "data" / "2" / "torn.png").write_bytes(b"")
     assert cli.main(["pack", str(tmp_path / "data")]) == 3
     assert "2/torn.png: empty" in capsys.readouterr().err
     assert cli.main(["pack", str(tmp_path / "data"), "--max-bad", "0.5", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert [row["path"] for row in json.loads(out)["skipped"]] == ["2/torn.png"]
-    assert err.startswith("alexnet: skipped 2/torn.png: ")
+    answer = json.loads(out)
+    assert [row["path"] for row in answer["skipped"]] == ["2/torn.png"]
+    assert f"1 image skipped, see {answer['folder']}/skipped.csv" in err
+    assert cli.main(["pack", str(tmp_path / "data")]) == 0
+    assert "6 images of 2 classes, 256 px a side, 1 skipped, in " in capsys.readouterr().out
+
+
+def test_pack_verify_says_sound_or_what_is_damaged(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    assert cli.main(["pack", str(digits), "--out", str(store), "--size", "70"]) == 0
+    for words in ([str(store)], [str(digits), "--out", str(store)]):
+        assert cli.main(["pack", *words, "--verify"]) == 0
+        assert "sound: every checksum is right" in capsys.readouterr().out
+    assert cli.main(["pack", str(store), "--verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sound"] is True
+    with (store / "shard-00000.bin").open("r+b") as shard:
+        shard.write(b"other")
+    assert cli.main(["pack", str(store), "--verify"]) == 3
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"alexnet: store {store} is damaged: the checksum of shard-00000.bin is wrong\n")
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(digits: Path, tmp_path: Path) -> None:
+    rows = [f"{digits}/{digit}/0.png,{digit}" for digit in "014"] * 10_000  # minutes of work for one process
+    (tmp_path / "long.csv").write_text("\n".join(["path,label", *rows]))
+    (tmp_path / "out").mkdir()
+    words = ["pack", tmp_path / "long.csv", "--out", tmp_path / "out" / "store", "--size", "32", "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alexnet.cli", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.communicate(timeout=60) == ("", "alexnet: interrupted\n")
+    assert process.returncode == 130
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_train_answers_with_the_run_and_its_scores(
@@ -300,6 +363,41 @@ def test_evaluate_prints_percent_for_people(
     out = capsys.readouterr().out
     assert "36 images (all), 10 views of each" in out
     assert "top-1 " in out
+    assert str(trained[0] / "evaluation-all-10" / "confusion.png") in out
+
+
+@pytest.mark.filterwarnings("always:the data has no parts")
+def test_evaluate_of_bare_weights_says_that_it_writes_nothing(
+    weights: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(weights.parent.iterdir())
+    assert cli.main(["evaluate", str(weights), str(digits)]) == 0
+    out, err = capsys.readouterr()
+    assert "where --out FOLDER says" in out
+    assert "alexnet: warning: the data has no parts of its own" in err
+    assert sorted(weights.parent.iterdir()) == before
+
+
+def test_a_packed_store_is_data_for_train_and_evaluate(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+    digits: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = str(tmp_path / "store")
+    assert cli.main(["pack", str(digits), "--out", store]) == 0
+    assert cli.main(["evaluate", str(trained[0]), store, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert answer["confusion"] == json.loads(trained[1].stdout)["confusion"]
+    assert cli.main(["train", store, *SMALL, "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_resume_may_be_told_where_to_compute(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "--resume", str(trained[0]), "--device", "cpu", "--workers", "1"]) == 0
+    assert capsys.readouterr().out == f"{trained[0]}\n"
 
 
 def test_evaluate_refuses_data_of_other_classes(
@@ -307,7 +405,7 @@ def test_evaluate_refuses_data_of_other_classes(
 ) -> None:
     assert cli.main(["evaluate", str(trained[0]), "digits"]) == 3
     err = capsys.readouterr().err
-    assert "10 classes, the network 3" in err
+    assert "classes that the network does not know" in err
     assert err.count("\n") == 1
 
 
@@ -357,3 +455,140 @@ def test_predict_prints_names_and_percent_for_people(
     path, guess = capsys.readouterr().out.splitlines()
     assert path == pictures[0]
     assert guess.split()[1] == "%" or guess.split()[0].endswith("%")
+
+
+# --- bad input ---
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file: length, kind, content, checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+GIGANTIC = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+BAD_IMAGES = ("corrupt.png", "truncated.png", "empty.png", "gigantic.png", "text.jpg")
+
+
+@pytest.fixture(scope="module")
+def bad(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of everything that a user may give by mistake; <bad image>/ holds it among five good ones."""
+    folder = tmp_path_factory.mktemp("bad")
+    draw(folder / "good", ["0", "1", "4"], images=4)
+    draw(folder / "lonely", ["0", "1"], images=4)
+    draw(folder / "lonely", ["4"], images=1)
+    image = (folder / "good" / "0" / "0.png").read_bytes()
+    middle = len(image) // 2
+    contents = (
+        image[:middle] + b"\0" * 20 + image[middle + 20 :],
+        image[:middle],
+        b"",
+        GIGANTIC,
+        b"a letter, not a photo",
+    )
+    for name, content in zip(BAD_IMAGES, contents, strict=True):
+        draw(folder / name, ["0"], images=3)
+        draw(folder / name, ["1"], images=2)
+        (folder / name / "1" / name).write_bytes(content)
+    tensors = weights.read_bytes()
+    (folder / "small.safetensors").write_bytes(tensors)
+    (folder / "truncated.safetensors").write_bytes(tensors[:-100])
+    (folder / "tampered.safetensors").write_bytes(tensors[:-1] + bytes([tensors[-1] ^ 1]))
+    torch.save({"weight": torch.ones(3)}, folder / "pickled.pt")
+    return folder
+
+
+TRAIN = "--network modern --input-size 63 --epochs 1 --batch-size 2"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("predict truncated.safetensors good/0/0.png", 1, "is truncated"),
+        ("predict tampered.safetensors good/0/0.png", 1, "altered or damaged"),
+        ("predict pickled.pt good/0/0.png", 1, "is a pickle"),
+        ("summary modren", 2, "did you mean 'modern'?"),
+        ("train good --recipe modren", 2, "did you mean 'modern'?"),
+        ("train good --epoch 3", 2, "No such option: --epoch"),
+        ("train good --epochs 0", 2, "epochs is 0"),
+        ("train good --network modern --input-size 63 --batch-size 1000", 2, "larger than the"),
+        ("train good --network modern --input-size 62", 2, "63"),
+        ("summary modern --input-size 62", 2, "63"),
+        (f"train lonely {TRAIN}", 3, "'4'"),
+        *((f"train {name} {TRAIN}", 3, f"1/{name}: ") for name in BAD_IMAGES),
+        *((f"pack {name}", 3, f"1/{name}: ") for name in BAD_IMAGES),
+        (f"train good {TRAIN} --out small.safetensors/run", 1, "cannot write small.safetensors/run"),
+        (f"train good {TRAIN} --out /proc/run", 1, "cannot write /proc/run"),
+        ("pack good --size 72 --out small.safetensors/store", 1, "small.safetensors/store: "),
+        ("pack good --size 72 --out /proc/store", 1, "cannot write /proc/store"),
+    ],
+)
+def test_bad_input_gets_its_exit_code_one_line_and_nothing_written(
+    line: str,
+    code: int,
+    said: str,
+    bad: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(bad)
+    before = sorted(bad.rglob("*"))
+    assert cli.main(line.split()) == code
+    out, err = capsys.readouterr()
+    (reason,) = (each for each in err.splitlines() if each.startswith("alexnet: "))
+    assert said in reason
+    assert err.endswith(f"{reason}\n")
+    assert "Traceback" not in err
+    assert out == ""
+    assert sorted(bad.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_predict_answers_for_the_good_ones_beside_a_bad_image(
+    name: str, bad: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", str(bad / "small.safetensors"), str(bad / name), "--json"]) == 3
+    out, err = capsys.readouterr()
+    answers = json.loads(out)
+    assert [answer["path"] for answer in answers if answer["error"]] == [str(bad / name / "1" / name)]
+    assert sum(len(answer["predictions"]) == 3 for answer in answers) == 5
+    assert err.startswith(f"alexnet: {bad / name / '1' / name}: ")
+    assert err.count("\n") == 1
+
+
+def test_predict_keeps_the_answers_beside_folders_without_images_or_that_cannot_be_read(
+    bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none" / "below").mkdir(parents=True)
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    asked = [tmp_path / "none", bad / "good" / "0" / "0.png", tmp_path / "circle", bad / "good" / "1"]
+    assert cli.main(["predict", str(bad / "small.safetensors"), *map(str, asked), "--json"]) == 3
+    out, err = capsys.readouterr()
+    answers = json.loads(out)
+    assert [bool(answer["error"]) for answer in answers] == [True, False, True, False, False, False, False]
+    lines = err.splitlines()
+    assert lines[0] == f"alexnet: {tmp_path / 'none'}: a folder without images"
+    assert lines[1].startswith(f"alexnet: {tmp_path / 'circle'}: cannot be read: ")
+    assert len(lines) == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_predict_keeps_the_answers_beside_a_locked_sub_folder(
+    bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(tmp_path / "photos", ["0", "1"], images=2)
+    (tmp_path / "photos" / "0").chmod(0)
+    assert cli.main(["predict", str(bad / "small.safetensors"), str(tmp_path / "photos"), "--json"]) == 3
+    (tmp_path / "photos" / "0").chmod(0o700)
+    out, err = capsys.readouterr()
+    assert [bool(answer["error"]) for answer in json.loads(out)] == [True, False, False]
+    assert err == f"alexnet: {tmp_path / 'photos' / '0'}: cannot be read: Permission denied\n"
+
+
+def test_names_that_are_no_text_are_printed_all_the_same(bad: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    Path(f"{name}.png").write_bytes((bad / "good" / "0" / "0.png").read_bytes())
+    done = run("predict", bad / "small.safetensors", f"{name}.png", f"{name}.jpg", PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == 3
+    assert done.stdout.startswith(f"{tmp_path}/caf\\udce9.png\n")
+    assert f"{tmp_path}/caf\\udce9.jpg: " in done.stderr
+    assert "Traceback" not in done.stderr

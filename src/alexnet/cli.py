@@ -8,9 +8,12 @@ standard output; progress, warnings and errors go to standard error.
 import csv
 import dataclasses
 import inspect
+import io
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 import types
 import typing
@@ -29,6 +32,7 @@ from alexnet.training.recipes import RECIPES, Recipe, recipe
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from alexnet.data.packed import Store
     from alexnet.inference.classifier import Prediction
 
 BAD_DATA = 3  # the exit code of DataError, for commands that report bad data and still answer the rest
@@ -50,6 +54,12 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+DataOrStore = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help=f"{typing.get_args(Data)[1].help[:-1]}; or a packed store's folder.", show_default=False
+    ),
+]
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.", show_default=False)
 ]
@@ -64,9 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     try:
-        code = app([word for word in arguments if word != "--debug"], prog_name="alexnet", standalone_mode=False) or 0
-        sys.stdout.flush()
+        with _sigterm_as_ctrl_c():
+            code = app([word for word in arguments if word != "--debug"], prog_name="alexnet", standalone_mode=False)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does: nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -78,7 +94,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
         _say("interrupted")
-    return int(code)
+    return int(code or 0)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM, which `kill` and batch systems send, ends a command as Ctrl-C does: nothing half-written is left."""
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -94,6 +123,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 1
+    if (torch := sys.modules.get("torch")) and isinstance(error, torch.OutOfMemoryError):
+        return "the GPU's memory is full; take a smaller --batch-size, or --device cpu", 1
     return f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
 
 
@@ -170,37 +201,57 @@ def check(
 def pack(
     data: Data,
     out: Annotated[
-        Path | None, typer.Option(help="The store's folder.", show_default="a folder in the cache, found by train")
+        Path | None,
+        typer.Option(
+            help="The store's folder, which train and evaluate take as DATA.",
+            show_default="in the cache, where train and evaluate look for it",
+        ),
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="256; 64 for tiny images")] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels a side; train looks for the default, or --store-size.", show_default="256; 64 for tiny images"
+        ),
+    ] = None,
     max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images that is skipped over.")] = 0.01,
     workers: Workers = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Only check every checksum of DATA's store; DATA may be a store's folder here."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Decode every image once into a store that training reads at full speed."""
     from alexnet.data import packed
     from alexnet.data.sources import open_source
 
-    source = open_source(data)
-    with _progress("packing") as progress:
-        if out is None:
-            store = packed.packed(source, size, max_bad=max_bad, workers=workers, progress=progress)
-        else:
-            store = packed.pack(source, out, size or source.store_size, max_bad, workers, progress)
-    for path, reason in store.skipped:
-        _say(f"skipped {path}: {reason}")
-    facts = {
+    if verify:
+        store = packed.open_store(out, verify=True) if out else packed.verified(data, size)
+    else:
+        source = open_source(data)
+        with _progress("packing") as progress:
+            if out is None:
+                store = packed.packed(source, size, max_bad, workers, progress)
+            else:
+                store = packed.pack(source, out, size or source.store_size, max_bad, workers, progress)
+    if as_json:
+        _print_json({**_store_facts(store), **({"sound": True} if verify else {})})
+    else:
+        images = f"{len(store)} images of {len(store.class_names)} classes, {store.size} px a side"
+        skipped = f", {len(store.skipped)} skipped" if store.skipped else ""
+        sound = "; sound: every checksum is right" if verify else ""
+        print(f"{images}{skipped}, in {store.folder}{sound}")
+    return 0
+
+
+def _store_facts(store: "Store") -> dict[str, Any]:
+    return {
         "folder": str(store.folder),
         "images": len(store),
         "classes": len(store.class_names),
         "size": store.size,
         "skipped": [{"path": path, "reason": reason} for path, reason in store.skipped],
     }
-    if as_json:
-        _print_json(facts)
-    else:
-        print(f"{facts['images']} images of {facts['classes']} classes, {store.size} px a side, in {store.folder}")
-    return 0
 
 
 def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
@@ -228,15 +279,21 @@ def _setting(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
 @app.command()
 @_with_settings
 def train(
-    data: Annotated[str | None, *typing.get_args(Data)[1:]] = None,
-    recipe_name: Annotated[str, typer.Option("--recipe", help=f"{', '.join(RECIPES)}.")] = "modern",
+    data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
+    recipe_name: Annotated[
+        str | None, typer.Option("--recipe", help=f"{', '.join(RECIPES)}.", show_default="modern")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A YAML or TOML file of settings; options win over it.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with an interrupted run; takes no other option.", show_default=False),
+        typer.Option(
+            metavar="RUN",
+            help="Go on with an interrupted run; of the settings it takes --device and --workers.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
     **settings: Any,
@@ -246,12 +303,15 @@ def train(
     if resume is None:
         if data is None:
             raise UsageError("train needs DATA: a folder, a CSV or a name such as digits; or --resume RUN")
-        chosen = recipe(recipe_name, config, **changes)
-    elif data or config or out or changes:
-        raise UsageError(f"--resume takes the run's own data and settings; give: alexnet train --resume {resume}")
+        chosen = recipe(recipe_name or "modern", config, **changes)
+    elif data or recipe_name or config or out or changes.keys() - {"device", "workers"}:
+        raise UsageError(
+            f"--resume takes the run's own data and settings; give: alexnet train --resume {resume}, "
+            "with no more than --device or --workers"
+        )
     from alexnet.training import run
 
-    folder = run.resume(resume) if resume else run.train(typing.cast(str, data), chosen, out)
+    folder = run.resume(resume, **changes) if resume else run.train(typing.cast(str, data), chosen, out)
     scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
         _print_json({"run": str(folder), **scores})
@@ -263,13 +323,17 @@ def train(
 @app.command()
 def evaluate(
     model: Model,
-    data: Data,
+    data: DataOrStore,
     views: Views = 1,
     split: Annotated[
         str | None, typer.Option(help="train, val, test or all.", show_default="test, else val, else all")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for confusion.png and predictions.csv.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder for confusion.png and predictions.csv.",
+            show_default="evaluation-<split>-<views> in a run's folder",
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Views at once.")] = 64,
     device: Device = "auto",
@@ -305,7 +369,9 @@ def predict(
         raise UsageError("--json and --csv were both given; choose one")
     from alexnet.inference import classifier
 
-    answers = classifier.load(model, device).predict(_expand(images), top, views)
+    asked = list(_expand(images))
+    guessed = iter(classifier.load(model, device).predict((path for path, error in asked if not error), top, views))
+    answers = [classifier.Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         _print_json([answer.to_json() for answer in answers])
     elif as_csv:
@@ -318,13 +384,33 @@ def predict(
     return BAD_DATA if failed else 0
 
 
-def _expand(paths: Sequence[Path]) -> Iterator[Path]:
-    """The paths, and in the place of a folder its images; one without images stays, to be reported as unreadable."""
-    from alexnet.data.folders import images_below
-
+def _expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
+    """The paths, a folder replaced by its images, each with None or with why nothing can be read there."""
     for path in paths:
-        below = [path / name for name in images_below(path, ".", [])] if path.is_dir() else []
-        yield from below or [path]
+        yield from list(_below(path)) or [(path, "a folder without images")]
+
+
+def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
+    """A folder's images and its sub-folders', naturally sorted, dot-names left out; what is no folder, itself."""
+    from alexnet.data.images import IMAGE_SUFFIXES
+    from alexnet.data.samples import natural_key
+
+    try:
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: natural_key(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        yield path, None  # a file, or what its reader will say is missing
+        return
+    except OSError as error:
+        yield path, f"cannot be read: {error.strerror}"
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(path / entry.name)
+        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield path / entry.name, None
 
 
 def _print_json(answer: object) -> None:
@@ -361,7 +447,7 @@ def _print_scores(scores: dict[str, Any]) -> None:
         f"{scores['images']} images ({scores['split']}), {views} of each",
         f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {scores['top5']:.2%}",
         f"macro-F1 {scores['macro_f1']:.2%}, expected calibration error {scores['ece']:.2%}",
-        *scores["files"],
+        *(scores["files"] or ["the confusion picture and the predictions are written where --out FOLDER says"]),
     )
 
 
