@@ -82,14 +82,14 @@ def test_a_run_leaves_everything_that_it_promises(digits, tmp_path):
     config = json.loads((run / "config.json").read_text())
     assert config["recipe"]["epochs"] == 2
     assert torch.__version__.startswith(config["versions"]["torch"])
-    rows = table((run / "metrics.csv"))
+    rows = table(run / "metrics.csv")
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(0 <= float(row["val_top1"]) <= 1 for row in rows)
     scores = json.loads((run / "metrics.json").read_text())
-    parts = [row["split"] for row in table((run / "split.csv"))]
+    parts = [row["split"] for row in table(run / "split.csv")]
     assert (parts.count("train"), parts.count("val"), parts.count("test")) == (36, 6, 6)
     assert (scores["split"], scores["images"]) == ("test", 6)
-    assert len(table((run / "predictions.csv"))) == 6
+    assert len(table(run / "predictions.csv")) == 6
 
 
 def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digits, tmp_path):
@@ -104,8 +104,8 @@ def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digit
     resume(tmp_path / "killed")
     assert equal(unbroken, tmp_path / "killed")
     columns = ("epoch", "train_loss", "val_top1")
-    told = [[row[column] for column in columns] for row in table((unbroken / "metrics.csv"))]
-    again = table((tmp_path / "killed" / "metrics.csv"))
+    told = [[row[column] for column in columns] for row in table(unbroken / "metrics.csv")]
+    again = table(tmp_path / "killed" / "metrics.csv")
     assert told == [[row[column] for column in columns] for row in again]
 
 
@@ -131,7 +131,7 @@ def test_a_finished_run_is_resumed_to_itself_with_every_file_again(digits, tmp_p
         (run / lost).unlink()
     resume(run)
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(run).items())
-    assert len(table((run / "metrics.csv"))) == 1
+    assert len(table(run / "metrics.csv")) == 1
     assert (run / "metrics.json").is_file()
     assert (run / "confusion.png").is_file()
 
@@ -144,7 +144,7 @@ def test_a_share_of_validation_leaves_the_test_part_that_the_data_gives(digits, 
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(image.read_bytes())
     run = train(str(given), recipe("modern", epochs=1, validation=0.25, **SMALL), tmp_path / "run")
-    rows = table((run / "split.csv"))
+    rows = table(run / "split.csv")
     assert {row["path"].split("/")[0] for row in rows if row["split"] == "test"} == {"test"}
     assert [sum(row["split"] == part for row in rows) for part in ("train", "val", "test")] == [27, 9, 12]
 

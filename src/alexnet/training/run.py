@@ -70,7 +70,8 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     """
     config = read_config(folder)
     recipe = from_json(config["recipe"])
-    recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers or recipe.workers)
+    workers = recipe.workers if workers is None else workers
+    recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers)
     with bar("packing") as packing:
         store = named_store(config["data"], recipe.split_seed, recipe.store_size, packing)
     if store.fingerprint != config["fingerprint"]:
