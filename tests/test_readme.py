@@ -2,7 +2,7 @@
 
 Of every fenced ```console or ```bash block, the lines that start with `alexnet ` (after a `$ ` prompt) are run in
 order, in one empty folder that holds photo.jpg and photos/<class>/*.jpg. Training is run at small size. A line that
-ends in the comment `# minutes` is not run.
+ends in the comment `# minutes` or `# days` is not run.
 """
 
 import os
@@ -20,6 +20,7 @@ from alexnet.networks import list_networks
 from alexnet.networks.summary import summarize
 
 ROOT = Path(__file__).parent.parent
+LONG = ("# minutes", "# days")
 SMALL = ["--epochs", "1", "--input-size", "64"]  # a later option wins over an earlier one
 
 
@@ -27,7 +28,7 @@ def commands(readme: str) -> list[str]:
     """The lines that are to be run."""
     blocks = re.findall(r"^```(?:console|bash)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("alexnet ") and not line.endswith("# minutes")]
+    return [line for line in lines if line.startswith("alexnet ") and not line.endswith(LONG)]
 
 
 def words(line: str) -> list[str]:

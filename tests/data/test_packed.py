@@ -487,10 +487,12 @@ def test_ctrl_c_leaves_nothing_half_written_and_no_process(tmp_path: Path) -> No
     (tmp_path / "out").mkdir()
     packing = run(
         """
-        import multiprocessing, sys, time
+        import multiprocessing, signal, sys, time
         from pathlib import Path
         from alexnet.data.packed import pack
         from alexnet.data.sources import open_source
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
 
         def slowly(done, total):
             if done == 1:

@@ -65,5 +65,5 @@ def test_it_survives_json():
 def test_views_larger_than_the_square_and_other_numbers_of_views_are_refused():
     with pytest.raises(UsageError, match="resize 200 is smaller than the input size 224"):
         plain(224, 200)
-    with pytest.raises(UsageError, match="3 views"):
+    with pytest.raises(UsageError, match="views is 3; take 1"):
         plain(4, 8).views(ramp(), 3)
