@@ -592,3 +592,12 @@ def test_names_that_are_no_text_are_printed_all_the_same(bad: Path, tmp_path: Pa
     assert done.stdout.startswith(f"{tmp_path}/caf\\udce9.png\n")
     assert f"{tmp_path}/caf\\udce9.jpg: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_check_of_a_packed_store_says_what_to_check_instead(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["pack", str(digits), "--out", str(tmp_path / "store"), "--size", "64"]) == 0
+    capsys.readouterr()
+    assert cli.main(["check", str(tmp_path / "store")]) == 2
+    assert "is a packed store; check the images it was made from" in capsys.readouterr().err

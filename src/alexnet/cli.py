@@ -184,8 +184,13 @@ def check(
     """Read every image as training would, and report what is wrong with the data; changes nothing."""
     from alexnet.data.check import check as check_source
     from alexnet.data.check import render
+    from alexnet.data.packed import is_store
     from alexnet.data.sources import open_source
 
+    if is_store(data):
+        raise UsageError(
+            f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
+        )
     with _progress("reading") as progress:
         report = check_source(open_source(data, split_seed), workers=workers, progress=progress)
     if as_json:

@@ -92,7 +92,7 @@ def test_a_run_leaves_everything_that_it_promises(digits, tmp_path):
     assert len(table(run / "predictions.csv")) == 6
 
 
-def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digits, tmp_path):
+def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digits, tmp_path, capsys):
     unbroken = train(str(digits), recipe("modern", epochs=3, **SMALL), tmp_path / "unbroken")
     run = start(digits, tmp_path / "killed", "--epochs", "3", "--checkpoint-minutes", "1e-6")
     wait_for(run, tmp_path / "killed" / FILE, changes=6)  # four steps an epoch: in the middle of the second
@@ -102,6 +102,7 @@ def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digit
     threads = json.loads((tmp_path / "killed" / "config.json").read_text())["threads"]
     assert threads == torch.get_num_threads()
     resume(tmp_path / "killed")
+    assert "going on after" in capsys.readouterr().err
     assert equal(unbroken, tmp_path / "killed")
     columns = ("epoch", "train_loss", "val_top1")
     told = [[row[column] for column in columns] for row in table(unbroken / "metrics.csv")]
@@ -230,3 +231,15 @@ def test_balanced_runs_train(digits, tmp_path, balance):
 def test_tensorboard_events_are_written_on_request(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, tensorboard=True, **SMALL), tmp_path / "run")
     assert list((run / "tensorboard").glob("events.*"))
+
+
+def test_bad_images_are_skipped_up_to_the_share_that_was_asked_for(digits, tmp_path):
+    photos = tmp_path / "photos"
+    for image in digits.glob("*/*.png"):
+        (photos / image.parent.name).mkdir(parents=True, exist_ok=True)
+        (photos / image.parent.name / image.name).write_bytes(image.read_bytes())
+    next(photos.glob("*/*.png")).write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 of 48 images cannot be used.*--max-bad"):
+        train(str(photos), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
+    run = train(str(photos), recipe("modern", epochs=1, max_bad=0.05, **SMALL), tmp_path / "run")
+    assert len(table(run / "split.csv")) == 47

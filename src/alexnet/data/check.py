@@ -236,7 +236,7 @@ def _fatal(source: Source, usable: NDArray[np.bool_]) -> list[str]:
     if bad > MAX_BAD * len(usable):
         reasons.append(
             f"{bad} of {len(usable)} images cannot be used, {100 * MAX_BAD:g} % are skipped by training; "
-            "mend or remove them, or skip more: alexnet pack DATA --max-bad 0.5"
+            "mend or remove them, or skip more with --max-bad 0.5"
         )
     left = [sample for sample, good in zip(source.samples, usable, strict=True) if good]
     for refuse in (_refuse_classes, _refuse_splits):

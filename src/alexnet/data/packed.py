@@ -399,7 +399,7 @@ def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> N
         first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
         raise DataError(
             f"at least {len(skipped)} of {total} images cannot be used, {100 * max_bad:g} % may be skipped: {first}; "
-            "see all with `alexnet check DATA` and mend or remove them, or skip more: alexnet pack DATA --max-bad 0.5"
+            "see all with `alexnet check DATA` and mend or remove them, or skip more with --max-bad 0.5"
         )
 
 

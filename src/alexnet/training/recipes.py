@@ -41,6 +41,7 @@ class Recipe:
         None, "pixels of the square that views are cropped from; none: the network's, in proportion"
     )
     store_size: int | None = _setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
+    max_bad: float = _setting(0.01, "largest share of unreadable images that is skipped over")
     epochs: int = _setting(100, "passes over the training images")
     batch_size: int = _setting(64, "images a step")
     optimizer: str = _setting(
@@ -89,7 +90,16 @@ class Recipe:
     def __post_init__(self) -> None:
         _positive(self, "epochs", "batch_size", "lr", "adam_lr_factor", "evaluate_every", "checkpoint_minutes")
         _share(
-            self, "label_smoothing", "dropout", "mix_probability", "mix_stop", "validation", "test", "ema", "momentum"
+            self,
+            "label_smoothing",
+            "dropout",
+            "mix_probability",
+            "mix_stop",
+            "max_bad",
+            "validation",
+            "test",
+            "ema",
+            "momentum",
         )
         _not_negative(
             self,

@@ -49,7 +49,12 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     create(recipe.network, 2, recipe.input_size, **_differences(recipe))
     with bar("packing") as packing:
         store = named_store(
-            data, recipe.split_seed, recipe.store_size, packing, look=lambda source: look(source, recipe)
+            data,
+            recipe.split_seed,
+            recipe.store_size,
+            packing,
+            recipe.max_bad,
+            look=lambda source: look(source, recipe),
         )
     run = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
@@ -73,7 +78,7 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     workers = recipe.workers if workers is None else workers
     recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers)
     with bar("packing") as packing:
-        store = named_store(config["data"], recipe.split_seed, recipe.store_size, packing)
+        store = named_store(config["data"], recipe.split_seed, recipe.store_size, packing, recipe.max_bad)
     if store.fingerprint != config["fingerprint"]:
         raise DataError(
             f"the data {config['data']} has changed since the run {folder} began; put it back as it was, or start anew"
@@ -90,7 +95,11 @@ def _go(run: Run, folder: Path) -> Path:
     """Train in `folder` from its checkpoint, or from the start, and finish."""
     run.folder = folder
     with stop_signal() as stopped:
-        progress = load_checkpoint(folder, run.network, run.average, run.optimizer) or start(run)
+        progress = load_checkpoint(folder, run.network, run.average, run.optimizer)
+        if progress is None:
+            progress = start(run)
+        else:
+            say(f"going on after {progress.epoch} of {run.recipe.epochs} epochs and {progress.step} steps")
         fit(run, progress, stopped, keep, log)
         finish(run, progress)
     return folder
