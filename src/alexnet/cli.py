@@ -19,7 +19,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -476,22 +476,11 @@ def _print_lines(*lines: "str | Table") -> None:
         console.print(line, soft_wrap=isinstance(line, str))
 
 
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
     """A progress bar on standard error, where that is a terminal; gives the function that moves it: (done, total)."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from alexnet.training.report import bar
 
-    with Progress(
-        *Progress.get_default_columns()[:-1],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return bar(title)
 
 
 if __name__ == "__main__":
