@@ -13,7 +13,7 @@ HELD := $(shell cat .venv/.torch 2>/dev/null)
 TORCH ?= $(or $(HELD),default)
 BIN := .venv/bin
 
-# Locks are complete, so nothing is resolved; every package is a wheel, so no compiler is needed.
+# Locks are complete, so nothing is resolved; every package is a wheel, so that no compiler is needed.
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --no-deps
 LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --only-binary :all: \
@@ -81,10 +81,12 @@ awk '/^(torch|torchvision)==/ { sub(/ *\\$$/, ""); print }' requirements/run.txt
 $(LOCKED) -r .venv/run-cpu.txt
 endef
 
-# The builder is in .venv already, so that an editable install asks nothing of the network.
-.venv/.package: .venv/.run pyproject.toml
+# The builder is in .venv already, so that an editable install asks nothing of the network. It compiles the kernels
+# where it finds a compiler; without one the install goes on, and the program says what it lacks when that matters.
+.venv/.package: .venv/.run pyproject.toml hatch_build.py $(wildcard src/alexnet/ops/native/*.py src/alexnet/ops/native/*.h src/alexnet/ops/native/*.cpp)
 	$(INSTALL) --offline --no-build-isolation --editable .
 	@touch $@
+	@if [ -f src/alexnet/ops/native/not-built.txt ]; then echo "alexnet: plain torch only, several times slower: $$(cat src/alexnet/ops/native/not-built.txt)" >&2; fi
 	@echo "the command is ready: $(BIN)/alexnet"
 
 .venv/.test .venv/.lint: .venv/.%: .venv/.run requirements/%.txt
@@ -99,5 +101,5 @@ lock: .venv/.tools
 	$(COMPILE) --group lint -c requirements/run.txt -c requirements/install.txt -c requirements/test.txt -o requirements/lint.txt
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf src/alexnet/ops/native/kernels.so src/alexnet/ops/native/not-built.txt .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests examples -name __pycache__ -prune -exec rm -rf {} +

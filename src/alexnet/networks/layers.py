@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError
+from alexnet.ops.fusion import fused
 
 MIN_INPUT = 63
 """Pixels: below this the third 3 x 3 pool of torchvision's AlexNet has nothing left to pool."""
@@ -59,12 +60,14 @@ class Network(nn.Module):
         With return_maps also what every stage gave, by name: {"conv1": (N, 96, 55, 55), ...}.
         """
         _check_images(x)
+        if not return_maps:
+            for step in fused(stage for _, stage in self.stages()):
+                x = step(x)
+            return x
         maps: dict[str, Tensor] = {}
         for name, stage in self.stages():
-            x = stage(x)
-            if return_maps:
-                maps[name] = x
-        return (x, maps) if return_maps else x
+            maps[name] = x = stage(x)
+        return x, maps
 
 
 def _check_images(x: Tensor) -> None:

@@ -1,10 +1,10 @@
-"""Local response normalisation, both kinds, as the formula in plain torch.
+"""Local response normalisation, both kinds: the formula in plain torch, and the choice of the native kernel.
 
     b = a / (k + alpha' * sum of a² over a window) ** beta        alpha' = alpha / window, or alpha itself
 
 Between channels (Krizhevsky, Sutskever, Hinton 2012, section 3.3) the window is `size` neighbouring channels at
 the same place; within a channel (cuda-convnet's `rnorm`, Caffe's WITHIN_CHANNEL) it is `size` x `size` places of the
-same map. What lies beyond the edge counts as zero. This is the reference that faster versions are checked against.
+same map. What lies beyond the edge counts as zero. `reference` is what faster versions are checked against.
 
 Published settings differ in k and in what alpha means; alpha' a square is what the numbers come to:
 
@@ -15,12 +15,15 @@ Published settings differ in k and in what alpha means; alpha' a square is what 
 """
 
 from functools import reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError
+from alexnet.ops.native import operators
+from alexnet.ops.native.operators import Stage
 
 
 def local_response_norm(
@@ -40,10 +43,33 @@ def local_response_norm(
     Half-precision input is computed in float32 inside, float64 stays float64.
     """
     _check(x, size, within_channel)
+    if alpha_over_size:
+        alpha = alpha / (size * size if within_channel else size)
+    if beta == operators.BETA and operators.takes(x):
+        return _native(x, size, alpha, k, within_channel)
+    return reference(x, size, alpha, beta, k, within_channel)
+
+
+def _native(x: Tensor, size: int, alpha: float, k: float, within_channel: bool) -> Tensor:
+    """The same by a kernel; the result lies in memory as x does."""
+    y = operators.apply(_kernel(within_channel), x, Stage(**_settings(size, alpha, k, within_channel)))
+    return y.contiguous() if x.is_contiguous() else y
+
+
+def _kernel(within_channel: bool) -> str:
+    return "lrn_within" if within_channel else "lrn"
+
+
+def _settings(size: int, alpha: float, k: float, within_channel: bool) -> dict[str, Any]:
+    """The part of a kernel's `Stage`; alpha is divided already."""
+    prefix = "within_" if within_channel else ""
+    return {f"{prefix}size": size, f"{prefix}alpha": alpha, f"{prefix}k": k}
+
+
+def reference(x: Tensor, size: int, alpha: float, beta: float, k: float, within_channel: bool) -> Tensor:
+    """The formula as it stands; alpha multiplies the sum undivided."""
     a = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     dims = (2, 3) if within_channel else (1,)
-    if alpha_over_size:
-        alpha = alpha / size ** len(dims)
     energy = a * a
     for dim in dims:  # a square window is one along H, then one along W
         energy = _window_sum(energy, dim, size)
@@ -101,6 +127,14 @@ class LocalResponseNorm(nn.Module):
         return local_response_norm(
             x, self.size, self.alpha, self.beta, self.k, self.alpha_over_size, self.within_channel
         )
+
+    def settings(self) -> dict[str, Any]:
+        """This layer's part of a kernel's `Stage`."""
+        alpha = self.alpha
+        if self.alpha_over_size:
+            alpha = alpha / (self.size**2 if self.within_channel else self.size)
+        found = _settings(self.size, alpha, self.k, self.within_channel)
+        return found if self.within_channel else {**found, "blocks": self.groups}
 
     def extra_repr(self) -> str:
         """What `print(network)` shows of this layer."""

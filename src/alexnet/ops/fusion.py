@@ -1,0 +1,92 @@
+"""Layers in a row that one native kernel computes: found by their kinds, computed in one pass over the map.
+
+A network stays a list of ordinary layers. Where the kernels take its tensors (`alexnet.ops.native.operators.takes`),
+the layers between two convolutions are one operator; everywhere else, and for layers that someone has hooked into,
+they are called one after the other. Both give the same numbers up to rounding.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from alexnet.ops.lrn import LocalResponseNorm
+from alexnet.ops.native import operators
+from alexnet.ops.native.operators import Stage
+
+# The kinds of layers, in their order, and the kernel that computes them; the first that fits is taken.
+PATTERNS = (
+    (("relu", "lrn", "within"), "lrn_within"),  # krizhevsky2012's second stage; its pool follows
+    (("relu", "lrn", "pool"), "lrn_pool"),  # paper, bvlc
+    (("lrn", "pool", "relu"), "lrn_pool"),  # krizhevsky2012's first stage
+    (("relu", "pool", "lrn"), "pool_lrn"),  # caffenet
+    (("lrn", "within"), "lrn_within"),
+    (("lrn", "pool"), "lrn_pool"),
+    (("pool", "lrn"), "pool_lrn"),
+    (("relu", "lrn"), "lrn"),
+    (("relu", "within"), "lrn_within"),
+    (("relu", "pool"), "pool_lrn"),
+    (("pool", "relu"), "pool_lrn"),  # ReLU does not change which value is the largest
+    (("pool",), "pool_lrn"),
+)
+
+
+def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
+    """What a map passes through, in order: layers as they are, and runs of layers that are computed as one."""
+    waiting = list(layers)
+    kinds = [kind_of(layer) for layer in waiting]
+    while waiting:
+        found = next(((p, kernel) for p, kernel in PATTERNS if tuple(kinds[: len(p)]) == p), None)
+        count = len(found[0]) if found else 1
+        run, waiting, kinds = waiting[:count], waiting[count:], kinds[count:]
+        yield Fused(run, found[1]) if found else run[0]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A run of layers and the kernel that computes it."""
+
+    layers: list[nn.Module]
+    kernel: str
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to what the layers make of it."""
+        if operators.takes(x):
+            return operators.apply(self.kernel, x, stage_of(self.layers))
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def kind_of(layer: nn.Module) -> str | None:
+    """ "relu", "lrn", "within" or "pool" for a layer with settings that the kernels know, else None."""
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+        return None  # whoever listens to this layer wants it called
+    if type(layer) is nn.ReLU:
+        return "relu"
+    if type(layer) is LocalResponseNorm and layer.beta == operators.BETA and layer.size >= 1:
+        return "within" if layer.within_channel else "lrn"
+    if type(layer) is nn.MaxPool2d and _is_plain(layer):
+        return "pool"
+    return None
+
+
+def _is_plain(pool: nn.MaxPool2d) -> bool:
+    """Square, without gaps, and not asked for the places of its maxima."""
+    sides = (pool.kernel_size, pool.stride, pool.padding)
+    return all(isinstance(side, int) for side in sides) and pool.dilation == 1 and not pool.return_indices
+
+
+def stage_of(layers: list[nn.Module]) -> Stage:
+    """The kernel's settings for a run of layers; a ReLU counts as the first step unless LRN comes before it."""
+    settings: dict[str, Any] = {}
+    for layer in layers:
+        if isinstance(layer, nn.ReLU):
+            settings["relu_after" if "size" in settings else "relu"] = True
+        elif isinstance(layer, nn.MaxPool2d):
+            settings |= {name: getattr(layer, name) for name in ("stride", "padding", "ceil_mode")}
+            settings["kernel"] = layer.kernel_size
+        elif isinstance(layer, LocalResponseNorm):
+            settings |= layer.settings()
+    return Stage(**settings)

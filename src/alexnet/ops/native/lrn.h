@@ -1,0 +1,95 @@
+// Local response normalisation between the channels of a block, a row at a time (Krizhevsky et al. 2012, section 3.3).
+//
+//     b_i = a_i * s_i^-3/4             s_i = k + alpha * sum of a_j^2 over the window of i
+//     da_i = db_i * s_i^-3/4 - 3/2 alpha a_i * sum of db_j a_j s_j^-7/4 over all j whose windows hold i
+//
+// The window of i reaches from i - size / 2 to i + (size - 1) / 2; what lies beyond the block counts as zero.
+// s^-3/4 is t^2 / sqrt(t) with t = 1 / sqrt(s), and 1 / s is t^2, so that nothing is divided.
+#pragma once
+
+#include "stage.h"
+
+namespace {
+
+// A row of numbers of which sums over windows are wanted: every block has `lead` zeros before it and behind it.
+struct WindowRow {
+    float* values;
+    long lead, pitch;  // zeros beside a block; floats from one block to the next
+
+    WindowRow(float* scratch, long channels, long size) : values(scratch), lead(size - 1), pitch(length(1, channels, size)) {}
+
+    static long length(long blocks, long channels, long size) { return blocks * (padded(channels) + 2 * (size - 1)); }
+
+    float* at(long block, long c) const { return values + block * pitch + lead + c; }
+};
+
+inline Floats window_sum(const float* from, long size) {
+    Floats sum = load(from);
+    for (long shift = 1; shift < size; shift++) sum += load(from + shift);
+    return sum;
+}
+
+struct Root {
+    Floats inverse, power;  // 1 / s and s^-3/4
+};
+
+inline Root root_of(Floats s) {
+    Floats t = inverse_sqrt(s);
+    Floats power = t * t * inverse_sqrt(t);
+    auto infinite = s == __builtin_inff();  // the estimate's correction makes NaN of it
+    return {infinite ? all(0) : t * t, infinite ? all(0) : power};
+}
+
+// Floats of scratch that the two functions below need for a row of `blocks`.
+inline long lrn_scratch(const Stage& stage, long blocks) {
+    return 2 * WindowRow::length(blocks, stage.channels, stage.size);
+}
+
+// The squares of a row after its ReLU, if it has one.
+template <class T>
+inline WindowRow squares_of(const Stage& stage, const T* x, long blocks, float* scratch) {
+    WindowRow squares(scratch, stage.channels, stage.size);
+    const float floor = stage.floor();
+    each_vector(blocks, stage.channels, [&](long block, long c, long outer, long, long count) {
+        Floats a = at_least(load(x + outer, count), floor);
+        store(squares.at(block, c), a * a);
+    });
+    return squares;
+}
+
+// b (inner) <- the normalised row of x (outer).
+template <class T>
+inline void lrn_row(const Stage& stage, const T* x, long blocks, float* scratch, float* b) {
+    const WindowRow squares = squares_of(stage, x, blocks, scratch);
+    const long back = stage.size / 2;
+    const float floor = stage.floor();
+    each_vector(blocks, stage.channels, [&](long block, long c, long outer, long inner, long count) {
+        Floats s = stage.k + stage.alpha * window_sum(squares.at(block, c) - back, stage.size);
+        store(b + inner, at_least(load(x + outer, count), floor) * root_of(s).power);
+    });
+}
+
+// dx (outer) <- the gradient of the row x (outer), from that of its normalised form, db (inner), which is used up.
+template <class T>
+inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blocks, float* scratch, T* dx) {
+    const WindowRow squares = squares_of(stage, x, blocks, scratch);
+    const WindowRow terms(scratch + lrn_scratch(stage, blocks) / 2, stage.channels, stage.size);
+    const long back = stage.size / 2, ahead = (stage.size - 1) / 2;
+    const float floor = stage.floor();
+    each_vector(blocks, stage.channels, [&](long block, long c, long outer, long inner, long count) {
+        Floats s = stage.k + stage.alpha * window_sum(squares.at(block, c) - back, stage.size);
+        Floats a = at_least(load(x + outer, count), floor);
+        Root root = root_of(s);
+        Floats direct = load(db + inner) * root.power;
+        store(terms.at(block, c), direct * a * root.inverse, count);  // what lies behind the block stays zero
+        store(db + inner, direct);
+    });
+    each_vector(blocks, stage.channels, [&](long block, long c, long outer, long inner, long count) {
+        Floats raw = load(x + outer, count);
+        Floats sum = window_sum(terms.at(block, c) - ahead, stage.size);
+        Floats da = load(db + inner) - 1.5f * stage.alpha * at_least(raw, floor) * sum;
+        store(dx + outer, raw <= floor ? all(0) : da, count);
+    });
+}
+
+}  // namespace

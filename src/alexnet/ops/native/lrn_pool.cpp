@@ -1,0 +1,62 @@
+// [ReLU ->] LRN between channels -> max-pool [-> ReLU] in one pass: conv1 and conv2 of the networks of 2012.
+//
+// Rows are normalised as the pool comes to need them and kept in a ring of as many as it looks at, so that a normalised
+// map is never written to memory. Backward does the same again instead of storing anything: it normalises, finds the
+// winners, adds their gradients to a second ring, and takes every row whose windows are all done back through the LRN.
+#include "exports.h"
+#include "lrn.h"
+#include "pool.h"
+
+namespace {
+
+template <class T>
+void forward(const Stage& stage, const T* x, T* y) {
+    const long blocks = stage.width * stage.blocks, kept = ring_rows(stage);
+    const long bands = bands_of(stage);
+    const long scratch = kept * stage.inner() + lrn_scratch(stage, blocks);
+    parallel(stage.images * bands, stage.threads, scratch, [&](long task, float* own) {
+        const Band band(stage, task, bands);
+        const T* map = x + band.image * stage.height * stage.outer();
+        const Ring ring = {own, kept, stage.inner()};
+        long done = 0;  // rows before this one are normalised, or not needed
+        for (long row = band.begin; row < band.end; row++) {
+            for (done = done < stage.first(row) ? stage.first(row) : done; done < stage.last(row, stage.height); done++)
+                lrn_row(stage, map + done * stage.outer(), blocks, own + kept * stage.inner(), ring.row(done));
+            T* out = y + (band.image * stage.pooled_height + row) * stage.pooled_outer();
+            pool_row(stage, ring, row, [&](Floats value, long outer, long, long count) {
+                store(out + outer, at_least(value, stage.floor_after()), count);
+            });
+        }
+    });
+}
+
+template <class T>
+void backward(const Stage& stage, const T* x, const T* dy, T* dx) {
+    const long blocks = stage.width * stage.blocks, kept = ring_rows(stage);
+    const long scratch = 2 * kept * stage.inner() + lrn_scratch(stage, blocks);
+    parallel(stage.images, stage.threads, scratch, [&](long image, float* own) {
+        const T* map = x + image * stage.height * stage.outer();
+        const T* out = dy + image * stage.pooled_height * stage.pooled_outer();
+        T* gradient = dx + image * stage.height * stage.outer();
+        const Ring ring = {own, kept, stage.inner()}, gradients = {own + kept * stage.inner(), kept, stage.inner()};
+        float* rest = own + 2 * kept * stage.inner();
+        each_pooled_row(
+            stage, gradients,
+            [&](long y) { lrn_row(stage, map + y * stage.outer(), blocks, rest, ring.row(y)); },
+            [&](long row) {
+                pool_row_backward(stage, ring, gradients, row, [&](Floats value, long outer, long count) {
+                    Floats given = load(out + row * stage.pooled_outer() + outer, count);
+                    return value <= stage.floor_after() ? all(0) : given;
+                });
+            },
+            [&](long y) {
+                lrn_row_backward(stage, map + y * stage.outer(), gradients.row(y), blocks, rest,
+                                 gradient + y * stage.outer());
+            },
+            [&](long y) { std::memset(gradient + y * stage.outer(), 0, stage.outer() * sizeof(T)); });
+    });
+}
+
+}  // namespace
+
+EXPORT_STAGE(lrn_pool)

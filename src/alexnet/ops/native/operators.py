@@ -1,0 +1,164 @@
+"""The kernels as torch operators, with gradients and shapes: what a network computes between two convolutions.
+
+Each takes a map x, float32 or bfloat16 (N, C, H, W) in channels-last memory on the processor, and one `Stage` of
+settings; its gradient recomputes what it needs from x, so that nothing but x is kept.
+
+    lrn         [ReLU ->] LRN between channels
+    lrn_within  [ReLU -> LRN between channels ->] LRN within each map
+    lrn_pool    [ReLU ->] LRN between channels -> max-pool [-> ReLU]
+    pool_lrn    [ReLU ->] max-pool [-> LRN between channels]
+
+Operators named alexnet::<kernel> stand in graphs that torch.compile makes. Gradients of gradients are not there: take
+float64, which is computed in plain torch, for those.
+"""
+
+import ctypes
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alexnet.errors import UsageError
+from alexnet.ops import native
+
+BETA = 0.75
+"""The published exponent, and the only one that the kernels know."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What happens to a map; sizes of 0 leave a part out."""
+
+    relu: bool = False
+    blocks: int = 1  # equal parts of the channels that are normalised on their own
+    size: int = 0  # window between channels
+    alpha: float = 0.0  # of a sum of squares, divided by the window already
+    k: float = 1.0
+    within_size: int = 0  # window within a map, a square of so many places a side
+    within_alpha: float = 0.0
+    within_k: float = 1.0
+    kernel: int = 0  # the pool's window
+    stride: int = 1
+    padding: int = 0
+    ceil_mode: bool = False
+    relu_after: bool = False
+
+    def pooled(self, length: int) -> int:
+        """Places along a side after the pool, as torch counts them: no window begins beyond the map."""
+        if not self.kernel:
+            return length
+        span = length + 2 * self.padding - self.kernel
+        count = (-(-span // self.stride) if self.ceil_mode else span // self.stride) + 1
+        return count - (self.ceil_mode and (count - 1) * self.stride >= length + self.padding)
+
+
+def takes(x: Tensor) -> bool:
+    """Whether the kernels compute on this tensor now; whatever they do not take, plain torch does."""
+    return (
+        x.device.type == "cpu"
+        and x.ndim == 4
+        and x.dtype in native.TYPES
+        and not torch.compiler.is_exporting()  # an exported graph has to run where there are no kernels
+        and native.instruction_set() is not None
+    )
+
+
+def apply(kernel: str, x: Tensor, stage: Stage) -> Tensor:
+    """`kernel` ("lrn", ...) on x (N, C, H, W); the result has its type, in channels-last memory."""
+    operator = getattr(torch.ops.alexnet, kernel)
+    result: Tensor = operator(x, *astuple(stage))
+    return result
+
+
+class _Stage(ctypes.Structure):
+    """`struct Stage` of stage.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "height", "width", "blocks", "channels")),
+        *((name, ctypes.c_int64) for name in ("pooled_height", "pooled_width", "kernel", "stride", "padding")),
+        *((name, ctypes.c_int64) for name in ("size", "within_size")),
+        *((name, ctypes.c_float) for name in ("alpha", "k", "within_alpha", "within_k")),
+        *((name, ctypes.c_int32) for name in ("relu", "relu_after", "threads")),
+    )
+
+
+def _check(kernel: str, x: Tensor, stage: Stage) -> None:
+    """UsageError for what the kernel cannot compute: it works on bare memory and checks nothing itself."""
+    if x.ndim != 4 or x.dtype not in native.TYPES:
+        raise UsageError(f"{kernel} got {x.dtype} {tuple(x.shape)}; it takes float32 or bfloat16 (N, C, H, W)")
+    if stage.blocks < 1 or x.shape[1] % stage.blocks:
+        raise UsageError(f"{kernel} got {x.shape[1]} channels; it takes multiples of blocks={stage.blocks}")
+    needed = {"lrn": ("size",), "lrn_within": ("within_size",), "lrn_pool": ("size", "kernel"), "pool_lrn": ("kernel",)}
+    for name in needed[kernel]:
+        if getattr(stage, name) < 1:
+            raise UsageError(f"{kernel} got {name}={getattr(stage, name)}; it takes 1 or more")
+    if min(stage.size, stage.within_size, stage.padding, stage.kernel - 2 * stage.padding) < 0 or stage.stride < 1:
+        raise UsageError(f"{kernel} got {stage}; sizes are 0 or more, padding at most half the pool's window")
+    if min(map(stage.pooled, x.shape[2:])) < 1:
+        raise UsageError(f"{kernel} got a map of {tuple(x.shape[2:])}; the pool's window of {stage.kernel} is larger")
+
+
+def _call(kernel: str, stage: Stage, x: Tensor, *others: Tensor) -> None:
+    count, channels, height, width = x.shape
+    told = {field[0]: getattr(stage, field[0]) for field in _Stage._fields_ if hasattr(stage, field[0])}
+    told |= {"images": count, "height": height, "width": width, "channels": channels // stage.blocks}
+    told |= {"pooled_height": stage.pooled(height), "pooled_width": stage.pooled(width)}
+    settings = _Stage(**told, threads=torch.get_num_threads())
+    if count:
+        native.call(f"{kernel}_{native.TYPES[x.dtype]}", ctypes.byref(settings), x, *others)
+
+
+def _like(x: Tensor, height: int, width: int) -> Tensor:
+    shape = (*x.shape[:2], height, width)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+SETTINGS = ", ".join(f"{field.type.__name__} {field.name}" for field in fields(Stage))  # type: ignore[union-attr]
+
+
+def _define(kernel: str) -> None:
+    """Register alexnet::<kernel> and alexnet::<kernel>_backward."""
+    name = f"alexnet::{kernel}"
+
+    def shape(x: Tensor, *settings: Any) -> Tensor:
+        stage = Stage(*settings)
+        return _like(x, stage.pooled(x.shape[2]), stage.pooled(x.shape[3]))
+
+    def forward(x: Tensor, *settings: Any) -> Tensor:
+        _check(kernel, x, Stage(*settings))
+        y = shape(x, *settings)
+        _call(f"{kernel}_forward", Stage(*settings), _last(x), y)
+        return y
+
+    def backward_shape(x: Tensor, dy: Tensor, *settings: Any) -> Tensor:
+        return _like(x, *x.shape[2:])
+
+    def backward(x: Tensor, dy: Tensor, *settings: Any) -> Tensor:
+        dx = _like(x, *x.shape[2:])
+        _call(f"{kernel}_backward", Stage(*settings), _last(x), _last(dy), dx)
+        return dx
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, *ctx.settings = inputs
+        ctx.save_for_backward(x)
+
+    def gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        operator = getattr(torch.ops.alexnet, f"{kernel}_backward")
+        return operator(*ctx.saved_tensors, dy, *ctx.settings), *(None for _ in ctx.settings)
+
+    torch.library.define(name, f"(Tensor x, {SETTINGS}) -> Tensor")
+    torch.library.define(f"{name}_backward", f"(Tensor x, Tensor dy, {SETTINGS}) -> Tensor")
+    torch.library.impl(name, "cpu", forward)
+    torch.library.impl(f"{name}_backward", "cpu", backward)
+    torch.library.register_fake(name, shape)
+    torch.library.register_fake(f"{name}_backward", backward_shape)
+    torch.library.register_autograd(name, gradient, setup_context=keep)
+
+
+for _kernel in ("lrn", "lrn_within", "lrn_pool", "pool_lrn"):
+    _define(_kernel)

@@ -1,0 +1,81 @@
+"""Runs of layers become one kernel, with the numbers of the layers."""
+
+import pytest
+import torch
+from torch import nn
+
+import alexnet
+from alexnet.networks import list_networks
+from alexnet.ops import LocalResponseNorm, native
+from alexnet.ops.fusion import Fused, fused
+
+KERNELS = {
+    "krizhevsky2012": ["lrn_pool", "lrn_within", "pool_lrn", "pool_lrn"],
+    "paper": ["lrn_pool", "lrn_pool", "pool_lrn"],
+    "bvlc": ["lrn_pool", "lrn_pool", "pool_lrn"],
+    "caffenet": ["pool_lrn", "pool_lrn", "pool_lrn"],
+    "one_weird_trick": ["pool_lrn", "pool_lrn", "pool_lrn"],
+    "article": ["pool_lrn", "pool_lrn", "pool_lrn"],
+    "modern": ["pool_lrn", "pool_lrn", "pool_lrn"],
+}
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_every_pool_and_normalisation_of_a_published_network_is_in_a_kernel(name: str) -> None:
+    steps = list(fused(stage for _, stage in alexnet.create(name, 2).stages()))
+    assert [step.kernel for step in steps if isinstance(step, Fused)] == KERNELS[name]
+    assert not any(isinstance(step, (LocalResponseNorm, nn.MaxPool2d)) for step in steps)
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_a_network_gives_the_same_numbers_with_kernels_and_without(name: str) -> None:
+    torch.manual_seed(0)
+    network = alexnet.create(name, 5).eval()
+    images = torch.randn(2, 3, network.input_size, network.input_size) * 50
+
+    def run(mode: str) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        with native.using(mode):
+            logits = network(images)
+            return logits.detach(), list(torch.autograd.grad(logits.square().sum(), list(network.parameters())))
+
+    (ours, gradients), (plain, expected) = run("auto"), run("off")
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5 * plain.abs().max().item())
+    for one, other in zip(gradients, expected, strict=True):
+        # Where two values of a pool's window differ by rounding alone, the gradient may take the other one's way.
+        assert (one - other).norm() <= 1e-2 * other.norm()
+
+
+def test_layers_that_someone_listens_to_are_called() -> None:
+    network = alexnet.create("bvlc", 2).eval()
+    seen = []
+    network.norm1.register_forward_hook(lambda *_: seen.append("norm1"))
+    network(torch.zeros(1, 3, 63, 63))
+    assert seen == ["norm1"]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LocalResponseNorm(beta=0.5),
+        nn.MaxPool2d(3, dilation=2),
+        nn.MaxPool2d((3, 2)),
+        nn.MaxPool2d(3, return_indices=True),
+        nn.LeakyReLU(),
+    ],
+)
+def test_layers_with_other_settings_stay_as_they_are(layer: nn.Module) -> None:
+    assert list(fused([layer])) == [layer]
+
+
+def test_an_exported_network_holds_no_kernel_of_ours() -> None:
+    network = alexnet.create("krizhevsky2012", 2, input_size=63).eval()
+    program = torch.export.export(network, (torch.zeros(1, 3, 63, 63),))
+    assert "alexnet" not in str(program.graph)
+
+
+def test_torch_compile_takes_a_whole_network() -> None:
+    torch.manual_seed(0)
+    network = alexnet.create("krizhevsky2012", 2, input_size=63).eval()
+    images = torch.randn(2, 3, 63, 63) * 50
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images), network(images))
