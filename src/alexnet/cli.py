@@ -346,8 +346,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> int:
     """Measure a trained network on data; on the data of its own run, on the part that the run kept for it."""
+    from alexnet.device import reuse_memory
     from alexnet.inference.evaluate import evaluate as measure
 
+    reuse_memory()
     with _progress("evaluating") as progress:
         scores = measure(model, data, views, split, out, batch_size, device, precision, progress)
     if as_json:
@@ -372,8 +374,10 @@ def predict(
     """Name what is in images, in the order given. Exit code 3 if any could not be read."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
+    from alexnet.device import reuse_memory
     from alexnet.inference import classifier
 
+    reuse_memory()
     asked = list(_expand(images))
     guessed = iter(classifier.load(model, device).predict((path for path, error in asked if not error), top, views))
     answers = [classifier.Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]

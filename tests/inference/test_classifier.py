@@ -205,8 +205,7 @@ def test_a_run_folder_and_its_weights_file_load_as_the_same_classifier(
     images = [photos / "china" / "a.jpg", photos / "flower" / "c.png"]
     wanted = classifier.predict(images)
     for path in (tmp_path / "run", str(tmp_path / "run"), tmp_path / "run" / "weights" / "best.safetensors"):
-        again = alexnet.load(path, device="cpu")
-        again.precision = torch.float32
+        again = alexnet.load(path, device="cpu", precision="float32")
         assert again.class_names == NAMES
         assert again.preprocessing == PREPROCESSING
         assert again.predict(images) == wanted

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from alexnet.training.optimizer import (
+    Momentum,
     Muon,
-    Velocity,
     build_optimizer,
     learning_rate,
     orthogonalize,
@@ -19,7 +19,7 @@ from alexnet.training.recipes import recipe
 def test_velocity_takes_the_steps_of_2012_also_across_a_drop_of_the_rate():
     """v <- .9 v - lr (g + wd w); w <- w + v, computed by hand beside it."""
     w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = Velocity([w], lr=0.1, momentum=0.9, weight_decay=0.01)
+    optimizer = Momentum([w], lr=0.1, momentum=0.9, weight_decay=0.01, rule="velocity")
     mine, velocity = w.detach().clone().double(), torch.zeros(2, dtype=torch.float64)
     for step in range(10):
         rate = 0.1 if step < 5 else 0.01
@@ -42,7 +42,8 @@ def test_velocity_and_torchs_momentum_part_at_a_drop_of_the_rate():
             optimizer.step()
         return w.item()
 
-    assert train(Velocity) < train(torch.optim.SGD) - 0.1  # the large steps before the drop still carry on
+    # With the rate inside, the large steps before the drop still carry on.
+    assert train(Momentum, rule="velocity") < train(torch.optim.SGD) - 0.1
 
 
 def small() -> nn.Module:

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from alexnet.data.packed import Store
 from alexnet.data.preprocess import Preprocessing, check_views
-from alexnet.device import autocast, pick_device, pick_precision
+from alexnet.device import autocast, held_weights, pick_device, pick_precision
 from alexnet.errors import AlexNetError, DataError
 from alexnet.networks.layers import Network
 
@@ -40,9 +41,10 @@ def probabilities(
     step = max(1, batch_size // views)
     answers = []
     with evaluating(network.to(device)):
+        weights = held_weights(network, dtype)
         for start in range(0, len(indices), step):
             images = torch.from_numpy(store.images(indices[start : start + step]))
-            answers.append(of_images(network, preprocessing, images, views, device, dtype))
+            answers.append(of_images(network, weights, preprocessing, images, views, device, dtype))
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
     return torch.cat(answers)
@@ -62,6 +64,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 def of_images(
     network: Network,
+    weights: dict[str, Tensor],
     preprocessing: Preprocessing,
     images: Tensor,
     views: int,
@@ -70,13 +73,14 @@ def of_images(
 ) -> Tensor:
     """One batch: uint8 (N, S, S, 3) -> float32 (N, K) on the processor, softmax averaged over the views.
 
+    weights: of `alexnet.device.held_weights`, those that it computes with in another type than its own.
     Averaging the views' softmax outputs is the paper's way (Krizhevsky et al. 2012, section 4.1). The network must be
     in evaluation mode on `device`. AlexNetError where an output is not finite.
     """
     with torch.inference_mode():
         batch = preprocessing.views(images.to(device), views)
         with autocast(device, dtype):
-            logits = network(batch)
+            logits = functional_call(network, weights, (batch,))
         answers: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()
     if not answers.isfinite().all():
         raise AlexNetError(f"network {network.name!r} gave outputs that are not finite; its weights may have diverged")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from alexnet.data.images import Pixels, decode, square
 from alexnet.data.preprocess import Preprocessing, check_views
-from alexnet.device import pick_device, pick_precision
+from alexnet.device import held_weights, pick_device, pick_precision
 from alexnet.errors import ImageError, UsageError
 from alexnet.evaluation.predict import of_images
 from alexnet.networks.layers import Network
@@ -61,6 +61,7 @@ class Classifier:
         self.precision = pick_precision(precision, self.device)
         moved = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: Network = moved.eval()
+        self._weights = held_weights(self.network, self.precision)
 
     def predict(self, images: Iterable[Picture], top_k: int = 5, views: int = 1) -> list[Prediction]:
         """The `top_k` most probable classes of each image, in the order given.
@@ -103,7 +104,8 @@ class Classifier:
     def _guess(self, stored: Pixels, top_k: int, views: int) -> list[list[Guess]]:
         """uint8 (N, S, S, 3) -> for each image its best classes."""
         batch = torch.from_numpy(stored)
-        answers = of_images(self.network, self.preprocessing, batch, views, self.device, self.precision)
+        network = (self.network, self._weights, self.preprocessing)
+        answers = of_images(*network, batch, views, self.device, self.precision)
         best = answers.topk(min(top_k, len(self.class_names)), dim=1)
         return [
             [Guess(self.class_names[index], probability) for index, probability in zip(*row, strict=True)]

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.loader import Batch, Loader
-from alexnet.device import autocast
 from alexnet.errors import AlexNetError, Interrupted
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
@@ -30,6 +29,7 @@ from alexnet.training.checkpoint import Progress, save_checkpoint
 from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
 from alexnet.training.recipes import Recipe
 from alexnet.training.report import Report, say
+from alexnet.training.working import WorkingWeights
 
 SIZE_STEP = 16  # pixels
 GROWN = 0.8  # share of the run after which the training size has reached its last value
@@ -45,6 +45,7 @@ class Run:
     parts: dict[str, NDArray[np.int64]]  # "train", "val", "test" -> rows of the store
     network: Network
     average: Network | None
+    working: WorkingWeights
     optimizer: torch.optim.Optimizer
     device: torch.device
     dtype: torch.dtype
@@ -129,18 +130,16 @@ def train_step(run: Run, batch: Batch, epoch: int, step: int) -> tuple[float, fl
     recipe, taken = run.recipe, epoch * len(run.loader) + step
     torch.manual_seed(recipe.seed * 2**32 + taken)  # dropout is a function of (seed, step), resumed or not
     set_learning_rate(run.optimizer, learning_rate(recipe, taken / len(run.loader)))
-    with autocast(run.device, run.dtype):
-        logits: Tensor = run.network(batch.images)
-    loss = loss_value(recipe, logits.float(), batch.targets, run.class_weights)
+    logits = run.working.logits(batch.images)
+    loss = loss_value(recipe, logits, batch.targets, run.class_weights)
     value = loss.item()
     if not math.isfinite(value):
         raise AlexNetError(
             f"the loss is {value} at epoch {epoch + 1}, step {step + 1}; try a lower --lr (it is {recipe.lr:g}), "
             f"--precision float32, or look at the data with alexnet check; what was saved before is in {run.folder}"
         )
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    run.optimizer.step()
+    run.working.backward(loss)
+    run.working.step(run.optimizer)
     if run.average is not None:
         update_average(run.average, run.network, recipe.ema, taken)
     correct = (logits.argmax(1) == batch.targets.argmax(1)).sum().item()

@@ -1,51 +1,77 @@
 """Optimisers, groups of parameters, the learning rate over time, and the moving average of weights."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alexnet.device import has_bfloat16
+from alexnet.ops.update import RULES, adam_step, momentum_step
 from alexnet.training.recipes import Recipe
 
 
-class Velocity(torch.optim.Optimizer):
-    """Stochastic gradient descent with momentum as in 2012: the learning rate is inside the velocity.
+class Momentum(torch.optim.Optimizer):
+    """Stochastic gradient descent with momentum; the rules are those of `alexnet.ops.update.momentum_step`.
 
-        v <- momentum * v - lr * (gradient + weight_decay * w)
-        w <- w + v
-
-    Source: Krizhevsky et al. 2012, section 5, and cuda-convnet's weights.cu. torch.optim.SGD has the rate outside, so
-    that after a drop of the rate it forgets the larger steps at once; here they fade over 1 / (1 - momentum) steps.
+    "velocity" has the learning rate inside, as in 2012 (Krizhevsky et al. 2012, section 5, and cuda-convnet's
+    weights.cu). torch.optim.SGD has it outside, so that after a drop of the rate it forgets the larger steps at once;
+    with "velocity" they fade over 1 / (1 - momentum) steps.
     """
 
-    def __init__(self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> None:
+    copies: Mapping[Tensor, Tensor] = {}
+    """For a weight the copy that takes its new value, too."""
+
+    def __init__(self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, rule: str = "sgd"):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.rule = rule
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step from the gradients that are there."""
         loss = _evaluate(closure)
-        for group in self.param_groups:
-            weights: list[Tensor] = [weight for weight in group["params"] if weight.grad is not None]
-            if not weights:
-                continue
-            gradients: list[Tensor] = [weight.grad for weight in weights if weight.grad is not None]
-            velocities = [self._velocity(weight) for weight in weights]
-            torch._foreach_mul_(velocities, group["momentum"])
-            torch._foreach_add_(velocities, gradients, alpha=-group["lr"])
-            torch._foreach_add_(velocities, weights, alpha=-group["lr"] * group["weight_decay"])
-            torch._foreach_add_(weights, velocities)
+        for weight, gradient, group in _with_gradients(self):
+            state = self.state[weight]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(weight)
+            settings = (group["lr"], group["momentum"], group["weight_decay"])
+            momentum_step(weight, state["momentum_buffer"], gradient, self.copies.get(weight), self.rule, *settings)
         return loss
 
-    def _velocity(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        if "velocity" not in state:
-            state["velocity"] = torch.zeros_like(weight)
-        velocity: Tensor = state["velocity"]
-        return velocity
+
+class Adam(torch.optim.Optimizer):
+    """Adam, or, decoupled, AdamW: `alexnet.ops.update.adam_step`."""
+
+    copies: Mapping[Tensor, Tensor] = {}
+    """For a weight the copy that takes its new value, too."""
+
+    def __init__(self, params: Any, lr: float, betas: tuple[float, float], decoupled: bool, eps: float = 1e-8) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
+        self.decoupled = decoupled
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step from the gradients that are there."""
+        loss = _evaluate(closure)
+        for weight, gradient, group in _with_gradients(self):
+            state = self.state[weight]
+            if not state:
+                state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight)}
+                state["exp_avg_sq"] = torch.zeros_like(weight)
+            state["step"] += 1
+            settings = (group["lr"], group["betas"], group["eps"], group["weight_decay"], self.decoupled)
+            memory = (state["exp_avg"], state["exp_avg_sq"])
+            adam_step(weight, *memory, gradient, self.copies.get(weight), int(state["step"]), *settings)
+        return loss
+
+
+def _with_gradients(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, Tensor, dict[str, Any]]]:
+    """Each weight that has a gradient, that gradient, and the weight's group."""
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            if weight.grad is not None:
+                yield weight, weight.grad, group
 
 
 class Muon(torch.optim.Optimizer):
@@ -69,11 +95,9 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step from the gradients that are there."""
         loss = _evaluate(closure)
-        for group in self.param_groups:
+        for weight, gradient, group in _with_gradients(self):
             take = self._muon_step if group["hidden"] else self._adamw_step
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    take(weight, weight.grad, group)
+            take(weight, gradient.float(), group)
         return loss
 
     def _muon_step(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
@@ -87,16 +111,12 @@ class Muon(torch.optim.Optimizer):
         weight.add_(direction.view(weight.shape), alpha=-group["lr"] * stretch)
 
     def _adamw_step(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state, (beta1, beta2) = self.state[weight], group["betas"]
+        state = self.state[weight]
         if not state:
             state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
         state["step"] += 1
-        state["mean"].lerp_(gradient, 1 - beta1)
-        state["square"].lerp_(gradient.square(), 1 - beta2)
-        step = state["step"].item()
-        scale = (state["square"] / (1 - beta2**step)).sqrt_().add_(group["eps"])
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.addcdiv_(state["mean"], scale, value=-group["lr"] / (1 - beta1**step))
+        memory, settings = (state["mean"], state["square"]), (group["betas"], group["eps"], group["weight_decay"])
+        adam_step(weight, *memory, gradient, None, int(state["step"]), group["lr"], *settings, decoupled=True)
 
 
 def _evaluate(closure: Callable[[], float] | None) -> float | None:
@@ -130,13 +150,17 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     groups = parameter_groups(network, recipe)
     if recipe.optimizer == "muon":
         return Muon(hidden_first(network, groups, recipe.adam_lr_factor), recipe.lr, recipe.momentum)
-    if recipe.optimizer == "velocity":
-        return Velocity(groups, recipe.lr, recipe.momentum)
-    if recipe.optimizer in ("sgd", "nesterov"):
-        nesterov = recipe.optimizer == "nesterov"
-        return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=nesterov, fused=_can_fuse(network))
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    if recipe.optimizer == "velocity" or (on_cpu and recipe.optimizer in RULES):
+        return Momentum(groups, recipe.lr, recipe.momentum, rule=recipe.optimizer)
+    betas = (recipe.momentum, 0.999)
+    if on_cpu:
+        return Adam(groups, recipe.lr, betas, decoupled=recipe.optimizer == "adamw")
+    fused = next(network.parameters()).device.type == "cuda"
+    if recipe.optimizer in RULES:
+        return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.optimizer == "nesterov", fused=fused)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, recipe.lr, betas=(recipe.momentum, 0.999), fused=_can_fuse(network))
+    return kind(groups, recipe.lr, betas=betas, fused=fused)
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -170,10 +194,6 @@ def hidden_first(network: nn.Module, groups: list[dict[str, Any]], factor: float
     hidden, last = weights["params"][:-1], weights["params"][-1:]
     others = [{**group, "factor": group["factor"] * factor} for group in ({**weights, "params": last}, *rest)]
     return [{**weights, "params": hidden, "hidden": True}, *others]
-
-
-def _can_fuse(network: nn.Module) -> bool:
-    return next(network.parameters()).device.type in ("cpu", "cuda")
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

@@ -17,7 +17,7 @@ from alexnet.data.loader import Loader, check_batch
 from alexnet.data.packed import Store, named_store
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import KNOWN, Source, assign_splits, check_classes
-from alexnet.device import pick_device, pick_precision
+from alexnet.device import pick_device, pick_precision, reuse_memory
 from alexnet.errors import DataError, UsageError
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.table import write_predictions
@@ -28,9 +28,10 @@ from alexnet.training.checkpoint import Progress, load_checkpoint
 from alexnet.training.environment import environment
 from alexnet.training.folder import COMPARED, new_folder, read_config, write_csv, write_json
 from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
-from alexnet.training.optimizer import build_optimizer
+from alexnet.training.optimizer import Adam, Momentum, build_optimizer
 from alexnet.training.recipes import Recipe, from_json
 from alexnet.training.report import bar, say
+from alexnet.training.working import WorkingWeights
 from alexnet.weights.card import BEST, Card, load, save
 
 PARTS = ("train", "val", "test")
@@ -46,7 +47,8 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     """
     if recipe.tensorboard:
         summary_writer()
-    create(recipe.network, 2, recipe.input_size, **_differences(recipe))
+    with torch.device("meta"):  # only to refuse wrong settings
+        create(recipe.network, 2, recipe.input_size, **_differences(recipe))
     with bar("packing") as packing:
         store = named_store(
             data,
@@ -93,9 +95,11 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
 
 def _go(run: Run, folder: Path) -> Path:
     """Train in `folder` from its checkpoint, or from the start, and finish."""
+    reuse_memory()
     run.folder = folder
     with stop_signal() as stopped:
         progress = load_checkpoint(folder, run.network, run.average, run.optimizer)
+        run.working.refresh()
         if progress is None:
             progress = start(run)
         else:
@@ -142,15 +146,20 @@ def build(store: Store, recipe: Recipe) -> Run:
     weights = (
         class_weights(store.labels[parts["train"]], len(store.class_names)) if recipe.balance == "weights" else None
     )
+    dtype = pick_precision(recipe.precision, device)
+    working, optimizer = WorkingWeights(network, device, dtype), build_optimizer(network, recipe)
+    if isinstance(optimizer, (Momentum, Adam)):
+        optimizer.copies = working.copies
     return Run(
         recipe=recipe,
         loader=loader,
         parts=parts,
         network=network,
+        working=working,
         average=copy.deepcopy(network) if recipe.ema else None,
-        optimizer=build_optimizer(network, recipe),
+        optimizer=optimizer,
         device=device,
-        dtype=pick_precision(recipe.precision, device),
+        dtype=dtype,
         class_weights=None if weights is None else weights.to(device),
     )
 

@@ -1,0 +1,118 @@
+"""One step of an optimiser over one tensor of weights: the formulas in plain torch, and the choice of the kernel.
+
+w: the weights, float32, changed in place, as is the optimiser's memory of them (m, s: float32, of w's shape). g: their
+gradient, float32 or bfloat16. copy: where given, takes the new weights in its own type; the network computes with it.
+The kernel passes over memory once, where plain torch passes four to ten times.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alexnet.ops import native
+
+RULES = ("sgd", "nesterov", "velocity")
+
+
+def momentum_step(
+    w: Tensor, m: Tensor, g: Tensor, copy: Tensor | None, rule: str, rate: float, momentum: float, decay: float
+) -> None:
+    """Gradient descent with momentum; d = g + decay * w.
+
+    sgd        m <- momentum * m + d;  w <- w - rate * m                     torch.optim.SGD
+    nesterov   m <- momentum * m + d;  w <- w - rate * (d + momentum * m)    torch.optim.SGD(nesterov=True)
+    velocity   m <- momentum * m - rate * d;  w <- w + m                     Krizhevsky et al. 2012, section 5
+    """
+    if _kernel_takes(w, g):
+        settings = _Momentum(w.numel(), rate, momentum, decay, RULES.index(rule), torch.get_num_threads())
+        _call("update_momentum", settings, (w, m), g, copy)
+        return
+    d = g.float().add(w, alpha=decay)
+    if rule == "velocity":
+        m.mul_(momentum).sub_(d, alpha=rate)
+        w.add_(m)
+    else:
+        m.mul_(momentum).add_(d)
+        w.sub_(d.add(m, alpha=momentum) if rule == "nesterov" else m, alpha=rate)
+    if copy is not None:
+        copy.copy_(w)
+
+
+def adam_step(
+    w: Tensor,
+    m: Tensor,
+    s: Tensor,
+    g: Tensor,
+    copy: Tensor | None,
+    step: int,
+    rate: float,
+    betas: Sequence[float],
+    eps: float,
+    decay: float,
+    decoupled: bool,
+) -> None:
+    """Adam (Kingma and Ba 2014, algorithm 1), step 1, 2, ...; decoupled: AdamW (Loshchilov and Hutter 2017).
+
+    m <- b1 * m + (1 - b1) * d;  s <- b2 * s + (1 - b2) * d²;  w <- w - rate * (m / (1 - b1^t)) / (sqrt(s / (1 - b2^t))
+    + eps), where d = g + decay * w, or, decoupled, d = g and w is first multiplied by 1 - rate * decay.
+    """
+    (beta1, beta2), within = betas, 0.0 if decoupled else decay
+    shrink = 1 - rate * decay if decoupled else 1.0
+    unbias1, unbias2 = 1 / (1 - beta1**step), 1 / (1 - beta2**step)
+    if _kernel_takes(w, g):
+        numbers = (rate, beta1, beta2, eps, within, shrink, unbias1, unbias2)
+        _call("update_adam", _Adam(w.numel(), *numbers, torch.get_num_threads()), (w, m, s), g, copy)
+        return
+    d = g.float().add(w, alpha=within)
+    m.lerp_(d, 1 - beta1)
+    s.lerp_(d.square(), 1 - beta2)
+    w.mul_(shrink).addcdiv_(m, (s * unbias2).sqrt_().add_(eps), value=-rate * unbias1)
+    if copy is not None:
+        copy.copy_(w)
+
+
+class _Momentum(ctypes.Structure):
+    """`struct Momentum` of update.cpp."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        *((name, ctypes.c_float) for name in ("rate", "momentum", "decay")),
+        *((name, ctypes.c_int32) for name in ("rule", "threads")),
+    )
+
+
+class _Adam(ctypes.Structure):
+    """`struct Adam` of update.cpp."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        *((name, ctypes.c_float) for name in ("rate", "beta1", "beta2", "eps", "decay")),
+        *((name, ctypes.c_float) for name in ("shrink", "unbias1", "unbias2")),
+        ("threads", ctypes.c_int32),
+    )
+
+
+def _kernel_takes(w: Tensor, g: Tensor) -> bool:
+    return (
+        w.device.type == "cpu"
+        and w.dtype == torch.float32
+        and g.dtype in native.TYPES
+        and (w.is_contiguous() or w.is_contiguous(memory_format=torch.channels_last))
+        and native.instruction_set() is not None
+    )
+
+
+def _call(kernel: str, settings: Any, state: tuple[Tensor, ...], g: Tensor, copy: Tensor | None) -> None:
+    """Hand over addresses; everything must lie in memory as the weights do."""
+    w = state[0]
+    if g.stride() != w.stride():
+        g = torch.empty_like(w, dtype=g.dtype).copy_(g)
+    fits = copy is not None and copy.dtype == g.dtype and copy.stride() == w.stride()
+    if any(other.stride() != w.stride() for other in state):
+        raise ValueError("an optimiser's memory does not lie as its weights do")
+    native.call(f"{kernel}_{native.TYPES[g.dtype]}", ctypes.byref(settings), *state, g, copy if fits else None)
+    if copy is not None and not fits:
+        copy.copy_(w)

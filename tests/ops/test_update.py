@@ -1,0 +1,81 @@
+"""An optimiser's step is its formula, by the kernel of each instruction set and in plain torch, in every type."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet.ops import native
+from alexnet.ops.native.builder import instruction_sets
+from alexnet.ops.update import RULES, adam_step, momentum_step
+
+SHAPES = [(1,), (17,), (1000, 133), (8, 5, 3, 3), (0,)]
+
+
+@pytest.fixture(params=["off", *instruction_sets()])
+def instructions(request: pytest.FixtureRequest):
+    names = list(instruction_sets())
+    if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
+        pytest.skip(f"this processor lacks {request.param}")
+    with native.using(request.param):
+        yield request.param
+
+
+def made(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights, gradient, copy; maps of convolutions lie channels last, as they do in training."""
+    random = torch.Generator().manual_seed(0)
+    w = torch.randn(shape, generator=random)
+    w = w.to(memory_format=torch.channels_last) if w.ndim == 4 else w
+    return w, torch.randn(shape, generator=random).to(dtype), torch.empty_like(w, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_momentum_follows_torchs_sgd_and_the_velocity_of_2012(instructions, rule, shape, dtype):
+    w, g, copy = made(shape, dtype)
+    m, theirs = torch.zeros_like(w), torch.nn.Parameter(w.clone())
+    sgd = torch.optim.SGD([theirs], 0.1, 0.9, weight_decay=0.01, nesterov=rule == "nesterov")
+    velocity, expected = torch.zeros_like(w), w.clone()
+    for _ in range(3):
+        momentum_step(w, m, g, copy, rule, 0.1, 0.9, 0.01)
+        theirs.grad = g.float()
+        sgd.step()
+        velocity = 0.9 * velocity - 0.1 * (g.float() + 0.01 * expected)
+        expected = expected + velocity
+    torch.testing.assert_close(w, expected if rule == "velocity" else theirs.detach(), rtol=1e-5, atol=1e-6)
+    assert torch.equal(copy, w.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_follows_torchs(instructions, decoupled, shape, dtype):
+    w, g, copy = made(shape, dtype)
+    m, s, theirs = torch.zeros_like(w), torch.zeros_like(w), torch.nn.Parameter(w.clone())
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    adam = kind([theirs], 0.01, (0.9, 0.99), 1e-6, weight_decay=0.1)
+    for step in (1, 2, 3):
+        adam_step(w, m, s, g, copy, step, 0.01, (0.9, 0.99), 1e-6, 0.1, decoupled)
+        theirs.grad = g.float()
+        adam.step()
+    torch.testing.assert_close(w, theirs.detach(), rtol=1e-5, atol=1e-6)
+    assert torch.equal(copy, w.to(dtype))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            w, g, copy = made((1000, 133), torch.bfloat16)
+            momentum_step(w, torch.ones_like(w), g, copy, "nesterov", 0.1, 0.9, 0.01)
+            found.append(w)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(w, found[0]) for w in found)
+
+
+def test_a_memory_that_lies_otherwise_than_its_weights_is_refused():
+    w, g, _ = made((8, 5, 3, 3), torch.float32)
+    with pytest.raises(ValueError, match="does not lie as its weights"):
+        momentum_step(w, torch.zeros(8, 5, 3, 3), g, None, "sgd", 0.1, 0.9, 0.0)
