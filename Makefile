@@ -1,6 +1,7 @@
 ## make demo       set up, train AlexNet on handwritten digits, evaluate it, predict a few
 ## make test       set up what tests need, and run them
 ## make check      the linters, the type checker, the layers, and the tests: what CI runs
+## make bench      measure everything and write docs/results.md's table; RUNS=3 measures three times
 ## make install    make .venv with the alexnet command in .venv/bin, nothing more
 ## make lock       write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
 ## make clean      remove .venv and every cache
@@ -34,7 +35,7 @@ endif
 endif
 
 .NOTPARALLEL:
-.PHONY: help install demo test lint check lock clean
+.PHONY: help install demo test lint check bench lock clean
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -54,6 +55,9 @@ lint: install .venv/.test .venv/.lint
 	$(BIN)/lint-imports
 
 check: lint test
+
+bench: install
+	$(BIN)/python benchmarks/write_results.py --runs $(or $(RUNS),1)
 
 # Stamps: each step runs again only when what it was made from has changed.
 

@@ -28,7 +28,7 @@ from alexnet.weights.card import Card, save
 ROOT = Path(__file__).parent.parent
 SMALL = ["--recipe", "torchvision", "--network", "modern", "--input-size", "63", "--resize", "72"]
 SMALL += ["--epochs", "1", "--batch-size", "8"]
-COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict")
+COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict", "benchmark")
 
 
 def run(*words: str | Path, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -89,7 +89,7 @@ def test_help_needs_nothing_heavy() -> None:
         text=True,
         check=True,
     )
-    assert done.stderr == "[0, 0, 0, 0, 0, 0, 0] set()\n"
+    assert done.stderr == "[0, 0, 0, 0, 0, 0, 0, 0] set()\n"
     assert all(name in done.stdout for name in COMMANDS)
 
 
@@ -134,6 +134,9 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("evaluate nowhere digits", "no model at nowhere"),
         ("evaluate nowhere digits --views 3", "views is 3"),
         ("evaluate nowhere digits --split tset", "did you mean 'test'?"),
+        ("benchmark speed", "unknown subject 'speed'"),
+        ("benchmark ops --repeats 0", "repeats is 0"),
+        ("benchmark ops --device abacus", "unknown device 'abacus'"),
         ("predict nowhere", "Missing argument 'IMAGE|FOLDER...'"),
         ("predict nowhere a.jpg --json --csv", "choose one"),
         ("predict nowhere a.jpg --top 0", "Invalid value for '--top'"),
@@ -601,3 +604,13 @@ def test_check_of_a_packed_store_says_what_to_check_instead(
     capsys.readouterr()
     assert cli.main(["check", str(tmp_path / "store")]) == 2
     assert "is a packed store; check the images it was made from" in capsys.readouterr().err
+
+
+def test_benchmark_json_has_the_ceilings_the_rows_and_the_machine() -> None:
+    done = run("benchmark", "data", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer.keys() == {"ceilings", "rows", "environment"}
+    assert {row["unit"] for row in answer["ceilings"]} == {"TFLOP/s", "GB/s"}
+    assert all(row["value"] > 0 for row in answer["rows"])
+    assert "pack: round 1 of 1" in done.stderr

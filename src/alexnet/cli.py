@@ -393,6 +393,34 @@ def predict(
     return BAD_DATA if failed else 0
 
 
+@app.command()
+def benchmark(
+    subject: Annotated[
+        str, typer.Argument(metavar="[SUBJECT]", help="ops, train, data, evaluate, predict or all.")
+    ] = "all",
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
+    repeats: Annotated[int, typer.Option(help="Rounds in which every contender is timed once.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Only see that it runs: small batches, once; such figures mean nothing."),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Measure our speed beside this machine's ceilings and stock frameworks; all of it takes half an hour."""
+    from alexnet.benchmark import run
+    from alexnet.benchmark.measure import Options
+    from alexnet.benchmark.table import table
+
+    options = Options.quick(device) if quick else Options(batch_size, repeats, device)
+    rows = run.benchmark(subject, options)
+    if as_json:
+        _print_json(run.to_json(rows, options))
+    else:
+        _print_lines(table(rows))
+    return 0
+
+
 def _expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
     """The paths, a folder replaced by its images, each with None or with why nothing can be read there."""
     for path in paths:

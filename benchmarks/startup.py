@@ -1,0 +1,34 @@
+"""Claim: `alexnet --help` answers within 0.3 s, and `alexnet summary bvlc --json` within 2.5 s.
+
+    python benchmarks/startup.py
+
+Medians and spread of nine runs of each in turn, after one that reads the files from the disk.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+
+CLAIMS = {("--help",): 0.3, ("summary", "bvlc", "--json"): 2.5}  # seconds
+RUNS = 9
+
+
+def main() -> None:
+    """Measure, and print a line for each command."""
+    rounds = [[seconds(*words) for words in CLAIMS] for _ in range(RUNS + 1)][1:]
+    for (words, most), took in zip(CLAIMS.items(), zip(*rounds, strict=True), strict=True):
+        median = statistics.median(took)
+        verdict = "yes" if median <= most else "no"
+        print(f"alexnet {' '.join(words)}: {median:.3f} s ({min(took):.3f} to {max(took):.3f}), <= {most} s: {verdict}")
+
+
+def seconds(*words: str) -> float:
+    """How long the command takes, from its start to its end."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "alexnet.cli", *words], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""`make bench`: measure everything, once or several times, and write the figures into docs/results.md.
+
+    python benchmarks/write_results.py --runs 3            # runs `alexnet benchmark all` three times
+    python benchmarks/write_results.py one.json two.json   # takes answers of `alexnet benchmark all --json`
+
+Of several runs the median of each figure is written, with the spread over all of them. Close other programs first:
+half an hour a run, 17 GB of memory.
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from alexnet.benchmark.table import Row, markdown, merged
+from alexnet.files import whole_file
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results.md"
+BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+COMMAND = ["benchmark", "all", "--json"]
+
+
+def main() -> None:
+    """Measure or read, and write."""
+    parser = argparse.ArgumentParser(description="Write benchmarks into docs/results.md.")
+    parser.add_argument("answers", nargs="*", type=Path, help="answers of `alexnet benchmark all --json`")
+    parser.add_argument("--runs", type=int, default=1, help="how often to measure, where no answers are given")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file with the two marker comments")
+    given = parser.parse_args()
+    texts = [path.read_text(encoding="utf-8") for path in given.answers] or [measure() for _ in range(given.runs)]
+    text = insert(given.out.read_text(encoding="utf-8"), section([json.loads(each) for each in texts]))
+    with whole_file(given.out) as file:
+        file.write(text)
+
+
+def measure() -> str:
+    """What the command answers; it says itself what goes wrong."""
+    command = [sys.executable, "-m", "alexnet.cli", *COMMAND]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout
+
+
+def section(runs: list[dict[str, Any]]) -> str:
+    """When, where and with what it was measured, and the table."""
+    found = runs[0]["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items() if version)
+    rows = merged([[Row.from_json(each) for each in run["ceilings"] + run["rows"]] for run in runs])
+    marks = [each.holds for each in rows if each.mark]
+    return "\n".join(
+        [
+            f"`alexnet benchmark all`, {len(runs)} run{'s' if len(runs) > 1 else ''}, written"
+            f" {datetime.date.today().isoformat()}, commit {(found['commit'] or 'unknown')[:8]}.",
+            f"{found['processor']}, {found['cores']} cores, {found['threads']} threads, "
+            f"{found['memory_bytes'] / 1e9:.0f} GB; native operators: {found['native'] or 'none'}; {found['system']}; "
+            f"Python {found['python']}, {versions}.",
+            f"Batch {found['batch_size']} unless said. {marks.count(True)} of {len(marks)} marks are reached.",
+            "",
+            markdown(rows),
+        ]
+    )
+
+
+def insert(text: str, between: str) -> str:
+    """The text with something new between the two markers."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"the file has no lines {BEGIN} and {END}; write them where the table shall stand")
+    return f"{before}{BEGIN}\n{between}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What our side of each subject times is what the commands run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet.benchmark import ceilings, data, evaluate, ops, pictures, predict, run, train
+from alexnet.benchmark.measure import Contender, Options, Series
+from alexnet.data.packed import open_store
+from alexnet.errors import UsageError
+from alexnet.networks import create
+
+SMALL = {"network": "modern", "input_size": 63, "resize": 72, "batch_size": 4, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return pictures.noise_store(tmp_path_factory.mktemp("noise"), images=10, classes=3, size=72)
+
+
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> list[Contender]:
+    """No contender is started, which would take half an hour: each is noted, and said to take a second a round."""
+    noted: list[Contender] = []
+
+    def race(title: str, contenders: list[Contender], repeats: int) -> dict[str, Series]:
+        noted.extend(contenders)
+        names = [each.name for each in contenders]
+        assert len(set(names)) == len(names)
+        return {name: Series(name, (1.0,) * repeats, 10**9) for name in names}
+
+    for module in (ceilings, data, evaluate, ops, predict, train):
+        monkeypatch.setattr(module, "race", race)
+    return noted
+
+
+def test_a_store_of_noise_is_a_sound_store_of_training_images(store: str) -> None:
+    found = open_store(store, verify=True)
+    assert (len(found), found.size, len(found.class_names)) == (10, 72, 3)
+    assert set(found.splits) == {"train"}
+    assert found.images(np.arange(2)).std() > 50
+
+
+def test_photographs_are_jpeg_files_of_500_by_375_that_differ(tmp_path: Path) -> None:
+    names = pictures.photographs(tmp_path, 4)
+    for name in names:
+        with Image.open(tmp_path / name) as photo:
+            assert (photo.format, photo.size) == ("JPEG", (500, 375))
+    assert len({(tmp_path / name).read_bytes() for name in names}) == 4
+
+
+def test_the_work_of_a_step_is_counted_from_the_layers() -> None:
+    conv1, all_layers = 105_415_200, 724_406_816  # multiply-accumulates of bvlc
+    assert train.flop("bvlc") == 2 * (3 * all_layers - conv1)
+
+
+def test_our_step_takes_a_whole_batch(store: str) -> None:
+    assert train.step(store, "bvlc", SMALL, 0.0, "cpu")() == 4
+
+
+def test_our_epoch_takes_every_whole_batch_of_the_store(store: str) -> None:
+    assert train.epochs(store, "bvlc", {**SMALL, "augment": train.PAPER}, "cpu")() == 8
+
+
+def test_batches_go_on_from_epoch_to_epoch(store: str) -> None:
+    threads = torch.get_num_threads()
+    try:
+        work = data.batches(store, "bvlc", {**SMALL, "augment": train.PAPER}, 0.0)
+        assert [work() for _ in range(5)] == [4] * 5  # an epoch has two
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_packing_packs_every_file(tmp_path: Path) -> None:
+    names = pictures.photographs(tmp_path, 2)
+    assert data.packing(str(tmp_path), names, workers=1)() == 2 * data.TIMES
+    assert len(open_store(tmp_path / "store-1")) == 2 * data.TIMES
+
+
+def test_every_image_of_a_store_is_evaluated(tmp_path: Path) -> None:
+    assert evaluate.evaluation("modern", pictures.noise_store(tmp_path, 6, 3), 4, 0.0, "cpu")() == 6
+
+
+@pytest.mark.parametrize("photo", [None, [375, 500]])
+def test_one_image_is_predicted(photo: list[int] | None) -> None:
+    assert predict.prediction("modern", 0.0, "cpu", photo)() == 1
+
+
+@pytest.mark.parametrize("title", ops.STAGES)
+def test_a_stage_is_the_networks_own_layers_between_two_convolutions(title: str) -> None:
+    network, layers, (channels, side) = ops.STAGES[title]
+    names = [name for name, _ in create(network, 2).stages()]
+    first = names.index(layers[0])
+    assert names[first : first + len(layers)] == layers
+    assert names[first - 1].startswith("conv")
+    assert names[first + len(layers)].startswith("conv")
+    assert (channels, side) in ((96, 55), (256, 27))
+    assert ops.stages(network, layers, [2, channels, 9, 9], "float32", 0.0, "cpu")() == 1
+
+
+def test_ceilings_count_their_operations_and_bytes() -> None:
+    assert ceilings.matrix_product("float32", 8, 0.0, "cpu")() % (2 * 8**3) == 0
+    assert ceilings.copy_of_map(0.0, "cpu", (2, 3))() == 2 * 2 * 6
+    assert ceilings.copy_of_buffer(0.0, "cpu", 100)() == 200
+
+
+def test_all_has_every_mark(entered: list[Contender]) -> None:
+    rows = run.benchmark("all", Options(repeats=2))
+    assert {row.subject for row in rows} == {"ceilings", *run.SUBJECTS}
+    assert len({(row.subject, row.what) for row in rows}) == len(rows)
+    marks = sorted(row.mark for row in rows if row.mark)
+    expected = [">= 40 x", "<= 8 x", ">= 11 x", ">= 5 x", ">= 55 %", "<= 120 %", ">= 3 x", ">= 92 %", ">= 1.3 x"]
+    expected += [">= 4 x", ">= 4,000 images/s", ">= 400 images/s", ">= 1.9 x", ">= 600 images/s", "<= 45 %", "<= 45 %"]
+    assert marks == sorted([*expected, "<= 2.5 GB"])
+
+
+def test_every_contender_names_a_builder_that_takes_its_settings(entered: list[Contender]) -> None:
+    import inspect
+    from importlib import import_module
+
+    run.benchmark("all", Options())
+    for contender in entered:
+        module, _, function = contender.build.partition(":")
+        inspect.signature(getattr(import_module(module), function)).bind(**contender.settings)
+        native = contender.environment.get("ALEXNET_NATIVE")
+        assert (native == "off") == ("stock eager" in contender.name or "torch.compile" in contender.name)
+
+
+def test_one_subject_measures_only_itself_and_the_ceilings(entered: list[Contender]) -> None:
+    assert {row.subject for row in run.benchmark("ops", Options())} == {"ceilings", "ops"}
+
+
+def test_the_answer_says_what_was_measured_on(entered: list[Contender]) -> None:
+    options = Options(repeats=3)
+    answer = run.to_json(run.benchmark("predict", options), options)
+    assert list(answer) == ["ceilings", "rows", "environment"]
+    assert {row["subject"] for row in answer["rows"]} == {"predict"}
+    found = answer["environment"]
+    assert found["versions"].keys() >= {"torch", "keras", "tensorflow"}
+    assert (found["repeats"], found["threads"]) == (3, torch.get_num_threads())
+
+
+@pytest.mark.parametrize(
+    ("subject", "options", "said"),
+    [
+        ("speed", Options(), "unknown subject 'speed': .*known: all, data, evaluate, ops, predict, train"),
+        ("ops", replace(Options(), repeats=0), "repeats is 0; it takes 1 or more"),
+        ("ops", replace(Options(), batch_size=0), "batch_size is 0; it takes 1 or more"),
+        ("ops", replace(Options(), device="abacus"), "unknown device 'abacus'"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_measured(subject: str, options: Options, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        run.benchmark(subject, options)

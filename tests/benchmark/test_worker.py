@@ -1,0 +1,41 @@
+"""Repeats last as long as they are told, and memory is counted as it is said."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet.benchmark.worker import repeated
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001])
+def test_a_step_is_repeated_as_often_as_is_said_and_once_at_least(seconds: float) -> None:
+    taken: list[int] = []
+    work = repeated(lambda: taken.append(1), 4, seconds)
+    taken.clear()
+    assert work() == 4 * len(taken)
+    assert len(taken) > 1 if seconds else len(taken) == 1
+
+
+MAPPING = """
+import sys
+import numpy as np
+from alexnet.benchmark.worker import peak_memory
+before = peak_memory()
+mapped = np.memmap(sys.argv[1], np.uint8, "r")
+assert mapped.sum() == 0  # every page is read
+print(peak_memory() - before)
+"""
+
+
+@pytest.mark.parametrize(("name", "counted"), [("shard-00000.bin", 0.0), ("other.bin", 1.0)])
+def test_a_mapped_store_is_not_counted_as_memory(tmp_path: Path, name: str, counted: float) -> None:
+    if not Path("/proc/self/smaps").exists():
+        pytest.skip("only Linux says what is mapped")
+    size = 3 * 10**8
+    np.memmap(tmp_path / name, np.uint8, "w+", shape=(size,)).flush()
+    command = [sys.executable, "-c", MAPPING, str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert float(done.stdout) == pytest.approx(counted * size, abs=0.2 * size), done.stderr
