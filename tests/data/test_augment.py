@@ -6,19 +6,20 @@ from alexnet.data.augment import (
     PCA_COMPONENTS,
     PCA_STD,
     Augmentation,
-    ColorMap,
     SampleRandom,
     augment,
-    crop,
-    flip,
+    crops,
+    flips,
     gaussian,
     jitter,
     lighting,
-    mix_images,
+    mix_targets,
+    mixing,
     pca_noise,
-    resized_crop,
+    resized_crops,
 )
 from alexnet.data.preprocess import Preprocessing
+from alexnet.ops.views import ColorMap, mix
 
 EVERYTHING = ("resized_crop", "flip", "color", "pca", "lighting", "gaussian")
 
@@ -46,59 +47,49 @@ def test_an_image_is_augmented_alike_in_any_batch():
     targets = torch.eye(6)
     whole, _ = augment(images, targets, SampleRandom(0, 0, range(6)), chosen, preprocessing, 24)
     part, _ = augment(images[2:4], targets[2:4], SampleRandom(0, 0, [2, 3]), chosen, preprocessing, 24)
-    assert torch.allclose(whole[2:4], part, atol=1e-5)
+    assert torch.equal(whole[2:4], part)
     assert whole.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_crops_are_windows_of_their_image_at_every_offset():
-    batch = torch.arange(36, dtype=torch.uint8).view(1, 1, 6, 6).expand(500, 3, -1, -1)
-    windows = crop(batch, streams(500), 4)
-    corners = windows[:, 0, 0, 0]
-    assert sorted(corners.unique().tolist()) == [0, 1, 2, 6, 7, 8, 12, 13, 14]
-    assert torch.equal(
-        windows[0, 0], batch[0, 0].unfold(0, 4, 1).unfold(1, 4, 1)[int(corners[0]) // 6, int(corners[0]) % 6]
-    )
+def test_without_augmentation_the_middle_of_the_resized_image_is_seen():
+    preprocessing = Preprocessing(16, 20, (0.0,) * 3, (1.0,) * 3, 32)
+    images = photos().permute(0, 2, 3, 1)
+    seen, _ = augment(images, torch.eye(6), streams(), Augmentation(), preprocessing, 16)
+    resized = torch.nn.functional.interpolate(photos().float(), size=(20, 20), mode="bilinear", antialias=True)
+    assert torch.allclose(seen, resized[:, :, 2:18, 2:18], atol=1e-2)
+
+
+def test_crops_lie_at_every_offset_as_often():
+    parts = crops(6, streams(1800), 6, 4).parts
+    assert parts[:, 2:].unique().tolist() == [4.0]
+    places, counts = (3 * parts[:, 0] + parts[:, 1]).unique(return_counts=True)
+    assert places.tolist() == list(range(9))
+    assert counts.min() > 150
 
 
 def test_half_of_the_images_are_mirrored():
-    batch = photos(1000, 4)
-    mirrored = flip(batch, streams(1000))
-    same = (mirrored == batch).flatten(1).all(1)
-    assert torch.equal(mirrored[~same], batch[~same].flip(3))
-    assert 430 < same.sum() < 570
+    assert 430 < flips(streams(1000)).sum() < 570
 
 
-def test_a_resized_crop_of_everything_is_the_resized_image():
-    flat = torch.full((3, 3, 16, 16), 9, dtype=torch.uint8)
-    assert resized_crop(flat, streams(3), 8, 0.25).unique().tolist() == [9]
-    batch = photos(4, 16)
-    assert torch.equal(resized_crop(batch, streams(4), 16, 1.0, ratio=1.0), batch)
+def test_resized_crops_cover_the_shares_of_area_asked_for_and_stay_inside():
+    top, left, height, width = resized_crops(200, streams(2000), 0.25).parts.unbind(1)
+    share = height * width / 200**2
+    assert 0.24 < share.min() < 0.27
+    assert 0.97 < share.max() <= 1.0
+    assert 0.74 < (width / height).min() < 0.78
+    assert 1.28 < (width / height).max() < 1.35
+    assert min(top.min(), left.min()) == 0
+    assert max((top + height).max(), (left + width).max()) == 200
 
 
-def test_resized_crops_cover_the_shares_of_area_asked_for():
-    """On a picture whose values rise by row, the range of values that is seen tells the height of the part."""
-    side = 200
-    rows = torch.arange(side, dtype=torch.uint8).view(1, 1, side, 1).expand(400, 3, side, side)
-    seen = resized_crop(rows, streams(400), 50, 0.25, ratio=1.0).float()
-    heights = (seen.amax((1, 2, 3)) - seen.amin((1, 2, 3))) / side
-    assert 0.44 < heights.min() < 0.55
-    assert 0.93 < heights.max() <= 1.0
-
-
-def test_color_maps_compose_as_functions_do():
-    batch = photos(2, 4)
-    generator = torch.Generator().manual_seed(0)
-    first, second = torch.randn(2, 2, 3, 3, generator=generator)
-    shift = torch.randn(2, 2, 3, generator=generator)
-    composed = ColorMap.identity(2).then(first, shift[0]).then(second, shift[1]).apply(batch)
-    once = ColorMap(first, shift[0]).apply(batch)
-    twice = torch.einsum("nij,njhw->nihw", second, once) + shift[1][:, :, None, None]
-    assert torch.allclose(composed, twice, rtol=1e-4, atol=1e-2)
+def test_a_crop_that_fits_nowhere_is_the_whole_image():
+    whole = resized_crops(200, streams(5), 1.0, ratio=1.0).parts
+    assert whole.tolist() == [[0.0, 0.0, 200.0, 200.0]] * 5
 
 
 def test_jitter_of_no_strength_changes_nothing():
     batch = photos(3, 8)
-    assert torch.allclose(jitter(ColorMap.identity(3), batch, streams(3), 0.0).apply(batch), batch.float(), atol=1e-2)
+    assert torch.allclose(jitter(ColorMap.identity(3), streams(3), 0.0).apply(batch), batch.float(), atol=1e-2)
 
 
 def test_jitter_equals_torchvisions_brightness_contrast_and_saturation():
@@ -106,7 +97,7 @@ def test_jitter_equals_torchvisions_brightness_contrast_and_saturation():
 
     batch = torch.randint(60, 120, (1, 3, 8, 8), generator=torch.Generator().manual_seed(0)).float()  # nothing clips
     b, c, s = SampleRandom(0, 0, [5]).uniform(0.9, 1.1, 3)[0].tolist()
-    ours = jitter(ColorMap.identity(1), batch, SampleRandom(0, 0, [5]), 0.1).apply(batch)
+    ours = jitter(ColorMap.identity(1), SampleRandom(0, 0, [5]), 0.1).apply(batch)
     theirs = tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(batch / 255, b), c), s) * 255
     assert torch.allclose(ours, theirs, atol=0.3)  # torchvision's luma weights have four digits
 
@@ -131,8 +122,15 @@ def test_lighting_is_the_weaker_noise():
 
 
 def test_gaussian_noise_has_the_deviation_asked_for_in_levels():
-    noise = gaussian(torch.zeros(4, 3, 64, 64), streams(4), 8.0, (2.0, 4.0, 8.0))
+    chosen, preprocessing = (
+        Augmentation(("gaussian",), gaussian_std=8.0),
+        Preprocessing(64, 64, (0.0,) * 3, (2.0, 4.0, 8.0)),
+    )
+    plain = np.zeros((4, 64, 64, 3), np.uint8)
+    noise, _ = augment(plain, torch.eye(4), streams(4), chosen, preprocessing, 64)
     assert np.allclose(noise.std((0, 2, 3)), [4.0, 2.0, 1.0], rtol=0.03)
+    assert noise.mean().abs() < 0.05
+    assert not torch.equal(*gaussian(streams(2), 8, 1.0, (1.0,) * 3)[0])
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
@@ -140,7 +138,8 @@ def test_targets_are_mixed_by_the_share_of_each_image_that_is_visible(mixup, cut
     """Image n is constant n, so a mixed image's mean tells how much of whom it shows."""
     count = 40
     batch = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, 3, 16, 16)
-    mixed, targets = mix_images(batch, torch.eye(count), streams(count), mixup, cutmix, 1.0)
+    how = mixing(streams(count), 16, mixup, cutmix, 1.0)
+    mixed, targets = mix(batch.clone(), how), mix_targets(torch.eye(count), how, 16)
     assert torch.allclose(targets.sum(1), torch.ones(count))
     assert torch.allclose(mixed.mean((1, 2, 3)), targets @ torch.arange(float(count)), atol=1e-3)
     if not mixup:
@@ -149,7 +148,8 @@ def test_targets_are_mixed_by_the_share_of_each_image_that_is_visible(mixup, cut
 
 def test_images_are_left_alone_with_the_probability_that_was_asked_for():
     batch = torch.arange(1000.0).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
-    mixed, targets = mix_images(batch, torch.eye(1000), streams(1000), 0.4, 0.0, 0.3)
+    how = mixing(streams(1000), 4, 0.4, 0.0, 0.3)
+    mixed, targets = mix(batch.clone(), how), mix_targets(torch.eye(1000), how, 4)
     alone = (mixed == batch).flatten(1).all(1)
     assert 630 < alone.sum() < 770
     assert torch.equal(targets[alone], torch.eye(1000)[alone])

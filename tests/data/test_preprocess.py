@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet.data.preprocess import Preprocessing, resize
+from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
 
 
@@ -46,15 +46,14 @@ def test_channels_are_normalized_with_their_own_mean_and_deviation():
 
 def test_the_square_is_resized_when_its_side_differs_from_the_store():
     assert plain(16, 16).views(ramp()).shape == (2, 3, 16, 16)
-    assert plain(4, 4).views(torch.full((1, 8, 8, 3), 77, dtype=torch.uint8)).unique().tolist() == [77.0]
+    assert plain(4, 4).views(torch.full((1, 8, 8, 3), 77, dtype=torch.uint8)).sub(77).abs().max() < 1e-4
 
 
 def test_resizing_agrees_with_pillow_to_one_level():
-    batch = torch.randint(0, 256, (1, 3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    pillow = Image.fromarray(batch[0].permute(1, 2, 0).numpy()).resize((20, 20), Image.Resampling.BILINEAR)
-    ours = resize(batch, 20)[0].permute(1, 2, 0).int()
-    theirs = torch.from_numpy(np.array(pillow)).int()
-    assert (ours - theirs).abs().max() <= 1
+    batch = torch.randint(0, 256, (1, 50, 50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pillow = Image.fromarray(batch[0].numpy()).resize((20, 20), Image.Resampling.BILINEAR)
+    ours = plain(20, 20).views(batch)[0].permute(1, 2, 0)
+    assert (ours - torch.from_numpy(np.array(pillow))).abs().max() <= 1
 
 
 def test_it_survives_json():

@@ -66,13 +66,13 @@ def test_ten_views_are_the_mean_of_the_softmax_of_corners_centre_and_mirror_imag
     network: Network, store: Store
 ) -> None:
     # Written out again from the paper: 64 px views of a 73 px square, each normalized, through the network alone.
-    images = torch.from_numpy(store.images(np.arange(11))).permute(0, 3, 1, 2)
+    images = torch.from_numpy(store.images(np.arange(11))).permute(0, 3, 1, 2).float()
     square = torch.nn.functional.interpolate(images, size=(73, 73), mode="bilinear", antialias=True)
     views = [square[:, :, y : y + 64, x : x + 64] for y, x in ((0, 0), (0, 9), (9, 0), (9, 9), (4, 4))]
     views += [view.flip(3) for view in views]
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (PREPROCESSING.mean, PREPROCESSING.std))
     with evaluating(network), torch.no_grad():
-        wanted = sum(network((view.float() - mean) / std).softmax(1) for view in views) / 10
+        wanted = sum(network((view - mean) / std).softmax(1) for view in views) / 10
     assert torch.allclose(answers(network, store, views=10), wanted, atol=1e-5)
     assert not torch.allclose(answers(network, store, views=1), wanted, atol=1e-5)
 

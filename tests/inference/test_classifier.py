@@ -95,7 +95,10 @@ def test_a_path_its_text_the_pillow_image_and_its_pixels_are_answered_alike(
     path = photos / "china" / "b.png"
     with Image.open(path) as image:
         answers = classifier.predict([path, str(path), image, np.asarray(image), np.asarray(image.convert("RGB"))])
-    assert all(answer.predictions == answers[0].predictions for answer in answers)
+    for answer in answers:  # convolutions may round differently at another place of a batch
+        assert [guess.label for guess in answer.predictions] == [guess.label for guess in answers[0].predictions]
+        wanted = pytest.approx([guess.probability for guess in answers[0].predictions], abs=1e-6)
+        assert [guess.probability for guess in answer.predictions] == wanted
     assert [answer.path for answer in answers] == [str(path), str(path), str(path), None, None]
 
 

@@ -50,5 +50,5 @@ def prediction(network: str, seconds: float, device: str, photo: list[int] | Non
         return repeated(lambda: classifier.predict([image]), 1, seconds, device)
     stored = torch.zeros(1, preprocessing.store_size, preprocessing.store_size, 3, dtype=torch.uint8)
     weights = held_weights(classifier.network, classifier.precision)
-    told = (weights, preprocessing, stored, 1, classifier.device, classifier.precision)
+    told = (weights, preprocessing, list(stored), 1, classifier.device, classifier.precision)
     return repeated(lambda: of_images(classifier.network, *told), 1, seconds, device)

@@ -1,21 +1,24 @@
-"""Augmentation: pure functions on batches, each drawing from an explicit generator.
+"""Augmentation: what happens to the images of a batch, each drawn from an explicit generator.
 
 N images of 3 x S x S. Every function takes a `SampleRandom`, which holds one random stream an image, a function of
 (seed, epoch, sample) alone: the same image in the same epoch of the same run is changed the same way, whatever the
 batch it lies in, the number of threads, or where the run was interrupted.
 
-Changes of colour are affine maps of RGB. They are composed per image as `ColorMap` and applied once, together with
-the network's normalisation.
+Here is drawn what happens to each image; `alexnet.ops.views` does it, all in one pass. Changes of colour are affine
+maps of RGB, composed per image as `ColorMap` together with the network's normalisation.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.preprocess import Preprocessing, resize, resize_square
+from alexnet.data.images import Pixels
+from alexnet.data.preprocess import Preprocessing, squares
+from alexnet.ops.views import LUMA, ColorMap, Mixing, Windows, render
+from alexnet.ops.views import mix as mix_pairs
 
 # cuda-convnet2, make-data/input_meta `color_pca`: standard deviations (not variances) along the principal components of
 # ImageNet's RGB values, 0..255, and the components as columns.
@@ -25,7 +28,6 @@ PCA_COMPONENTS = ((-0.5635, -0.7126, 0.4180), (-0.5762, -0.0235, -0.8170), (-0.5
 # standard deviations, and so 2 to 17 times weaker than the 2012 noise.
 LIGHTING_SCALE = (0.2175, 0.0188, 0.0045)
 LIGHTING_COMPONENTS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weight of R, G and B in a gray value
 
 
 class SampleRandom:
@@ -72,132 +74,96 @@ class Augmentation:
 
 
 def augment(
-    images: Tensor,
+    images: Sequence[Pixels],
     targets: Tensor,
     random: SampleRandom,
     chosen: Augmentation,
     preprocessing: Preprocessing,
     size: int,
     mix: bool = True,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Stored images to a training batch.
 
-    images: uint8 (N, S, S, 3); targets: float32 (N, K), rows summing to one; size: pixels a side of the result.
-    Returns float32 (N, 3, size, size), channels last, normalized, and targets (N, K), mixed where images were.
+    images: N of uint8 (S, S, 3); targets: float32 (N, K), rows summing to one; size: pixels a side of the result.
+    Returns `dtype` (N, 3, size, size), channels last, normalized, on `device`, and targets (N, K), mixed where images
+    were.
     """
-    batch = views(images.permute(0, 3, 1, 2), random, chosen, preprocessing, size)
+    shown = windows(len(images[0]), random, chosen, preprocessing, size)
     if "flip" in chosen.names:
-        batch = flip(batch, random)
-    colors = ColorMap.identity(len(batch))
+        shown = replace(shown, mirrored=flips(random))
+    colors = ColorMap.identity(len(images))
     if "color" in chosen.names:
-        colors = jitter(colors, batch, random, chosen.color_strength)
+        colors = jitter(colors, random, chosen.color_strength)
     if "pca" in chosen.names:
         colors = pca_noise(colors, random, preprocessing.mean, chosen.pca_strength)
     if "lighting" in chosen.names:
         colors = lighting(colors, random, chosen.pca_strength)
-    result = colors.normalized(preprocessing.mean, preprocessing.std).apply(batch)
-    if "gaussian" in chosen.names:
-        result = gaussian(result, random, chosen.gaussian_std, preprocessing.std)
+    colors = colors.normalized(preprocessing.mean, preprocessing.std)
+    noise = gaussian(random, size, chosen.gaussian_std, preprocessing.std) if "gaussian" in chosen.names else None
+    batch = render(images, shown, colors, size, dtype, device, noise)
     if mix and (chosen.mixup > 0 or chosen.cutmix > 0):
-        return mix_images(result, targets, random, chosen.mixup, chosen.cutmix, chosen.mix_probability)
-    return result, targets
+        how = mixing(random, size, chosen.mixup, chosen.cutmix, chosen.mix_probability)
+        return mix_pairs(batch, how), mix_targets(targets, how, size)
+    return batch, targets
 
 
-def views(batch: Tensor, random: SampleRandom, chosen: Augmentation, preprocessing: Preprocessing, size: int) -> Tensor:
-    """uint8 (N, 3, S, S) -> the part that the network sees, uint8 (N, 3, size, size)."""
+def windows(side: int, random: SampleRandom, chosen: Augmentation, preprocessing: Preprocessing, size: int) -> Windows:
+    """The part of each stored image, `side` pixels a side, that the network sees."""
     if "resized_crop" in chosen.names:
-        return resized_crop(batch, random, size, chosen.crop_scale)
-    square = resize_square(batch, round(preprocessing.resize * size / preprocessing.input_size))
+        return resized_crops(side, random, chosen.crop_scale)
+    resized = round(preprocessing.resize * size / preprocessing.input_size)
     if "crop" in chosen.names:
-        return crop(square, random, size)
-    start = (square.shape[-1] - size) // 2
-    return square[:, :, start : start + size, start : start + size]
+        return crops(side, random, resized, size)
+    middle = [(resized - size) // 2] * len(random.streams)
+    return squares(side, middle, middle, resized, size)
 
 
-def crop(batch: Tensor, random: SampleRandom, size: int) -> Tensor:
-    """Translation: a random window of size x size pixels from each image, every offset as likely.
+def crops(side: int, random: SampleRandom, resized: int, size: int) -> Windows:
+    """Translation: from each image, brought to `resized` pixels a side, a window of `size`, every offset as likely.
 
     With 224 of 256 pixels, 33 x 33 offsets (cuda-convnet's convdata.py; the paper's text counts 32 x 32).
     """
-    span = batch.shape[-1] - size + 1
+    span = resized - size + 1
     tops, lefts = random.integers(span), random.integers(span)
-    windows = [x[:, i : i + size, j : j + size] for x, i, j in zip(batch, tops, lefts, strict=True)]
-    return torch.stack(windows)
+    return squares(side, tops, lefts, resized, size)
 
 
-def resized_crop(
-    batch: Tensor, random: SampleRandom, size: int, smallest: float, ratio: float = 4 / 3, tries: int = 10
-) -> Tensor:
-    """A random part of each image, scaled to size x size pixels (Szegedy et al. 2014, section 6).
+def resized_crops(side: int, random: SampleRandom, smallest: float, ratio: float = 4 / 3, tries: int = 10) -> Windows:
+    """A random part of each image, to be scaled to the network's input (Szegedy et al. 2014, section 6).
 
     The part has a share of the area drawn from [smallest, 1] and a width : height drawn log-uniformly from
     [1 / ratio, ratio]; of `tries` draws the first that fits is taken, and the whole image where none does.
     """
-    side = batch.shape[-1]
     area = random.uniform(smallest, 1.0, tries) * side * side
     aspect = torch.exp(random.uniform(-1.0, 1.0, tries) * np.log(ratio))
-    widths, heights = torch.sqrt(area * aspect).round().int(), torch.sqrt(area / aspect).round().int()
-    widths, heights = widths.clamp_min(1), heights.clamp_min(1)
+    widths, heights = ((torch.sqrt(each).round().clamp_min(1)) for each in (area * aspect, area / aspect))
     fits = (widths <= side) & (heights <= side)
-    place = random.uniform(0.0, 1.0, 2).tolist()
-    parts = []
-    for n, (down, across) in enumerate(place):
-        width, height = side, side
-        if fits[n].any():
-            first = int(fits[n].int().argmax())
-            width, height = int(widths[n, first]), int(heights[n, first])
-        top, left = int(down * (side - height + 1)), int(across * (side - width + 1))
-        parts.append(resize(batch[n : n + 1, :, top : top + height, left : left + width], size))
-    return torch.cat(parts)
+    first = fits.int().argmax(1, keepdim=True)
+    height, width = (torch.where(fits.any(1), each.gather(1, first)[:, 0], side) for each in (heights, widths))
+    down, across = random.uniform(0.0, 1.0, 2).unbind(1)
+    top, left = (down * (side - height + 1)).floor(), (across * (side - width + 1)).floor()
+    return Windows(torch.stack([top, left, height, width], 1))
 
 
-def flip(batch: Tensor, random: SampleRandom) -> Tensor:
-    """Each image mirrored left to right with probability 1/2."""
-    mirrored = random.uniform(0.0, 1.0).view(-1, 1, 1, 1).to(batch.device) < 0.5
-    return torch.where(mirrored, batch.flip(3), batch)
+def flips(random: SampleRandom) -> Tensor:
+    """bool (N,): each image is mirrored left to right with probability 1/2."""
+    return random.uniform(0.0, 1.0)[:, 0] < 0.5
 
 
-@dataclass(frozen=True)
-class ColorMap:
-    """An affine map of RGB for each image: value -> matrix @ value + offset, on the 0..255 scale."""
-
-    matrix: Tensor  # float32 (N, 3, 3)
-    offset: Tensor  # float32 (N, 3)
-
-    @classmethod
-    def identity(cls, count: int) -> "ColorMap":
-        """The map that changes nothing, `count` times."""
-        return cls(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3))
-
-    def then(self, matrix: Tensor, offset: Tensor) -> "ColorMap":
-        """This map followed by another; matrix (N, 3, 3) or (3, 3), offset (N, 3) or (3,)."""
-        return ColorMap(matrix @ self.matrix, (matrix @ self.offset[:, :, None])[:, :, 0] + offset)
-
-    def normalized(self, mean: Sequence[float], std: Sequence[float]) -> "ColorMap":
-        """This map followed by (value - mean) / std."""
-        scale = 1 / torch.tensor(std)
-        return self.then(torch.diag(scale), -torch.tensor(mean) * scale)
-
-    def apply(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W), any type -> float32 of the same shape, channels last."""
-        matrix, offset = self.matrix.to(batch.device), self.offset.to(batch.device)
-        pixels = batch.permute(0, 2, 3, 1).flatten(1, 2).float()
-        mapped = torch.baddbmm(offset[:, None, :], pixels, matrix.transpose(1, 2))
-        return mapped.view(len(batch), *batch.shape[2:], 3).permute(0, 3, 1, 2)
-
-
-def jitter(colors: ColorMap, batch: Tensor, random: SampleRandom, strength: float) -> ColorMap:
+def jitter(colors: ColorMap, random: SampleRandom, strength: float) -> ColorMap:
     """Brightness, contrast and saturation each multiplied by a factor drawn from [1 - strength, 1 + strength].
 
-    Contrast stretches about the image's mean gray value, saturation about each pixel's own gray value.
+    Contrast stretches about the image's mean gray value, saturation about each pixel's own gray value. It comes before
+    any other change of colour: the mean is that of the image as it was.
     """
     brightness, contrast, saturation = random.uniform(1 - strength, 1 + strength, 3).unbind(1)
-    luma = torch.tensor(LUMA)
-    gray = (batch.float().mean((2, 3)).cpu() * luma).sum(1) * brightness
     scale = (brightness * contrast).view(-1, 1, 1) * torch.eye(3)
-    brightened = colors.then(scale, ((1 - contrast) * gray)[:, None].expand(-1, 3))
+    brightened = colors.then(scale, torch.zeros(3))
+    stretched = replace(brightened, gray=((1 - contrast) * brightness)[:, None].repeat(1, 3))
     blend = saturation.view(-1, 1, 1)
-    return brightened.then(blend * torch.eye(3) + (1 - blend) * luma.expand(3, 3), torch.zeros(3))
+    return stretched.then(blend * torch.eye(3) + (1 - blend) * torch.tensor(LUMA).expand(3, 3), torch.zeros(3))
 
 
 def pca_noise(colors: ColorMap, random: SampleRandom, mean: Sequence[float], strength: float = 0.1) -> ColorMap:
@@ -217,39 +183,37 @@ def lighting(colors: ColorMap, random: SampleRandom, strength: float = 0.1) -> C
     return colors.then(torch.eye(3), shift * 255)
 
 
-def gaussian(batch: Tensor, random: SampleRandom, std: float, scale: Sequence[float]) -> Tensor:
-    """Independent normal noise on every value of a normalized batch; std on the 0..255 scale, divided by `scale`."""
-    noise = random.normal(*batch.shape[1:]).to(batch.device)
-    return batch + noise * (std / torch.tensor(scale, device=batch.device)).view(1, 3, 1, 1)
+def gaussian(random: SampleRandom, size: int, std: float, scale: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Independent normal noise for every value of a normalized batch, as `render` takes it.
+
+    Standard normal values (N, size, size, 3), and their deviations (3,): std, on the 0..255 scale, divided by `scale`.
+    """
+    return random.normal(size, size, 3), std / torch.tensor(scale)
 
 
-def mix_images(
-    batch: Tensor, targets: Tensor, random: SampleRandom, mixup: float, cutmix: float, probability: float
-) -> tuple[Tensor, Tensor]:
+def mixing(random: SampleRandom, size: int, mixup: float, cutmix: float, probability: float) -> Mixing:
     """Mixup (Zhang et al. 2017) or CutMix (Yun et al. 2019), drawn for each image; both on: either, as likely.
 
     The partner of image n is image N - 1 - n. Mixup: share * x + (1 - share) * partner, share from Beta(mixup, mixup).
     CutMix: a box of the partner with a share 1 - s of the area, s from Beta(cutmix, cutmix), centred anywhere.
-    Targets are mixed by the share that is really visible.
     """
-    count, side = len(batch), batch.shape[-1]
     touched, boxed, down, across = random.uniform(0.0, 1.0, 4).unbind(1)
+    count = len(touched)
     use_box = boxed < 0.5 if mixup > 0 and cutmix > 0 else torch.full((count,), cutmix > 0)
     blend = random.beta(mixup) if mixup > 0 else torch.ones(count)
     keep = random.beta(cutmix) if cutmix > 0 else torch.ones(count)
-    box = _boxes(keep, down, across, side) & (use_box & (touched < probability)).view(-1, 1, 1)
-    visible = 1 - box.float().mean((1, 2))
-    share = torch.where(use_box | (touched >= probability), torch.ones(count), blend)
-    weight = (share.view(-1, 1, 1) * ~box).unsqueeze(1).to(batch.device)
-    mixed = torch.lerp(batch.flip(0), batch, weight)
-    kept = (share * visible).unsqueeze(1).to(targets.device)
-    return mixed, torch.lerp(targets.flip(0), targets, kept)
+    alone = touched >= probability
+    box = torch.cat([_extent(keep, down, size), _extent(keep, across, size)], 1)
+    return Mixing(torch.where(use_box | alone, 1.0, blend), torch.where((use_box & ~alone)[:, None], box, 0))
 
 
-def _boxes(keep: Tensor, down: Tensor, across: Tensor, side: int) -> Tensor:
-    """bool (N, side, side): a square with a share 1 - keep of the area, centred at (down, across), clipped."""
-    half = torch.sqrt(1 - keep) * side / 2
-    line = torch.arange(side) + 0.5
-    rows = (line - (down * side)[:, None]).abs() < half[:, None]
-    columns = (line - (across * side)[:, None]).abs() < half[:, None]
-    return rows[:, :, None] & columns[:, None, :]
+def _extent(keep: Tensor, middle: Tensor, side: int) -> Tensor:
+    """int32 (N, 2): from and to where a square with a share 1 - keep of the area reaches along a side, clipped."""
+    half, center = torch.sqrt(1 - keep) * side / 2, middle * side
+    ends = torch.stack([(center - half + 0.5).floor(), (center + half + 0.5).floor()], 1)
+    return ends.clamp(0, side).int()
+
+
+def mix_targets(targets: Tensor, how: Mixing, size: int) -> Tensor:
+    """Targets (N, K) mixed by the share of each image that is really visible."""
+    return torch.lerp(targets.flip(0), targets, how.visible(size).unsqueeze(1).to(targets.device))

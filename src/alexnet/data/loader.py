@@ -25,7 +25,7 @@ from alexnet.errors import UsageError
 class Batch:
     """What one training step takes."""
 
-    images: Tensor  # float32 (N, 3, size, size), channels last, normalized
+    images: Tensor  # (N, 3, size, size), channels last, normalized
     targets: Tensor  # float32 (N, K), rows summing to one
     labels: Tensor  # int64 (N,), before mixing
 
@@ -47,6 +47,7 @@ class Loader:
     balanced: bool = False
     workers: int = 0
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a torch.device cannot be changed
+    dtype: torch.dtype = torch.float32  # of the images
 
     def __post_init__(self) -> None:
         check_batch(len(self.indices), self.batch_size)
@@ -66,14 +67,14 @@ class Loader:
 
     def batch(self, rows: NDArray[np.int64], epoch: int, position: int, size: int, mix: bool = True) -> Batch:
         """The batch of these rows of the store; position: that of its first row within the epoch."""
-        images = torch.from_numpy(self.store.images(rows)).to(self.device)
+        images = self.store.mapped(rows)
         labels = torch.from_numpy(self.store.labels[rows]).to(self.device)
         targets = F.one_hot(labels, len(self.store.class_names)).float()
         # A balanced epoch can visit an image twice: its place in the epoch tells the visits apart.
         streams = position + np.arange(len(rows)) if self.balanced else rows
         random = SampleRandom(self.seed, epoch, streams)
-        mixed = augment(images, targets, random, self.augmentation, self.preprocessing, size, mix)
-        return Batch(*mixed, labels)
+        settings = (self.augmentation, self.preprocessing, size, mix, self.dtype, self.device)
+        return Batch(*augment(images, targets, random, *settings), labels)
 
     def batches(self, epoch: int, start: int = 0, size: int | None = None, mix: bool = True) -> Iterator[Batch]:
         """The epoch's batches from step `start` on, prepared ahead by `workers` threads; by none, each when it is due.

@@ -98,6 +98,12 @@ class Store:
             images[here] = self._shard(int(shard))[offsets[here]]
         return images
 
+    def mapped(self, indices: NDArray[np.int64]) -> list[Pixels]:
+        """These rows in the files' mapped memory, not copied, only to be read; errors as for `images`."""
+        rows = np.arange(len(self))[indices]
+        places = zip(*np.divmod(rows, self.shard_rows), strict=True)
+        return [np.asarray(self._shard(int(shard)))[offset] for shard, offset in places]
+
     def _map_shard(self, shard: int) -> Pixels:
         rows = min(self.shard_rows, len(self) - shard * self.shard_rows)
         path = self.folder / _shard_name(shard)

@@ -3,15 +3,15 @@
 N images of S x S pixels in store order (N, H, W, C); networks take (N, C, H, W) in channels-last memory.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import UsageError
+from alexnet.ops.views import ColorMap, Images, Windows, render
 
 VIEWS = (1, 10)
 
@@ -46,30 +46,31 @@ class Preprocessing:
         """The inverse of `to_json`."""
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
-    def normalize(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of any type, 0..255 -> float32 of the same shape, channels last: (value - mean) / std."""
-        mean = torch.tensor(self.mean, device=batch.device).view(1, 3, 1, 1)
-        scale = 1 / torch.tensor(self.std, device=batch.device).view(1, 3, 1, 1)
-        return (batch.float() - mean).mul_(scale).contiguous(memory_format=torch.channels_last)
-
-    def views(self, batch: Tensor, views: int = 1) -> Tensor:
+    def views(
+        self,
+        images: Images,
+        views: int = 1,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> Tensor:
         """The views of stored images that a network is evaluated on.
 
-        batch: uint8 (N, S, S, 3). Returns float32 (N * views, 3, input_size, input_size), channels last, normalized;
-        view v of image n lies at n * views + v. views: 1, the centre; or 10, the four corners and the centre and
-        their mirror images (Krizhevsky et al. 2012, section 4.1).
+        images: N of uint8 (S, S, 3). Returns `dtype` (N * views, 3, input_size, input_size), channels last, normalized,
+        on `device`, or else where the images are; view v of image n lies at n * views + v. views: 1, the centre; or 10,
+        the four corners and the centre and their mirror images (Krizhevsky et al. 2012, section 4.1).
         """
         check_views(views)
-        square = resize_square(batch.permute(0, 3, 1, 2), self.resize)
-        margin, size = self.resize - self.input_size, self.input_size
+        margin = self.resize - self.input_size
         middle = margin // 2
         corners = [(middle, middle)]
         if views == 10:
-            corners = [(0, 0), (0, margin), (margin, 0), (margin, margin), *corners]
-        crops = [square[:, :, top : top + size, left : left + size] for top, left in corners]
-        if views == 10:
-            crops += [crop.flip(3) for crop in crops]
-        return self.normalize(torch.stack(crops, 1).flatten(0, 1))
+            corners = [(0, 0), (0, margin), (margin, 0), (margin, margin), *corners] * 2
+        tops, lefts = zip(*corners * len(images), strict=True)
+        shown = squares(len(images[0]), tops, lefts, self.resize, self.input_size)
+        mirrored = (torch.arange(len(tops)) % views) >= 5
+        colors = ColorMap.identity(len(tops)).normalized(self.mean, self.std)
+        repeated = [image for image in images for _ in range(views)]
+        return render(repeated, replace(shown, mirrored=mirrored), colors, self.input_size, dtype, device)
 
 
 def check_views(views: int) -> None:
@@ -78,19 +79,10 @@ def check_views(views: int) -> None:
         raise UsageError(f"views is {views}; take 1 (the centre) or 10 (the paper's)")
 
 
-def resize_square(batch: Tensor, size: int) -> Tensor:
-    """uint8 (N, 3, S, S) -> uint8 (N, 3, size, size): bilinear, antialiased; unchanged where S is `size` already."""
-    if batch.shape[-1] == size:
-        return batch
-    return resize(batch, size)
+def squares(side: int, tops: Sequence[int], lefts: Sequence[int], resized: int, size: int) -> Windows:
+    """Windows of `size` pixels in images of `side` pixels that were brought to `resized` pixels first.
 
-
-def resize(batch: Tensor, size: int) -> Tensor:
-    """uint8 (N, 3, H, W) -> uint8 (N, 3, size, size), bilinear and antialiased, on any device.
-
-    The processor has a uint8 kernel of its own; other devices compute in float32 and round.
+    tops, lefts: N places in the resized images.
     """
-    if batch.device.type == "cpu":
-        return F.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
-    scaled = F.interpolate(batch.float(), size=(size, size), mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).to(torch.uint8)
+    scale = side / resized
+    return Windows.square([scale * top for top in tops], [scale * left for left in lefts], scale * size)

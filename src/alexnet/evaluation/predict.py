@@ -13,6 +13,7 @@ from alexnet.data.preprocess import Preprocessing, check_views
 from alexnet.device import autocast, held_weights, pick_device, pick_precision
 from alexnet.errors import AlexNetError, DataError
 from alexnet.networks.layers import Network
+from alexnet.ops.views import Images
 
 
 def probabilities(
@@ -43,7 +44,7 @@ def probabilities(
     with evaluating(network.to(device)):
         weights = held_weights(network, dtype)
         for start in range(0, len(indices), step):
-            images = torch.from_numpy(store.images(indices[start : start + step]))
+            images = store.mapped(indices[start : start + step])
             answers.append(of_images(network, weights, preprocessing, images, views, device, dtype))
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
@@ -66,19 +67,19 @@ def of_images(
     network: Network,
     weights: dict[str, Tensor],
     preprocessing: Preprocessing,
-    images: Tensor,
+    images: Images,
     views: int,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
-    """One batch: uint8 (N, S, S, 3) -> float32 (N, K) on the processor, softmax averaged over the views.
+    """One batch: N of uint8 (S, S, 3) -> float32 (N, K) on the processor, softmax averaged over the views.
 
     weights: of `alexnet.device.held_weights`, those that it computes with in another type than its own.
     Averaging the views' softmax outputs is the paper's way (Krizhevsky et al. 2012, section 4.1). The network must be
     in evaluation mode on `device`. AlexNetError where an output is not finite.
     """
     with torch.inference_mode():
-        batch = preprocessing.views(images.to(device), views)
+        batch = preprocessing.views(images, views, dtype, device)
         with autocast(device, dtype):
             logits = functional_call(network, weights, (batch,))
         answers: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()

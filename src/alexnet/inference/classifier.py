@@ -103,9 +103,8 @@ class Classifier:
 
     def _guess(self, stored: Pixels, top_k: int, views: int) -> list[list[Guess]]:
         """uint8 (N, S, S, 3) -> for each image its best classes."""
-        batch = torch.from_numpy(stored)
         network = (self.network, self._weights, self.preprocessing)
-        answers = of_images(*network, batch, views, self.device, self.precision)
+        answers = of_images(*network, list(stored), views, self.device, self.precision)
         best = answers.topk(min(top_k, len(self.class_names)), dim=1)
         return [
             [Guess(self.class_names[index], probability) for index, probability in zip(*row, strict=True)]

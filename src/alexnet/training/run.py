@@ -127,6 +127,7 @@ def build_network(recipe: Recipe, num_classes: int) -> Network:
 def build(store: Store, recipe: Recipe) -> Run:
     """Everything the run works with, as a function of its data and its recipe; nothing is written."""
     device = pick_device(recipe.device)
+    dtype = pick_precision(recipe.precision, device)
     network = build_network(recipe, len(store.class_names)).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
     parts = {part: np.flatnonzero(splits == part) for part in PARTS}
@@ -140,13 +141,13 @@ def build(store: Store, recipe: Recipe) -> Run:
         balanced=recipe.balance == "sampling",
         workers=workers_of(recipe, device),
         device=device,
+        dtype=dtype,
     )
     if recipe.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in network.modules()):
         raise UsageError(f"batch size 1 leaves {recipe.network}'s BatchNorm nothing to average; take --batch-size 2")
     weights = (
         class_weights(store.labels[parts["train"]], len(store.class_names)) if recipe.balance == "weights" else None
     )
-    dtype = pick_precision(recipe.precision, device)
     working, optimizer = WorkingWeights(network, device, dtype), build_optimizer(network, recipe)
     if isinstance(optimizer, (Momentum, Adam)):
         optimizer.copies = working.copies
@@ -179,7 +180,7 @@ def start(run: Run) -> Progress:
     preprocessing = run.loader.preprocessing
     titles = [names[label] for label in batch.labels.tolist()][:SHOWN]
     pictures.samples(
-        batch.images[:SHOWN].cpu(), preprocessing.mean, preprocessing.std, titles, run.folder / "samples.png"
+        batch.images[:SHOWN].float().cpu(), preprocessing.mean, preprocessing.std, titles, run.folder / "samples.png"
     )
     return Progress()
 

@@ -1,9 +1,13 @@
-// Every stage operator on small odd maps in buffers of exactly their size, for tools that watch each access of memory.
+// Every operator on small odd maps, images and weights in buffers of exactly their size, for tools that watch each access
+// of memory.
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
+#include "mix.cpp"
 #include "stage.h"
+#include "update.cpp"
+#include "views.cpp"
 
 #define DECLARE(operator_)                                                                               \
     extern "C" void operator_##_forward_float32_portable(const Stage*, const float*, float*);             \
@@ -40,6 +44,31 @@ void run(const Stage& stage, bool pools, void (*forward)(const Stage*, const T*,
     backward(&stage, x.data(), dy.data(), dx.data());
 }
 
+template <class T>
+void show(long side, long size) {
+    std::vector<uint8_t> image(3 * side * side, 200);
+    std::vector<float> noise = values<float>(4 * 3 * size * size);
+    std::vector<T> out(noise.size());
+    const float s = side;
+    View shown[4] = {{image.data(), 0, 0, s, s, 1, 1, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 2, 3}, {1, 1, 1}},
+                     {image.data(), s - 1, 0, 1, s, 1, 0, {1, 0, 0, 0, 1, 0, 0, 0, 1}, {0, 0, 0}, {0, 0, 0}},
+                     {image.data(), 0.3f * s, 0.6f * s, 0.4f * s, 0.4f * s, 0, 1, {}, {}, {}},
+                     {image.data(), 0, 0, s, s, 0, 0, {}, {}, {}}};
+    if (size <= side) shown[3] = {image.data(), s - size, s - size, float(size), float(size), 0, 1, {}, {}, {}};
+    render({4, side, size, {0.3f, 0.6f, 0.1f}, {1, 2, 3}, 2}, shown, noise.data(), out.data());
+    const Mixed how[4] = {{0.5f, 0, int32_t(size), 0, int32_t(size)}, {1, 0, 1, 0, 1}, {0, 0, 0, 0, 0}, {0.1f, 0, 1, 0, 1}};
+    mix(3, size, 2, how, out.data());
+    mix(4, size, 2, how, out.data());
+}
+
+template <class T>
+void update(long count) {
+    std::vector<float> w = values<float>(count), m = w, s(count, 1);
+    std::vector<T> g = values<T>(count), copy(count);
+    for (int32_t rule : {SGD, NESTEROV, VELOCITY}) momentum({count, 0.1f, 0.9f, 0.01f, rule, 2}, w.data(), m.data(), g.data(), copy.data());
+    adam({count, 0.1f, 0.9f, 0.99f, 1e-8f, 0, 1, 1, 1, 2}, w.data(), m.data(), s.data(), g.data(), static_cast<T*>(nullptr));
+}
+
 int main() {
     int runs = 0;
     for (int64_t channels : {1, 4, 7, 19})
@@ -59,5 +88,16 @@ int main() {
                 run(stage, true, pool_lrn_forward_bfloat16_portable, pool_lrn_backward_bfloat16_portable);
                 runs += 8;
             }
+    for (long side : {1, 2, 7, 33})
+        for (long size : {1, 5, 16, 35}) {
+            show<float>(side, size);
+            show<bf16>(side, size);
+            runs += 2;
+        }
+    for (long count : {1, 5, 64, 40000}) {
+        update<float>(count);
+        update<bf16>(count);
+        runs += 2;
+    }
     std::printf("%d runs\n", runs);
 }

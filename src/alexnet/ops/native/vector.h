@@ -26,6 +26,7 @@ typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 
 struct bf16 {  // the upper half of a float
     uint16_t bits;
@@ -60,6 +61,20 @@ inline Floats load(const bf16* from) {
     Halves v;
     std::memcpy(&v, from, sizeof v);
     return bits_of<Floats>(__builtin_convertvector(v, Words) << 16);
+#endif
+}
+
+inline Floats load(const uint8_t* from) {
+#if defined(__AVX512F__)
+    __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return bits_of<Floats>(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)));
+#elif defined(__AVX2__)
+    __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+    return bits_of<Floats>(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)));
+#else
+    Bytes v;
+    std::memcpy(&v, from, sizeof v);
+    return __builtin_convertvector(v, Floats);
 #endif
 }
 

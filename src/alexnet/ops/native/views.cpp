@@ -1,0 +1,193 @@
+// From stored uint8 images to what a network takes: a part of each, scaled, mirrored, its colours changed.
+//
+// Letters: an image has side x side pixels of R, G, B, the view of it size x size. The part that fills the view begins
+// at (top, left) and measures height x width pixels. A pixel p of the view in row y is
+//
+//     s = sum over j of w_j part_j,   w_j ~ max(0, 1 - |j + 1/2 - center| / support),   center = top + (y + 1/2) height / size
+//     p = matrix s + offset + gray * (mean gray value of all s) [+ deviation * noise]
+//
+// and along x alike: bilinear, antialiased where the part is larger than the view (support = max(1, height / size)).
+#include "exports.h"
+
+namespace {
+
+struct View {
+    const uint8_t* image;
+    float top, left, height, width;
+    int32_t bounded;   // what lies outside the part is out of sight when it is scaled
+    int32_t mirrored;  // left to right
+    float matrix[9], offset[3], gray[3];
+};
+
+struct Views {
+    int64_t count, side, size;
+    float luma[3];       // the weight of R, G, B in a gray value
+    float deviation[3];  // what a value of noise counts
+    int32_t threads;
+};
+
+constexpr long FRONT = 16;  // floats before a view and behind it, so that a vector may begin or end outside
+typedef float Quad __attribute__((vector_size(16)));
+
+inline Quad load_quad(const float* from) {
+    Quad v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+// Along one side of the part: which pixels an output pixel is made of.
+struct Axis {
+    float begin, scale, support;
+    long low, high;  // pixels outside of low ... high - 1 do not count
+
+    Axis(float begin, float length, long size, long side, bool bounded) : begin(begin), scale(length / size) {
+        support = scale < 1 ? 1 : scale;
+        low = bounded ? long(begin) : 0;
+        high = bounded ? long(begin + length) : side;
+    }
+
+    static long most_taps(long side, long size) { return 2 * (side / size + 1) + 2; }
+
+    float center(long index) const { return begin + (index + 0.5f) * scale; }
+    long first(long index) const {
+        long found = long(__builtin_floorf(center(index) - support + 0.5f));
+        return found < low ? low : found;
+    }
+    long end(long index) const {
+        long found = long(__builtin_floorf(center(index) + support + 0.5f));
+        return found > high ? high : found;
+    }
+
+    // The weights of pixels first(index) ... end(index) - 1, which sum to one.
+    void weigh(long index, float* weights) const {
+        const long from = first(index), count = end(index) - from;
+        float sum = 0;
+        for (long tap = 0; tap < count; tap++) {
+            float far = __builtin_fabsf(from + tap + 0.5f - center(index)) / support;
+            sum += weights[tap] = far < 1 ? 1 - far : 0;
+        }
+        for (long tap = 0; tap < count; tap++) weights[tap] /= sum;
+    }
+};
+
+inline bool is_window(const Views& job, const View& shown) {
+    const bool whole = shown.top == long(shown.top) && shown.left == long(shown.left);
+    return whole && shown.height == job.size && shown.width == job.size;
+}
+
+// view (size x size x 3) <- the window at (top, left).
+void copy_window(const Views& job, const View& shown, float* view) {
+    for (long y = 0; y < job.size; y++) {
+        const uint8_t* row = shown.image + 3 * ((long(shown.top) + y) * job.side + long(shown.left));
+        for (long i = 0; i < 3 * job.size; i += LANES) store(view + 3 * job.size * y + i, load(row + i, 3 * job.size - i));
+    }
+}
+
+// line <- one row of the scaled part before it is scaled along x, its pixels from `left` to `right`.
+void blend_rows(const Views& job, const View& shown, const Axis& down, long y, long left, long right, float* weights,
+                float* line) {
+    down.weigh(y, weights);
+    const long first = down.first(y), count = down.end(y) - first, values = 3 * (right - left);
+    const uint8_t* row = shown.image + 3 * (first * job.side + left);
+    for (long i = 0; i < values; i += LANES) {
+        Floats sum = all(0);
+        for (long tap = 0; tap < count; tap++) sum += weights[tap] * load(row + 3 * job.side * tap + i, values - i);
+        store(line + i, sum);
+    }
+}
+
+// view (size x size x 3) <- the part, scaled.
+void scale_part(const Views& job, const View& shown, float* scratch, float* view) {
+    const Axis down(shown.top, shown.height, job.size, job.side, shown.bounded);
+    const Axis across(shown.left, shown.width, job.size, job.side, shown.bounded);
+    const long taps = Axis::most_taps(job.side, job.size), left = across.first(0), right = across.end(job.size - 1);
+    float *row_weights = scratch, *weights = scratch + taps, *line = weights + taps * job.size;
+    for (long x = 0; x < job.size; x++) across.weigh(x, weights + taps * x);
+    for (long y = 0; y < job.size; y++) {
+        blend_rows(job, shown, down, y, left, right, row_weights, line);
+        for (long x = 0; x < job.size; x++) {
+            const long first = across.first(x), count = across.end(x) - first;
+            Quad sum = {};
+            for (long tap = 0; tap < count; tap++)
+                sum += weights[taps * x + tap] * load_quad(line + 3 * (first - left + tap));
+            std::memcpy(view + 3 * (job.size * y + x), &sum, 3 * sizeof(float));
+        }
+    }
+}
+
+void mirror(long size, float* view) {
+    for (long y = 0; y < size; y++)
+        for (float *a = view + 3 * size * y, *b = a + 3 * (size - 1); a < b; a += 3, b -= 3)
+            for (long c = 0; c < 3; c++) {
+                float kept = a[c];
+                a[c] = b[c];
+                b[c] = kept;
+            }
+}
+
+// Channels repeat after three vectors: lane `lane` of vector `number` holds a value of this one.
+inline long channel_of(long number, long lane) { return (number * LANES + lane) % 3; }
+
+float mean_gray(const Views& job, const float* view) {
+    const long values = 3 * job.size * job.size;
+    Floats sums[3] = {};
+    for (long i = 0, number = 0; i < values; i += LANES, number = (number + 1) % 3) sums[number] += load(view + i, values - i);
+    float gray = 0;
+    for (long number = 0; number < 3; number++)
+        for (long lane = 0; lane < LANES; lane++) gray += job.luma[channel_of(number, lane)] * sums[number][lane];
+    return gray / (job.size * job.size);
+}
+
+// out <- the colours of the view, changed. A channel's new value is a sum over its neighbours in memory, two before and
+// two behind at most, with weights that repeat after three values: nothing has to be shuffled.
+template <class T>
+void paint(const Views& job, const View& shown, const float* view, const float* noise, T* out) {
+    const float gray = shown.gray[0] || shown.gray[1] || shown.gray[2] ? mean_gray(job, view) : 0;
+    Floats weights[5][3], base[3], deviation[3];
+    bool mixes = false;
+    for (long number = 0; number < 3; number++)
+        for (long lane = 0; lane < LANES; lane++) {
+            const long channel = channel_of(number, lane);
+            base[number][lane] = shown.offset[channel] + gray * shown.gray[channel];
+            deviation[number][lane] = job.deviation[channel];
+            for (long from = channel - 2; from <= channel + 2; from++) {
+                const float weight = from < 0 || from > 2 ? 0 : shown.matrix[3 * channel + from];
+                weights[from - channel + 2][number][lane] = weight;
+                mixes |= from != channel && weight != 0;
+            }
+        }
+    const long values = 3 * job.size * job.size;
+    for (long i = 0, number = 0; i < values; i += LANES, number = number == 2 ? 0 : number + 1) {
+        Floats value = base[number];
+        for (long shift = mixes ? -2 : 0; shift <= (mixes ? 2 : 0); shift++)
+            value += weights[shift + 2][number] * load(view + i + shift);
+        if (noise) value += deviation[number] * load(noise + i, values - i);
+        store(out + i, value, values - i);
+    }
+}
+
+// noise: float (count, size, size, 3) or null. out: (count, size, size, 3).
+template <class T>
+void render(const Views& job, const View* shown, const float* noise, T* out) {
+    const long values = 3 * job.size * job.size, taps = Axis::most_taps(job.side, job.size);
+    const long scratch = 2 * FRONT + values + taps * (job.size + 1) + 3 * job.side + FRONT;
+    parallel(job.count, job.threads, scratch, [&](long n, float* own) {
+        float *view = own + FRONT, *rest = view + values + FRONT;
+        if (is_window(job, shown[n]))
+            copy_window(job, shown[n], view);
+        else
+            scale_part(job, shown[n], rest, view);
+        if (shown[n].mirrored) mirror(job.size, view);
+        paint(job, shown[n], view, noise ? noise + n * values : nullptr, out + n * values);
+    });
+}
+
+}  // namespace
+
+#define EXPORT_VIEWS(T, type)                                                                                     \
+    EXPORT NAME(views, render, type, ISA)(const Views* job, const View* shown, const float* noise, T* out) { \
+        render(*job, shown, noise, out);                                                                          \
+    }
+
+EXPORT_VIEWS(float, float32)
+EXPORT_VIEWS(bf16, bfloat16)

@@ -1,0 +1,227 @@
+"""From stored uint8 images to what a network takes: parts of them, scaled, mirrored, in changed colours; mixing.
+
+The formulas in plain torch, and the choice of the kernel, which does all of it in one pass over memory. N images of
+S x S pixels; views of size x size; colours are RGB on the scale 0..255.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.errors import UsageError
+from alexnet.ops import native
+
+Images = Sequence[NDArray[np.uint8] | Tensor]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weight of R, G and B in a gray value
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What is shown of N images."""
+
+    parts: Tensor  # float32 (N, 4): top, left, height, width of the part that fills the view, in pixels of the image
+    bounded: bool = True  # whether what lies outside the part is out of sight when the part is scaled
+    mirrored: Tensor | None = None  # bool (N,): left to right
+
+    @classmethod
+    def square(cls, tops: Sequence[float], lefts: Sequence[float], side: float) -> "Windows":
+        """Square parts at these places."""
+        places = torch.tensor([tops, lefts], dtype=torch.float32)
+        return cls(torch.cat([places, torch.full_like(places, side)]).T.contiguous(), bounded=False)
+
+
+@dataclass(frozen=True)
+class ColorMap:
+    """An affine map of RGB for each image: value -> matrix @ value + offset + gray * (the image's mean gray value)."""
+
+    matrix: Tensor  # float32 (N, 3, 3)
+    offset: Tensor  # float32 (N, 3)
+    gray: Tensor  # float32 (N, 3)
+
+    @classmethod
+    def identity(cls, count: int) -> "ColorMap":
+        """The map that changes nothing, `count` times."""
+        return cls(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3), torch.zeros(count, 3))
+
+    def then(self, matrix: Tensor, offset: Tensor) -> "ColorMap":
+        """This map followed by another; matrix (N, 3, 3) or (3, 3), offset (N, 3) or (3,)."""
+        moved, gray = ((matrix @ each[:, :, None])[:, :, 0] for each in (self.offset, self.gray))
+        return ColorMap(matrix @ self.matrix, moved + offset, gray)
+
+    def normalized(self, mean: Sequence[float], std: Sequence[float]) -> "ColorMap":
+        """This map followed by (value - mean) / std."""
+        scale = 1 / torch.tensor(std)
+        return self.then(torch.diag(scale), -torch.tensor(mean) * scale)
+
+    def apply(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W), any type -> float32 of the same shape, channels last."""
+        matrix, offset, gray = (each.to(batch.device) for each in (self.matrix, self.offset, self.gray))
+        pixels = batch.permute(0, 2, 3, 1).flatten(1, 2).float()
+        if gray.any():
+            offset = offset + gray * (pixels.mean(1) @ torch.tensor(LUMA, device=batch.device))[:, None]
+        mapped = torch.baddbmm(offset[:, None, :], pixels, matrix.transpose(1, 2))
+        return mapped.view(len(batch), *batch.shape[2:], 3).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How each image of a batch is mixed with its partner: image n with image N - 1 - n."""
+
+    share: Tensor  # float32 (N,), 0..1: of the image itself outside its box; inside there is the partner alone
+    box: Tensor  # int32 (N, 4): rows from, to (one behind), columns from, to
+
+    def visible(self, size: int) -> Tensor:
+        """float32 (N,): the share of each image in what is shown."""
+        top, bottom, left, right = self.box.unbind(1)
+        return self.share * (1 - (bottom - top) * (right - left) / size**2)
+
+
+def render(
+    images: Images,
+    shown: Windows,
+    colors: ColorMap,
+    size: int,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+    noise: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Views of N images, each uint8 (S, S, 3): `dtype` (N, 3, size, size), channels last.
+
+    device: where it is computed; None: where the images are.
+
+    A part that is as large as the view is copied, another one scaled, bilinear and antialiased as torch's interpolate
+    does it. noise: values, float32 (N, size, size, 3), that are added after the colours' change, each times the
+    deviation, float32 (3,), of its channel. UsageError for images of different sizes and for parts outside of them.
+    """
+    _check(images, shown)
+    given = images[0].device if isinstance(images[0], Tensor) else torch.device("cpu")
+    device = device or given
+    if given.type == device.type == "cpu" and dtype in native.TYPES and native.instruction_set() is not None:
+        return _render(images, shown, colors, size, dtype, noise)
+    batch = _stacked(images).to(device)
+    pairs = zip(batch, shown.parts.tolist(), strict=True)
+    parts = torch.stack([_part(image, part, shown.bounded, size) for image, part in pairs])
+    if shown.mirrored is not None:
+        parts = torch.where(shown.mirrored.view(-1, 1, 1, 1).to(device), parts.flip(3), parts)
+    result = colors.apply(parts)
+    if noise is not None:
+        result = result + (noise[0] * noise[1]).permute(0, 3, 1, 2).to(device)
+    return result.to(dtype)
+
+
+def _check(images: Images, shown: Windows) -> None:
+    """UsageError for what would read other memory than the images'."""
+    side = len(images[0])
+    if any(tuple(image.shape) != (side, side, 3) for image in images):
+        shapes = sorted({tuple(image.shape) for image in images})
+        raise UsageError(f"images of {shapes}; they must be of one square size, with three channels")
+    begins, lengths = shown.parts[:, :2], shown.parts[:, 2:]
+    inside = (begins >= 0) & (lengths > 0) & (begins + lengths <= side * (1 + 1e-6))
+    if not inside.all():
+        wrong = shown.parts[~inside.all(1)][0].tolist()
+        raise UsageError(f"part (top, left, height, width) {wrong} is not a part of images of {side} x {side} pixels")
+
+
+def _stacked(images: Images) -> Tensor:
+    return torch.stack([each if isinstance(each, Tensor) else torch.from_numpy(each.copy()) for each in images])
+
+
+def _part(image: Tensor, part: list[float], bounded: bool, size: int) -> Tensor:
+    """uint8 (S, S, 3) -> a part of it, (3, size, size): the pixels as they are, or scaled, float32."""
+    top, left, height, width = part
+    if height == width == size and top == int(top) and left == int(left):
+        return image[int(top) : int(top) + size, int(left) : int(left) + size].permute(2, 0, 1).float()
+    down, across = (
+        _weights(*line, size, len(image), bounded).to(image.device) for line in ((top, height), (left, width))
+    )
+    return torch.einsum("yj,jkc,xk->cyx", down, image.float(), across)
+
+
+def _weights(begin: float, length: float, size: int, side: int, bounded: bool) -> Tensor:
+    """float32 (size, side): the weight of each pixel of a line in each pixel of its part, scaled."""
+    low, high = (int(begin), int(begin + length)) if bounded else (0, side)
+    scale = length / size
+    centers = begin + (torch.arange(size) + 0.5)[:, None] * scale
+    places = torch.arange(side) + 0.5
+    near = (1 - (places - centers).abs() / max(1.0, scale)).clamp_min(0)
+    near = near * ((places > low) & (places < high))
+    return near / near.sum(1, keepdim=True)
+
+
+def mix(batch: Tensor, how: Mixing) -> Tensor:
+    """Mixed images, (N, 3, size, size) of any type; the batch's own memory may be used for them.
+
+    UsageError for a box outside of the images.
+    """
+    size = batch.shape[-1]
+    if len(how.box) and not (how.box.min() >= 0 and how.box.max() <= size):
+        raise UsageError(f"box {how.box.tolist()}; each needs to be a box within {size} x {size} pixels")
+    if batch.device.type == "cpu" and batch.dtype in native.TYPES and native.instruction_set() is not None:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        record = np.zeros(len(batch), _MIXED)
+        record["share"], record["box"] = how.share.numpy(), how.box.numpy()
+        numbers = (ctypes.c_int64(len(batch)), ctypes.c_int64(size), ctypes.c_int32(torch.get_num_threads()))
+        native.call(f"mix_images_{native.TYPES[batch.dtype]}", *numbers, record.ctypes, batch)
+        return batch
+    line, (top, bottom, left, right) = torch.arange(size), how.box[:, :, None].unbind(1)
+    rows, columns = (line >= top) & (line < bottom), (line >= left) & (line < right)
+    box = rows[:, :, None] & columns[:, None, :]
+    weight = (how.share.view(-1, 1, 1) * ~box).unsqueeze(1).to(batch)
+    return torch.lerp(batch.flip(0), batch, weight)
+
+
+# --- the kernels' records, of views.cpp and mix.cpp ---
+
+_VIEW = np.dtype(
+    [
+        ("image", np.uint64),
+        ("part", np.float32, 4),
+        ("bounded", np.int32),
+        ("mirrored", np.int32),
+        ("matrix", np.float32, (3, 3)),
+        ("offset", np.float32, 3),
+        ("gray", np.float32, 3),
+    ],
+    align=True,
+)
+_MIXED = np.dtype([("share", np.float32), ("box", np.int32, 4)], align=True)
+
+
+class _Views(ctypes.Structure):
+    """`struct Views` of views.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("count", "side", "size")),
+        *((name, 3 * ctypes.c_float) for name in ("luma", "deviation")),
+        ("threads", ctypes.c_int32),
+    )
+
+
+def _render(
+    images: Images,
+    shown: Windows,
+    colors: ColorMap,
+    size: int,
+    dtype: torch.dtype,
+    noise: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """`render` by the kernel, which works on bare memory."""
+    arrays = [np.ascontiguousarray(each.numpy() if isinstance(each, Tensor) else each) for each in images]
+    record = np.zeros(len(arrays), _VIEW)
+    record["image"] = [array.__array_interface__["data"][0] for array in arrays]
+    record["part"], record["bounded"] = shown.parts.numpy(), shown.bounded
+    if shown.mirrored is not None:
+        record["mirrored"] = shown.mirrored.numpy()
+    for name in ("matrix", "offset", "gray"):
+        record[name] = getattr(colors, name).numpy()
+    values, deviation = noise if noise is not None else (None, torch.zeros(3))
+    luma, deviations = ((3 * ctypes.c_float)(*each) for each in (LUMA, deviation.tolist()))
+    job = _Views(len(arrays), len(arrays[0]), size, luma, deviations, torch.get_num_threads())
+    result = torch.empty((len(arrays), 3, size, size), dtype=dtype, memory_format=torch.channels_last)
+    native.call(f"views_render_{native.TYPES[dtype]}", ctypes.byref(job), record.ctypes, values, result)
+    return result
