@@ -38,9 +38,18 @@ struct Window {
 
     template <class Body>
     inline void each(Body body) const {
+        if (bottom - top == 3 && right - left == 3) return each_of_nine(body);
         int32_t place = 0;
         for (long y = top; y < bottom; y++)
             for (long x = left; x < right; x++) body(place++, y, x * pixel + offset);
+    }
+
+    // The same for the 3 x 3 windows of all published networks, unrolled.
+    template <class Body>
+    inline void each_of_nine(Body body) const {
+        const long at = left * pixel + offset;
+#pragma GCC unroll 9
+        for (int32_t place = 0; place < 9; place++) body(place, top + place / 3, at + place % 3 * pixel);
     }
 };
 
