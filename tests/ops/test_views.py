@@ -1,5 +1,7 @@
 """Views of stored images are what their formula says, by the kernel of each instruction set and in plain torch."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from torch import Tensor
 from alexnet.errors import UsageError
 from alexnet.ops import native
 from alexnet.ops.native.builder import instruction_sets
-from alexnet.ops.views import LUMA, ColorMap, Mixing, Windows, mix, render
+from alexnet.ops.views import LUMA, ColorMap, Mixing, Windows, mix, normals, render
 
 COUNT, SIDE = 5, 37
 
@@ -69,8 +71,9 @@ def test_a_window_of_a_scaled_image_sees_what_lies_beside_it(instructions):
 def test_views_are_mirrored_and_their_colours_mapped(instructions, dtype):
     mirrored = torch.tensor([True, False, True, True, False])
     parts = Windows.square([2] * COUNT, [4] * COUNT, 21).parts
-    noise, deviation = torch.randn(COUNT, 21, 21, 3, generator=random()), torch.tensor([0.5, 1.0, 2.0])
-    view = render(images(), Windows(parts, True, mirrored), colors(), 21, dtype, noise=(noise, deviation))
+    keys, deviation = torch.tensor([0, 1, -1, 2**62, -(2**63)]), torch.tensor([0.5, 1.0, 2.0])
+    noise = normals(keys, 3 * 21 * 21).view(COUNT, 21, 21, 3)
+    view = render(images(), Windows(parts, True, mirrored), colors(), 21, dtype, noise=(keys, deviation))
     window = images()[:, 2:23, 4:25].float()
     window = torch.where(mirrored.view(-1, 1, 1, 1), window.flip(2), window)
     gray = (window.mean((1, 2)) * torch.tensor(LUMA)).sum(1)
@@ -79,6 +82,22 @@ def test_views_are_mirrored_and_their_colours_mapped(instructions, dtype):
     assert view.dtype == dtype
     tolerance = 1e-2 if dtype == torch.bfloat16 else 1e-4
     torch.testing.assert_close(view.permute(0, 2, 3, 1).float(), wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_normal_numbers_are_normal_and_those_of_the_published_generator():
+    values = normals(torch.tensor([5, 6]), 2**18)
+    assert values.mean(1).abs().max() < 0.01
+    assert (values.std(1) - 1).abs().max() < 0.01
+    assert (values**4).mean(1).sub(3).abs().max() < 0.1
+    assert torch.corrcoef(values).fill_diagonal_(0).abs().max() < 0.01
+    assert torch.equal(normals(torch.tensor([6]), 2**18)[0], values[1])
+    # Random123's known answer for philox4x32-10, counter 0, key 0: 6627e8d5 e169c58d bc57ac4c 9b00dbd8.
+    first = normals(torch.tensor([0]), 64)[0, ::16].double()
+    for pair, (radius, angle) in zip(
+        first.view(2, 2), ((0x6627E8D5, 0xE169C58D), (0xBC57AC4C, 0x9B00DBD8)), strict=True
+    ):
+        length, turn = math.sqrt(-2 * math.log(((radius >> 8) + 0.5) / 2**24)), 2 * math.pi * angle / 2**32
+        assert pair.tolist() == pytest.approx([length * math.cos(turn), length * math.sin(turn)], abs=1e-6)
 
 
 def test_rows_of_a_larger_memory_are_read_where_they_lie(instructions):

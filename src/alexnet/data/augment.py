@@ -54,6 +54,11 @@ class SampleRandom:
         """N whole numbers in [0, high)."""
         return [int(stream.integers(high)) for stream in self.streams]
 
+    def keys(self) -> Tensor:
+        """int64 (N,), every value as likely: keys of random numbers that are drawn elsewhere."""
+        drawn = [stream.integers(-(2**63), 2**63, dtype=np.int64) for stream in self.streams]
+        return torch.tensor(drawn, dtype=torch.int64)
+
     def beta(self, a: float) -> Tensor:
         """float32 (N,) from Beta(a, a)."""
         return torch.tensor([stream.beta(a, a) for stream in self.streams], dtype=torch.float32)
@@ -101,7 +106,7 @@ def augment(
     if "lighting" in chosen.names:
         colors = lighting(colors, random, chosen.pca_strength)
     colors = colors.normalized(preprocessing.mean, preprocessing.std)
-    noise = gaussian(random, size, chosen.gaussian_std, preprocessing.std) if "gaussian" in chosen.names else None
+    noise = gaussian(random, chosen.gaussian_std, preprocessing.std) if "gaussian" in chosen.names else None
     batch = render(images, shown, colors, size, dtype, device, noise)
     if mix and (chosen.mixup > 0 or chosen.cutmix > 0):
         how = mixing(random, size, chosen.mixup, chosen.cutmix, chosen.mix_probability)
@@ -183,12 +188,12 @@ def lighting(colors: ColorMap, random: SampleRandom, strength: float = 0.1) -> C
     return colors.then(torch.eye(3), shift * 255)
 
 
-def gaussian(random: SampleRandom, size: int, std: float, scale: Sequence[float]) -> tuple[Tensor, Tensor]:
+def gaussian(random: SampleRandom, std: float, scale: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Independent normal noise for every value of a normalized batch, as `render` takes it.
 
-    Standard normal values (N, size, size, 3), and their deviations (3,): std, on the 0..255 scale, divided by `scale`.
+    Keys (N,), and deviations (3,): std, on the 0..255 scale, divided by `scale`.
     """
-    return random.normal(size, size, 3), std / torch.tensor(scale)
+    return random.keys(), std / torch.tensor(scale)
 
 
 def mixing(random: SampleRandom, size: int, mixup: float, cutmix: float, probability: float) -> Mixing:

@@ -5,6 +5,7 @@ S x S pixels; views of size x size; colours are RGB on the scale 0..255.
 """
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,8 +96,8 @@ def render(
     device: where it is computed; None: where the images are.
 
     A part that is as large as the view is copied, another one scaled, bilinear and antialiased as torch's interpolate
-    does it. noise: values, float32 (N, size, size, 3), that are added after the colours' change, each times the
-    deviation, float32 (3,), of its channel. UsageError for images of different sizes and for parts outside of them.
+    does it. noise: keys, int64 (N,), and deviations, float32 (3,): `normals` of an image's key are added after the
+    colours' change, each times the deviation of its channel. UsageError for images of different sizes and for parts outside of them.
     """
     _check(images, shown)
     given = images[0].device if isinstance(images[0], Tensor) else torch.device("cpu")
@@ -110,8 +111,39 @@ def render(
         parts = torch.where(shown.mirrored.view(-1, 1, 1, 1).to(device), parts.flip(3), parts)
     result = colors.apply(parts)
     if noise is not None:
-        result = result + (noise[0] * noise[1]).permute(0, 3, 1, 2).to(device)
+        values = normals(noise[0].to(device), result[0].numel()).view(-1, size, size, 3)
+        result = result + (values * noise[1].to(device)).permute(0, 3, 1, 2)
     return result.to(dtype)
+
+
+def normals(keys: Tensor, count: int) -> Tensor:
+    """float32 (N, count): standard normal values, each a function of its key, int64 (N,), and of its place alone.
+
+    Philox-4x32-10 (Salmon et al. 2011) makes four words of each counter 0, 1, ..., which two transforms of Box and
+    Muller make four values: places i, i + Q, i + 2 Q and i + 3 Q, Q being count / 4 rounded up to a multiple of 16.
+    """
+    low = 2**32 - 1
+    counter = torch.arange((count + 63) // 64 * 16, device=keys.device)
+    a = counter.expand(len(keys), -1)
+    b = c = d = torch.zeros_like(a)
+    key0, key1 = (keys & low)[:, None], (keys >> 32 & low)[:, None]
+    for _ in range(10):
+        product0, product1 = a * 0xD2511F53, c * 0xCD9E8D57  # modulo 2^64, all of whose bits are there
+        a, b, c, d = (
+            (product1 >> 32 & low) ^ b ^ key0,
+            product1 & low,
+            (product0 >> 32 & low) ^ d ^ key1,
+            product0 & low,
+        )
+        key0, key1 = key0 + 0x9E3779B9 & low, key1 + 0xBB67AE85 & low
+    points = [
+        torch.polar(_radius(first), second.double() * (2 * math.pi / 2**32)) for first, second in ((a, b), (c, d))
+    ]
+    return torch.cat([part for point in points for part in (point.real, point.imag)], 1)[:, :count].float()
+
+
+def _radius(words: Tensor) -> Tensor:
+    return (-2 * (((words >> 8).double() + 0.5) / 2**24).log()).sqrt()
 
 
 def _check(images: Images, shown: Windows) -> None:
@@ -186,6 +218,7 @@ _VIEW = np.dtype(
         ("matrix", np.float32, (3, 3)),
         ("offset", np.float32, 3),
         ("gray", np.float32, 3),
+        ("noise", np.uint64),
     ],
     align=True,
 )
@@ -219,9 +252,11 @@ def _render(
         record["mirrored"] = shown.mirrored.numpy()
     for name in ("matrix", "offset", "gray"):
         record[name] = getattr(colors, name).numpy()
-    values, deviation = noise if noise is not None else (None, torch.zeros(3))
+    deviation = torch.zeros(3)
+    if noise is not None:
+        record["noise"], deviation = noise[0].numpy().view(np.uint64), noise[1]
     luma, deviations = ((3 * ctypes.c_float)(*each) for each in (LUMA, deviation.tolist()))
     job = _Views(len(arrays), len(arrays[0]), size, luma, deviations, torch.get_num_threads())
     result = torch.empty((len(arrays), 3, size, size), dtype=dtype, memory_format=torch.channels_last)
-    native.call(f"views_render_{native.TYPES[dtype]}", ctypes.byref(job), record.ctypes, values, result)
+    native.call(f"views_render_{native.TYPES[dtype]}", ctypes.byref(job), record.ctypes, result)
     return result

@@ -32,17 +32,6 @@ void each_part(long count, int threads, Body body) {
     });
 }
 
-inline Floats square_root(Floats v) {
-#if defined(__AVX512F__)
-    return bits_of<Floats>(_mm512_sqrt_ps(bits_of<__m512>(v)));
-#elif defined(__AVX2__)
-    return bits_of<Floats>(_mm256_sqrt_ps(bits_of<__m256>(v)));
-#else
-    for (int i = 0; i < LANES; i++) v[i] = __builtin_sqrtf(v[i]);
-    return v;
-#endif
-}
-
 //     SGD and Nesterov    d = g + decay w;  m <- momentum m + d;  w <- w - rate m, or w - rate (d + momentum m)
 //     velocity            m <- momentum m - rate (g + decay w);   w <- w + m
 template <class T>

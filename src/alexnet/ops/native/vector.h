@@ -128,6 +128,17 @@ inline Floats inverse_sqrt(Floats v) {
 #endif
 }
 
+inline Floats square_root(Floats v) {
+#if defined(__AVX512F__)
+    return bits_of<Floats>(_mm512_sqrt_ps(bits_of<__m512>(v)));
+#elif defined(__AVX2__)
+    return bits_of<Floats>(_mm256_sqrt_ps(bits_of<__m256>(v)));
+#else
+    for (int i = 0; i < LANES; i++) v[i] = __builtin_sqrtf(v[i]);
+    return v;
+#endif
+}
+
 inline long padded(long count) { return (count + LANES - 1) / LANES * LANES; }
 
 }  // namespace

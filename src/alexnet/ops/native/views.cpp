@@ -4,10 +4,11 @@
 // at (top, left) and measures height x width pixels. A pixel p of the view in row y is
 //
 //     s = sum over j of w_j part_j,   w_j ~ max(0, 1 - |j + 1/2 - center| / support),   center = top + (y + 1/2) height / size
-//     p = matrix s + offset + gray * (mean gray value of all s) [+ deviation * noise]
+//     p = matrix s + offset + gray * (mean gray value of all s) + deviation * noise
 //
 // and along x alike: bilinear, antialiased where the part is larger than the view (support = max(1, height / size)).
 #include "exports.h"
+#include "normal.h"
 
 namespace {
 
@@ -17,12 +18,13 @@ struct View {
     int32_t bounded;   // what lies outside the part is out of sight when it is scaled
     int32_t mirrored;  // left to right
     float matrix[9], offset[3], gray[3];
+    uint64_t noise;  // the key of its normal numbers
 };
 
 struct Views {
     int64_t count, side, size;
     float luma[3];       // the weight of R, G, B in a gray value
-    float deviation[3];  // what a value of noise counts
+    float deviation[3];  // of the noise; zeros: there is none
     int32_t threads;
 };
 
@@ -161,32 +163,34 @@ void paint(const Views& job, const View& shown, const float* view, const float* 
         Floats value = base[number];
         for (long shift = mixes ? -2 : 0; shift <= (mixes ? 2 : 0); shift++)
             value += weights[shift + 2][number] * load(view + i + shift);
-        if (noise) value += deviation[number] * load(noise + i, values - i);
+        if (noise) value += deviation[number] * load(noise + i);
         store(out + i, value, values - i);
     }
 }
 
-// noise: float (count, size, size, 3) or null. out: (count, size, size, 3).
+// out: (count, size, size, 3).
 template <class T>
-void render(const Views& job, const View* shown, const float* noise, T* out) {
+void render(const Views& job, const View* shown, T* out) {
     const long values = 3 * job.size * job.size, taps = Axis::most_taps(job.side, job.size);
-    const long scratch = 2 * FRONT + values + taps * (job.size + 1) + 3 * job.side + FRONT;
-    parallel(job.count, job.threads, scratch, [&](long n, float* own) {
-        float *view = own + FRONT, *rest = view + values + FRONT;
+    const bool noisy = job.deviation[0] || job.deviation[1] || job.deviation[2];
+    const long scaling = taps * (job.size + 1) + 3 * job.side + FRONT, noises = noisy ? 4 * quarter_of(values) + FRONT : 0;
+    parallel(job.count, job.threads, 2 * FRONT + values + scaling + noises, [&](long n, float* own) {
+        float *view = own + FRONT, *rest = view + values + FRONT, *noise = noisy ? rest + scaling : nullptr;
         if (is_window(job, shown[n]))
             copy_window(job, shown[n], view);
         else
             scale_part(job, shown[n], rest, view);
         if (shown[n].mirrored) mirror(job.size, view);
-        paint(job, shown[n], view, noise ? noise + n * values : nullptr, out + n * values);
+        if (noisy) fill_normal(shown[n].noise, values, noise);
+        paint(job, shown[n], view, noise, out + n * values);
     });
 }
 
 }  // namespace
 
-#define EXPORT_VIEWS(T, type)                                                                                     \
-    EXPORT NAME(views, render, type, ISA)(const Views* job, const View* shown, const float* noise, T* out) { \
-        render(*job, shown, noise, out);                                                                          \
+#define EXPORT_VIEWS(T, type)                                                                \
+    EXPORT NAME(views, render, type, ISA)(const Views* job, const View* shown, T* out) { \
+        render(*job, shown, out);                                                            \
     }
 
 EXPORT_VIEWS(float, float32)
