@@ -97,7 +97,8 @@ def render(
 
     A part that is as large as the view is copied, another one scaled, bilinear and antialiased as torch's interpolate
     does it. noise: keys, int64 (N,), and deviations, float32 (3,): `normals` of an image's key are added after the
-    colours' change, each times the deviation of its channel. UsageError for images of different sizes and for parts outside of them.
+    colours' change, each times the deviation of its channel. UsageError for images of different sizes and for parts
+    outside of them.
     """
     _check(images, shown)
     given = images[0].device if isinstance(images[0], Tensor) else torch.device("cpu")
