@@ -6,7 +6,7 @@
 ## make lock       write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
 ## make clean      remove .venv and every cache
 ##
-## PYTHON=...      the Python (3.11 or newer) that .venv is made of; python3 unless said
+## PYTHON=...      the Python (3.11.4 or newer) that .venv is made of; python3 unless said
 ## TORCH=cpu       PyTorch's CPU build, smaller by gigabytes, from PyTorch's own index; kept until `make clean`
 
 PYTHON ?= python3
@@ -62,8 +62,8 @@ bench: install
 # Stamps: each step runs again only when what it was made from has changed.
 
 .venv/.tools: requirements/install.txt
-	@command -v $(PYTHON) >/dev/null || { echo "alexnet needs Python 3.11 or newer, and there is no $(PYTHON) here; install it, or name one: make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit("alexnet needs Python 3.11 or newer, and $(PYTHON) is %d.%d; name a newer one: make PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@command -v $(PYTHON) >/dev/null || { echo "alexnet needs Python 3.11.4 or newer, and there is no $(PYTHON) here; install it, or name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit("alexnet needs Python 3.11.4 or newer, and $(PYTHON) is %d.%d.%d; name a newer one: make PYTHON=..." % sys.version_info[:3] if sys.version_info < (3, 11, 4) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
