@@ -27,6 +27,7 @@ import typer
 
 from alexnet import __version__
 from alexnet.errors import AlexNetError, UsageError
+from alexnet.memory import reuse_memory
 from alexnet.training.recipes import RECIPES, Recipe, recipe
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ Model = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON alone on standard output.")]
 Views = Annotated[int, typer.Option(help="1: the centre; 10: corners, centre and their mirror images, averaged.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Workers = Annotated[int | None, typer.Option(help="Processes that read images.", show_default="one a core")]
+Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,6 +153,7 @@ def _options(
     ] = False,
 ) -> None:
     """`main` takes --debug out of the arguments before they are parsed; it stands here to be shown by --help."""
+    reuse_memory()
 
 
 @app.command()
@@ -346,10 +348,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> int:
     """Measure a trained network on data; on the data of its own run, on the part that the run kept for it."""
-    from alexnet.device import reuse_memory
     from alexnet.inference.evaluate import evaluate as measure
 
-    reuse_memory()
     with _progress("evaluating") as progress:
         scores = measure(model, data, views, split, out, batch_size, device, precision, progress)
     if as_json:
@@ -374,10 +374,8 @@ def predict(
     """Name what is in images, in the order given. Exit code 3 if any could not be read."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
-    from alexnet.device import reuse_memory
     from alexnet.inference import classifier
 
-    reuse_memory()
     asked = list(_expand(images))
     guessed = iter(classifier.load(model, device).predict((path for path, error in asked if not error), top, views))
     answers = [classifier.Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]

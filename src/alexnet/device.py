@@ -1,7 +1,6 @@
 """Where and in which type a network computes: chosen by name, or by what the machine has."""
 
 import contextlib
-import ctypes
 
 import torch
 from torch import Tensor, nn
@@ -74,16 +73,3 @@ def held_weights(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     if dtype == torch.float32:
         return {}
     return {name: weight.detach().to(dtype) for name, weight in computed_parameters(network).items()}
-
-
-def reuse_memory() -> None:
-    """Let this process keep the memory that it frees, where glibc allocates.
-
-    By default glibc gives every freed block above 32 MB back to the kernel and gets it again page by page, each page
-    cleared: a third of a training step with maps of 75 MB. The names of the settings are those of mallopt(3).
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # other systems have no mallopt
-        mallopt = ctypes.CDLL(None).mallopt
-        mmap_threshold, trim_threshold, most = -3, -1, 2**31 - 1
-        mallopt(mmap_threshold, 2**30)
-        mallopt(trim_threshold, most)

@@ -1,31 +1,38 @@
 """Work on many items: in order, bounded, and ended with its block."""
 
-import os
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from alexnet.data.workers import CHUNK, WORTH_A_WORKER, ordered_map
-from alexnet.errors import AlexNetError, UsageError
+from alexnet.data.workers import CHUNK, WAITING, ordered_map
+from alexnet.errors import UsageError
 
-COUNT = 2 * WORTH_A_WORKER
-
-
-def test_results_come_in_the_order_of_the_items_from_other_processes() -> None:
-    with ordered_map(abs, range(-COUNT, 0), COUNT, workers=2) as results:
-        assert list(results) == list(range(COUNT, 0, -1))
-    with ordered_map(os.getenv, ["PATH"] * COUNT, COUNT, workers=2) as results:
-        assert len(list(results)) == COUNT
+COUNT = 100
 
 
-def test_few_items_are_worked_on_here() -> None:
-    here = os.getpid()
-    with ordered_map(lambda _: os.getpid(), range(5), 5, workers=2) as results:  # a lambda cannot be sent elsewhere
-        assert set(results) == {here}
+@pytest.mark.parametrize("workers", [1, 2, 5, None])
+def test_results_come_in_the_order_of_the_items(workers: int | None) -> None:
+    def slow_at_first(item: int) -> int:
+        time.sleep(0.02 if item == 0 else 0)
+        return -item
+
+    with ordered_map(slow_at_first, range(COUNT), workers) as results:
+        assert list(results) == [-item for item in range(COUNT)]
+
+
+def test_several_threads_work_and_one_works_here() -> None:
+    together = threading.Barrier(2, timeout=20)
+
+    def meet(_: int) -> str:
+        together.wait()
+        return threading.current_thread().name
+
+    with ordered_map(meet, range(2 * CHUNK), workers=2) as results:
+        assert len(set(results)) == 2
+    with ordered_map(lambda _: threading.current_thread(), range(5), workers=1) as results:
+        assert set(results) == {threading.current_thread()}
 
 
 def test_items_are_taken_only_as_fast_as_results_are() -> None:
@@ -37,60 +44,31 @@ def test_items_are_taken_only_as_fast_as_results_are() -> None:
             taken += 1
             yield number
 
-    with ordered_map(abs, items(), 10_000, workers=2) as results:
+    with ordered_map(abs, items(), workers=2) as results:
         assert next(results) == 0
-        assert taken <= 8 * CHUNK
+        assert taken <= 2 * WAITING * CHUNK
 
 
-def test_an_error_in_a_worker_arrives_here() -> None:
-    with pytest.raises(ValueError, match="invalid literal"), ordered_map(int, ["x"] * COUNT, COUNT, 2) as results:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_the_work_arrives_here(workers: int) -> None:
+    with pytest.raises(ValueError, match="invalid literal"), ordered_map(int, ["x"] * COUNT, workers) as results:
         list(results)
 
 
-def test_a_worker_that_dies_is_one_clear_error() -> None:
-    with pytest.raises(AlexNetError, match="worker process ended"), ordered_map(os._exit, [1] * COUNT, COUNT, 2) as r:
-        list(r)
+def test_a_block_that_is_left_early_leaves_no_thread_and_little_work() -> None:
+    done = []
+
+    def work(item: int) -> int:
+        time.sleep(0.001)
+        done.append(item)
+        return item
+
+    with ordered_map(work, range(10_000), workers=2) as results:
+        next(results)
+    assert len(done) <= 2 * WAITING * CHUNK
+    assert not [each for each in threading.enumerate() if each.name.startswith("alexnet-worker")]
 
 
 def test_no_workers_are_refused() -> None:
-    with pytest.raises(UsageError, match="workers 0"), ordered_map(abs, [1], 1, workers=0):
+    with pytest.raises(UsageError, match="workers 0"), ordered_map(abs, [1], workers=0):
         pass
-
-
-def test_code_from_standard_input_works_without_processes() -> None:
-    code = "from alexnet.data.workers import ordered_map\n"
-    code += f"with ordered_map(abs, range({COUNT}), {COUNT}, 2) as r: print(sum(r))\n"
-    done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, env=_environment())
-    assert (done.stdout.strip(), done.stderr) == (str(sum(range(COUNT))), "")
-
-
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import multiprocessing, os, signal\n"
-        "from alexnet.data.workers import ordered_map\n"
-        "if __name__ == '__main__':\n"
-        f"    with ordered_map(abs, range({COUNT}), {COUNT}, 2) as results:\n"
-        "        next(results)\n"
-        "        print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, env=_environment())
-    children = [int(pid) for pid in done.stdout.split()]
-    assert children
-    deadline = time.monotonic() + 20
-    while any(_runs(pid) for pid in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process exists and is not only waiting to be buried."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -14,6 +14,7 @@ from alexnet.benchmark.train import PAPER, prepared
 from alexnet.benchmark.worker import Work, repeated
 from alexnet.data.packed import pack
 from alexnet.data.samples import Sample, Source
+from alexnet.memory import reuse_memory
 
 TIMES = 10  # each JPEG file is packed so often
 
@@ -62,7 +63,8 @@ def batches(store: str, name: str, changes: dict[str, Any], seconds: float, thre
 
 
 def packing(folder: str, names: list[str], workers: int) -> Work:
-    """`pack` of JPEG files by so many processes, from the first file to the finished store. Unit: image."""
+    """`pack` of JPEG files by so many threads, from the first file to the finished store. Unit: image."""
+    reuse_memory()
     samples = [Sample(name, number % 2) for number, name in enumerate(names * TIMES)]
     source = Source(name="photographs", root=Path(folder), class_names=["0", "1"], samples=samples)
 

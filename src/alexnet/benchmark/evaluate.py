@@ -14,6 +14,7 @@ from alexnet.benchmark.worker import Work, repeated
 from alexnet.data.packed import open_store
 from alexnet.data.preprocess import Preprocessing
 from alexnet.evaluation.predict import probabilities
+from alexnet.memory import reuse_memory
 from alexnet.networks import create
 
 BATCH = 64
@@ -37,7 +38,8 @@ def measure(options: Options) -> list[Row]:
 
 
 def evaluation(network: str, store: str, batch_size: int, seconds: float, device: str) -> Work:
-    """What `alexnet evaluate` computes for every image of a store. Unit: image."""
+    """What `alexnet evaluate` computes for every image of a store, as its process is set up. Unit: image."""
+    reuse_memory()
     packed = open_store(store, verify=False)
     net = create(network, len(packed.class_names))
     net = net.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]

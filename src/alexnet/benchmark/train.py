@@ -17,7 +17,8 @@ from alexnet.benchmark.pictures import noise_store
 from alexnet.benchmark.table import Row, fastest, memory, rate, share, times_as_fast
 from alexnet.benchmark.worker import Work, repeated
 from alexnet.data.packed import open_store
-from alexnet.device import pick_precision, reuse_memory
+from alexnet.device import pick_precision
+from alexnet.memory import reuse_memory
 from alexnet.networks.summary import summarize
 from alexnet.training.checkpoint import Progress
 from alexnet.training.loop import Run, train_epoch, train_size, train_step

@@ -109,11 +109,11 @@ class Report:
 def check(source: Source, workers: int | None = None, progress: Callable[[int, int], None] | None = None) -> Report:
     """Read every image of a source and report; nothing on the disk is changed.
 
-    workers: processes, None for one a core; progress: called with (images done, images in all).
+    workers: threads, None for one a core; progress: called with (images done, images in all).
     """
     found = _Findings(source)
     total = len(source.samples)
-    with ordered_map(inspect, each_image(source), total, workers) as results:
+    with ordered_map(inspect, each_image(source), workers) as results:
         for index, facts in enumerate(results):
             found.add(index, facts)
             if progress is not None:

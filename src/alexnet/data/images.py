@@ -1,7 +1,7 @@
 """From the bytes of a picture to uint8 RGB pixels: the one way in for training, evaluation and prediction.
 
-H, W are height and width in pixels. Everything here is deterministic, and imports Pillow and NumPy alone, because
-worker processes import it. Formats: JPEG, PNG, GIF, BMP, TIFF, WebP and PPM, told by content, never by name.
+H, W are height and width in pixels. Everything here is deterministic, and may run in several threads at once. Formats:
+JPEG, PNG, GIF, BMP, TIFF, WebP and PPM, told by content, never by name.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from alexnet.errors import ImageError
+from alexnet.ops.resize import resize_square
 
 Pixels: TypeAlias = NDArray[np.uint8]
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
@@ -112,14 +113,12 @@ def square(image: Pixels, size: int = 256) -> Pixels:
     height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
-    crop = np.ascontiguousarray(image[top : top + side, left : left + side])
-    if side == size:
-        return crop
-    return np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.BILINEAR))
+    crop = image[top : top + side, left : left + side]
+    return np.ascontiguousarray(crop) if side == size else resize_square(crop, size)
 
 
 def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:
-    """`square(decode(source), size)`, or the reason why there is none; for worker processes."""
+    """`square(decode(source), size)`, or the reason why there is none."""
     try:
         return square(decode(source), size)
     except ImageError as error:
@@ -256,7 +255,7 @@ def _rgb(image: Image.Image) -> Pixels:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _16_to_8_bit(values: NDArray[Any]) -> Pixels:

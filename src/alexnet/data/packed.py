@@ -127,7 +127,7 @@ def pack(
     """Write the store of a source into `folder`, replacing a store that stands there.
 
     size: pixels a side; max_bad: largest share, 0..1, of images that may be skipped because they cannot be used;
-    workers: processes, None for one a core; fingerprint: the source's, where it is known already.
+    workers: threads, None for one a core; fingerprint: the source's, where it is known already.
 
     Raises DataError when more images are bad or a class is left with none, UsageError when `folder` holds something
     else than a store, AlexNetError when it cannot be written. Nothing is left behind then, nor after Ctrl-C. If images
@@ -270,7 +270,7 @@ def _fill(
 ) -> None:
     """Every image of the source, in order, into the files, or into their list of skipped ones."""
     total = len(source.samples)
-    with ordered_map(partial(stored_form, size=size), each_image(source), total, workers) as results:
+    with ordered_map(partial(stored_form, size=size), each_image(source), workers) as results:
         for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
             if isinstance(result, str):
                 files.skip(sample, result)

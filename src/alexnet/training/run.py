@@ -17,11 +17,12 @@ from alexnet.data.loader import Loader, check_batch
 from alexnet.data.packed import Store, named_store
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import KNOWN, Source, assign_splits, check_classes
-from alexnet.device import pick_device, pick_precision, reuse_memory
+from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
+from alexnet.memory import reuse_memory
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.training.checkpoint import Progress, load_checkpoint

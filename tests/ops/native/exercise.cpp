@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mix.cpp"
+#include "resize.cpp"
 #include "stage.h"
 #include "update.cpp"
 #include "views.cpp"
@@ -60,6 +61,17 @@ void show(long side, long size) {
     mix(4, size, 2, how, out.data());
 }
 
+void resize(long side, long size) {
+    std::vector<uint8_t> image(3 * side * side, 200), rows(3 * side * size + 16), out(3 * size * size);
+    std::vector<int32_t> row(3 * side + 16), first(size), count(size), weights(2 * size, 1 << 21);
+    for (long i = 0; i < size; i++) {
+        first[i] = i * side / size;
+        count[i] = side - first[i] < 2 ? 1 : 2;
+    }
+    const Line line = {side, size, 2, first.data(), count.data(), weights.data()};
+    NAME(resize, square, uint8, ISA)(&line, 3 * side, image.data(), rows.data(), row.data(), out.data());
+}
+
 template <class T>
 void update(long count) {
     std::vector<float> w = values<float>(count), m = w, s(count, 1);
@@ -91,7 +103,8 @@ int main() {
         for (long size : {1, 5, 16, 35}) {
             show<float>(side, size);
             show<bf16>(side, size);
-            runs += 2;
+            resize(side, size);
+            runs += 3;
         }
     for (long count : {1, 5, 64, 40000}) {
         update<float>(count);

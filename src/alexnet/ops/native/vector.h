@@ -64,19 +64,19 @@ inline Floats load(const bf16* from) {
 #endif
 }
 
-inline Floats load(const uint8_t* from) {
+inline Ints load_ints(const uint8_t* from) {
 #if defined(__AVX512F__)
-    __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-    return bits_of<Floats>(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)));
+    return bits_of<Ints>(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 #elif defined(__AVX2__)
-    __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
-    return bits_of<Floats>(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)));
+    return bits_of<Ints>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 #else
     Bytes v;
     std::memcpy(&v, from, sizeof v);
-    return __builtin_convertvector(v, Floats);
+    return __builtin_convertvector(v, Ints);
 #endif
 }
+
+inline Floats load(const uint8_t* from) { return __builtin_convertvector(load_ints(from), Floats); }
 
 // Rounds to nearest, ties to even; NaN stays NaN.
 inline void store(bf16* to, Floats v) {
