@@ -59,30 +59,35 @@ inline WindowRow squares_of(const Stage& stage, const T* x, long blocks, float* 
     return squares;
 }
 
-// b (inner) <- the normalised row of x (outer).
-template <class T>
-inline void lrn_row(const Stage& stage, const T* x, long blocks, float* scratch, float* b) {
+// b (inner) <- the normalised row of x (outer); keep(inner, root) is told of every vector's root.
+template <class T, class Keep>
+inline void lrn_row(const Stage& stage, const T* x, long blocks, float* scratch, float* b, Keep keep) {
     const WindowRow squares = squares_of(stage, x, blocks, scratch);
     const long back = stage.size / 2;
     const float floor = stage.floor();
     each_vector(blocks, stage.channels, [&](long block, long c, long outer, long inner, long count) {
-        Floats s = stage.k + stage.alpha * window_sum(squares.at(block, c) - back, stage.size);
-        store(b + inner, at_least(load(x + outer, count), floor) * root_of(s).power);
+        const Root root = root_of(stage.k + stage.alpha * window_sum(squares.at(block, c) - back, stage.size));
+        keep(inner, root);
+        store(b + inner, at_least(load(x + outer, count), floor) * root.power);
     });
 }
 
-// dx (outer) <- the gradient of the row x (outer), from that of its normalised form, db (inner), which is used up.
 template <class T>
-inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blocks, float* scratch, T* dx) {
-    const WindowRow squares = squares_of(stage, x, blocks, scratch);
+inline void lrn_row(const Stage& stage, const T* x, long blocks, float* scratch, float* b) {
+    lrn_row(stage, x, blocks, scratch, b, [](long, Root) {});
+}
+
+// dx (outer) <- the gradient of the row x (outer), from that of its normalised form, db (inner), which is used up.
+// root(block, channel, inner) is the root of every vector of x. Of the scratch the second half is used.
+template <class T, class RootAt>
+inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blocks, float* scratch, T* dx, RootAt root_at) {
     const WindowRow terms(scratch + lrn_scratch(stage, blocks) / 2, stage.channels, stage.size);
-    const long back = stage.size / 2, ahead = (stage.size - 1) / 2;
+    const long ahead = (stage.size - 1) / 2;
     const float floor = stage.floor();
     each_vector(blocks, stage.channels, [&](long block, long c, long outer, long inner, long count) {
-        Floats s = stage.k + stage.alpha * window_sum(squares.at(block, c) - back, stage.size);
-        Floats a = at_least(load(x + outer, count), floor);
-        Root root = root_of(s);
+        const Root root = root_at(block, c, inner);
         Floats direct = load(db + inner) * root.power;
+        Floats a = at_least(load(x + outer, count), floor);
         store(terms.at(block, c), direct * a * root.inverse, count);  // what lies behind the block stays zero
         store(db + inner, direct);
     });
@@ -91,6 +96,16 @@ inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blo
         Floats sum = window_sum(terms.at(block, c) - ahead, stage.size);
         Floats da = load(db + inner) - 1.5f * stage.alpha * at_least(raw, floor) * sum;
         store(dx + outer, raw <= floor ? all(0) : da, count);
+    });
+}
+
+// The same where no root was kept.
+template <class T>
+inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blocks, float* scratch, T* dx) {
+    const WindowRow squares = squares_of(stage, x, blocks, scratch);
+    const long back = stage.size / 2;
+    lrn_row_backward(stage, x, db, blocks, scratch, dx, [&](long block, long c, long) {
+        return root_of(stage.k + stage.alpha * window_sum(squares.at(block, c) - back, stage.size));
     });
 }
 

@@ -2,7 +2,8 @@
 //
 // Rows are normalised as the pool comes to need them and kept in a ring of as many as it looks at, so that a normalised
 // map is never written to memory. Backward does the same again instead of storing anything: it normalises, finds the
-// winners, adds their gradients to a second ring, and takes every row whose windows are all done back through the LRN.
+// winners, adds their gradients to a second ring, and takes every row whose windows are all done back through the LRN,
+// whose roots it has kept in two more.
 #include "exports.h"
 #include "lrn.h"
 #include "pool.h"
@@ -33,16 +34,25 @@ void forward(const Stage& stage, const T* x, T* y) {
 template <class T>
 void backward(const Stage& stage, const T* x, const T* dy, T* dx) {
     const long blocks = stage.width * stage.blocks, kept = ring_rows(stage);
-    const long scratch = 2 * kept * stage.inner() + lrn_scratch(stage, blocks);
+    const long ring_floats = kept * stage.inner();
+    const long scratch = 4 * ring_floats + lrn_scratch(stage, blocks);
     parallel(stage.images, stage.threads, scratch, [&](long image, float* own) {
         const T* map = x + image * stage.height * stage.outer();
         const T* out = dy + image * stage.pooled_height * stage.pooled_outer();
         T* gradient = dx + image * stage.height * stage.outer();
-        const Ring ring = {own, kept, stage.inner()}, gradients = {own + kept * stage.inner(), kept, stage.inner()};
-        float* rest = own + 2 * kept * stage.inner();
+        const Ring ring = {own, kept, stage.inner()}, gradients = {own + ring_floats, kept, stage.inner()};
+        const Ring inverses = {own + 2 * ring_floats, kept, stage.inner()};
+        const Ring powers = {own + 3 * ring_floats, kept, stage.inner()};
+        float* rest = own + 4 * ring_floats;
         each_pooled_row(
             stage, gradients,
-            [&](long y) { lrn_row(stage, map + y * stage.outer(), blocks, rest, ring.row(y)); },
+            [&](long y) {
+                float *inverse = inverses.row(y), *power = powers.row(y);
+                lrn_row(stage, map + y * stage.outer(), blocks, rest, ring.row(y), [&](long inner, Root root) {
+                    store(inverse + inner, root.inverse);
+                    store(power + inner, root.power);
+                });
+            },
             [&](long row) {
                 pool_row_backward(stage, ring, gradients, row, [&](Floats value, long outer, long count) {
                     Floats given = load(out + row * stage.pooled_outer() + outer, count);
@@ -50,8 +60,11 @@ void backward(const Stage& stage, const T* x, const T* dy, T* dx) {
                 });
             },
             [&](long y) {
+                const float *inverse = inverses.row(y), *power = powers.row(y);
                 lrn_row_backward(stage, map + y * stage.outer(), gradients.row(y), blocks, rest,
-                                 gradient + y * stage.outer());
+                                 gradient + y * stage.outer(), [&](long, long, long inner) {
+                                     return Root{load(inverse + inner), load(power + inner)};
+                                 });
             },
             [&](long y) { std::memset(gradient + y * stage.outer(), 0, stage.outer() * sizeof(T)); });
     });
