@@ -8,6 +8,7 @@ from alexnet.benchmark.measure import Contender, Options, race
 from alexnet.benchmark.table import Row, duration, times_as_fast
 from alexnet.benchmark.worker import Work, repeated
 from alexnet.device import PRECISIONS, pick_precision
+from alexnet.memory import reuse_memory
 from alexnet.networks import create
 from alexnet.ops.fusion import fused
 
@@ -54,7 +55,8 @@ def _pair(title: str, dtype: str, options: Options) -> list[Contender]:
 
 
 def stages(network: str, layers: list[str], shape: list[int], precision: str, seconds: float, device: str) -> Work:
-    """Forward and backward through these layers as the network does it. Unit: one pass."""
+    """Forward and backward through these layers as the network does it in a training process. Unit: one pass."""
+    reuse_memory()
     with torch.device("meta"):  # these layers have no weights
         found = dict(create(network).stages())
     steps = list(fused([found[name] for name in layers]))

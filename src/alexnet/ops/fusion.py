@@ -1,8 +1,9 @@
 """Layers in a row that one native kernel computes: found by their kinds, computed in one pass over the map.
 
 A network stays a list of ordinary layers. Where the kernels take its tensors (`alexnet.ops.native.operators.takes`),
-the layers between two convolutions are one operator; everywhere else, and for layers that someone has hooked into,
-they are called one after the other. Both give the same numbers up to rounding.
+the layers between two convolutions are one operator, and the convolution of the images has a gradient of its own;
+everywhere else, and for layers that someone has hooked into, they are called one after the other. Both give the same
+numbers up to rounding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from alexnet.ops.blocks import ImageConv, pays
 from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
@@ -39,8 +41,11 @@ def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
     while waiting:
         found = next(((p, kernel) for p, kernel in PATTERNS if tuple(kinds[: len(p)]) == p), None)
         count = len(found[0]) if found else 1
-        run, waiting, kinds = waiting[:count], waiting[count:], kinds[count:]
-        yield Fused(run, found[1]) if found else run[0]
+        run, first, waiting, kinds = waiting[:count], kinds[0], waiting[count:], kinds[count:]
+        if found:
+            yield Fused(run, found[1])
+        else:
+            yield ImageConv(run[0]) if first == "images" else run[0]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,10 @@ class Fused:
 
 
 def kind_of(layer: nn.Module) -> str | None:
-    """ "relu", "lrn", "within" or "pool" for a layer with settings that the kernels know, else None."""
+    """ "relu", "lrn", "within", "pool" or "images" (their convolution) for a layer with settings that the kernels know.
+
+    None for any other.
+    """
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
         return None  # whoever listens to this layer wants it called
     if type(layer) is nn.ReLU:
@@ -69,7 +77,7 @@ def kind_of(layer: nn.Module) -> str | None:
         return "within" if layer.within_channel else "lrn"
     if type(layer) is nn.MaxPool2d and _is_plain(layer):
         return "pool"
-    return None
+    return "images" if pays(layer) else None
 
 
 def _is_plain(pool: nn.MaxPool2d) -> bool:

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "blocks.cpp"
 #include "mix.cpp"
 #include "resize.cpp"
 #include "stage.h"
@@ -73,6 +74,13 @@ void resize(long side, long size) {
 }
 
 template <class T>
+void blocks(long side, long stride) {
+    const long padding = stride / 2, rows = (side + 2 * padding) / stride, columns = rows + 1, channels = 3 * stride * stride + 1;
+    std::vector<T> x = values<T>(2 * side * (side + 1) * 3), out(2 * rows * columns * channels);
+    gather({2, side, side + 1, 3, stride, padding, rows, columns, channels, 2}, x.data(), out.data());
+}
+
+template <class T>
 void update(long count) {
     std::vector<float> w = values<float>(count), m = w, s(count, 1);
     std::vector<T> g = values<T>(count), copy(count);
@@ -105,6 +113,12 @@ int main() {
             show<bf16>(side, size);
             resize(side, size);
             runs += 3;
+        }
+    for (long side : {4, 7, 33})
+        for (long stride : {1, 2, 4}) {
+            blocks<float>(side, stride);
+            blocks<bf16>(side, stride);
+            runs += 2;
         }
     for (long count : {1, 5, 64, 40000}) {
         update<float>(count);

@@ -1,0 +1,100 @@
+"""Where the time of a training step goes: milliseconds by kind of work.
+
+    python benchmarks/profile_step.py                          # bvlc, batch 128, the machine's best precision
+    python benchmarks/profile_step.py --recipe krizhevsky2012 --precision float32
+
+The step that `alexnet train` takes, on one batch over and over, under PyTorch's profiler; medians of its steps. What
+the profiler itself costs is in "everything else"; whole steps without it stand in the last line.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile
+
+from alexnet.benchmark.pictures import noise_store
+from alexnet.benchmark.train import RATE, prepared
+from alexnet.training.loop import Run, train_size, train_step
+
+STEPS = 7
+KINDS = {  # the start of an operator's name, in the order in which they are looked for
+    "alexnet::image_conv_backward": "conv1, gradient",
+    "aten::convolution_backward": "other convolutions, gradients",
+    "aten::mkldnn_convolution": "convolutions, forward",
+    "alexnet::image_conv": "convolutions, forward",
+    "alexnet::": "what stands between two convolutions",
+    "aten::addmm": "dense layers, forward",
+    "aten::mm": "dense layers, gradients",
+    "aten::native_dropout": "dropout",
+    "step": "update of the weights",
+}
+
+
+def main() -> None:
+    """Measure, and print a line for each kind."""
+    parser = argparse.ArgumentParser(description="Where the time of a training step goes.")
+    parser.add_argument("--recipe", default="bvlc")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--batch-size", type=int, default=128)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        images = 16 * given.batch_size
+        store = noise_store(Path(folder), images, images // 2)
+        changes = {"batch_size": given.batch_size, "precision": given.precision, "lr": RATE}
+        run = prepared(store, given.recipe, changes, "cpu")
+        run.network.train()
+        steps, whole = measured(run)
+    for kind in sorted(steps[0], key=lambda kind: -statistics.median(each[kind] for each in steps)):
+        print(f"{kind:40}{statistics.median(each[kind] for each in steps):8.1f} ms")
+    print(f"{'a whole step, without the profiler':40}{1e3 * statistics.median(whole):8.1f} ms")
+
+
+def measured(run: Run) -> tuple[list[dict[str, float]], list[float]]:
+    """Milliseconds by kind for each profiled step, and seconds of as many steps that were not profiled."""
+    batch = next(iter(run.loader.batches(0, size=train_size(run, 0))))
+    seconds, steps = [], []
+    for number in range(STEPS + 2):
+        began = time.perf_counter()
+        train_step(run, batch, 0, number)
+        seconds.append(time.perf_counter() - began)
+    for number in range(STEPS):
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            began = time.perf_counter()
+            train_step(run, batch, 0, number)
+            took = time.perf_counter() - began
+        steps.append(by_kind(profiler.events() or [], 1e3 * took))
+    return steps, seconds[2:]
+
+
+def by_kind(events: list[FunctionEvent], whole: float) -> dict[str, float]:
+    """The milliseconds of one step; of operators that call others only the outermost that has a kind counts."""
+    found: dict[str, float] = defaultdict(float)
+    for event in events:
+        kind = kind_of(event)
+        if kind and not any(kind_of(parent) for parent in parents(event)):
+            found[kind] += event.cpu_time_total / 1e3
+    return {**{kind: found[kind] for kind in KINDS.values()}, "everything else": whole - sum(found.values())}
+
+
+def kind_of(event: FunctionEvent) -> str | None:
+    """The kind of an operator, None for one that has none of its own."""
+    name = "step" if event.name.startswith("Optimizer.step") else event.name
+    return next((kind for start, kind in KINDS.items() if name.startswith(start)), None)
+
+
+def parents(event: FunctionEvent) -> list[FunctionEvent]:
+    """The operators that called this one."""
+    found = []
+    while event.cpu_parent is not None:
+        event = event.cpu_parent
+        found.append(event)
+    return found
+
+
+if __name__ == "__main__":
+    main()

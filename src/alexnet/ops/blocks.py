@@ -1,0 +1,139 @@
+"""The convolution of images, whose gradient is taken over blocks of pixels.
+
+A convolution of k x k with stride s is one of ceil(k / s) x ceil(k / s) with stride 1 over blocks of s x s pixels, with
+the colours of a block's pixels as its channels: 11 x 11 with stride 4 over 3 colours is 3 x 3 over 48. The sums are the
+same but for the zeros in the place of a twelfth row and column. Libraries multiply matrices as deep as the channels are
+many; with three of them a processor's matrix unit stays nearly empty when the weights' gradient is computed. Forward
+they know images, and are not beaten.
+"""
+
+import ctypes
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.ops import native
+from alexnet.ops.native import operators
+
+MOST_COLORS = 4
+"""Channels of the input up to which blocks pay."""
+WHOLE = 64
+"""Bytes: the channels of a block are filled up with zeros to whole rows of a matrix unit (AMX) or vectors."""
+
+
+def pays(layer: nn.Module) -> bool:
+    """Whether a layer is a plain convolution of images with a stride."""
+    return (
+        type(layer) is nn.Conv2d
+        and layer.in_channels <= MOST_COLORS
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and layer.dilation == (1, 1)
+        and all(
+            isinstance(pair, tuple) and pair[0] == pair[1] for pair in (layer.kernel_size, layer.stride, layer.padding)
+        )
+        and 1 < layer.stride[0] <= layer.kernel_size[0]
+    )
+
+
+def _grid(x: Tensor, kernel: int, stride: int, padding: int) -> list[int]:
+    """How many blocks of an image a convolution looks at, down and across."""
+    return [(side + 2 * padding - kernel) // stride + _across(kernel, stride) for side in x.shape[2:]]
+
+
+def _across(kernel: int, stride: int) -> int:
+    """Blocks along a side of the window."""
+    return -(-kernel // stride)
+
+
+def blocks_of(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """float32 or bfloat16 images (N, C, H, W) -> (N, at least stride * stride * C, rows, columns), channels last."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    count, colors, height, width = x.shape
+    rows, columns = _grid(x, kernel, stride, padding)
+    whole = WHOLE // x.element_size()
+    channels = -(-stride * stride * colors // whole) * whole
+    out = torch.empty(count, channels, rows, columns, dtype=x.dtype, memory_format=torch.channels_last)
+    settings = (count, height, width, colors, stride, padding, rows, columns, channels, torch.get_num_threads())
+    native.call(f"blocks_gather_{native.TYPES[x.dtype]}", ctypes.byref(_Blocks(*settings)), x, out)
+    return out
+
+
+def _weights_of(filters: Tensor, colors: int, kernel: int, stride: int) -> Tensor:
+    """What stands in filters over blocks (O, channels, across, across) for weights (O, C, k, k)."""
+    outputs, _, across, _ = filters.shape
+    used = filters[:, : stride * stride * colors].reshape(outputs, stride, stride, colors, across, across)
+    weights = used.permute(0, 3, 4, 1, 5, 2).reshape(outputs, colors, across * stride, across * stride)
+    return weights[:, :, :kernel, :kernel].contiguous(memory_format=torch.channels_last)
+
+
+class _Blocks(ctypes.Structure):
+    """`struct Blocks` of blocks.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "height", "width", "colors", "stride", "padding")),
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "channels")),
+        ("threads", ctypes.c_int32),
+    )
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
+    return F.conv2d(x, weight, bias, stride, padding)
+
+
+def _backward(x: Tensor, dy: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[Tensor, Tensor]:
+    """The gradients of weight and bias."""
+    outputs, colors, kernel, _ = weight.shape
+    across = _across(kernel, stride)
+    blocks = blocks_of(x, kernel, stride, padding)
+    shape = (outputs, blocks.shape[1], across, across)
+    filters = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)  # only their shape is looked at
+    told = ([outputs], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
+    _, gradient, sums = torch.ops.aten.convolution_backward(dy, blocks, filters, *told)
+    return _weights_of(gradient, colors, kernel, stride), sums
+
+
+def _backward_shape(x: Tensor, dy: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(weight, memory_format=torch.channels_last), dy.new_empty(weight.shape[0])
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, _, ctx.stride, ctx.padding = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = ctx.saved_tensors
+    return None, *torch.ops.alexnet.image_conv_backward(x, dy, weight, ctx.stride, ctx.padding), None, None
+
+
+NAME = "alexnet::image_conv"
+torch.library.define(NAME, "(Tensor x, Tensor weight, Tensor bias, int stride, int padding) -> Tensor")
+torch.library.define(
+    f"{NAME}_backward", "(Tensor x, Tensor dy, Tensor weight, int stride, int padding) -> (Tensor, Tensor)"
+)
+torch.library.impl(NAME, "cpu", _forward)
+torch.library.impl(f"{NAME}_backward", "cpu", _backward)
+torch.library.register_fake(NAME, _forward)
+torch.library.register_fake(f"{NAME}_backward", _backward_shape)
+torch.library.register_autograd(NAME, _gradient, setup_context=_keep)
+
+
+class ImageConv:
+    """A convolution of images, whose gradient is taken over blocks where the kernels take its input.
+
+    Where a gradient of the images is asked, or the weights have another type, it is the layer as it is.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        self.layer = layer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to what the layer makes of it."""
+        weight, bias = self.layer.weight, self.layer.bias
+        if x.requires_grad or bias is None or not weight.dtype == bias.dtype == x.dtype or not operators.takes(x):
+            return self.layer(x)  # type: ignore[no-any-return]
+        y: Tensor = torch.ops.alexnet.image_conv(x, weight, bias, self.layer.stride[0], int(self.layer.padding[0]))
+        return y

@@ -1,0 +1,102 @@
+"""The convolution of images gives torch's values, and its gradients, taken over blocks of pixels, are torch's too."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alexnet.ops import native
+from alexnet.ops.blocks import ImageConv, blocks_of, pays
+from alexnet.ops.native.builder import instruction_sets
+
+needs_kernels = pytest.mark.skipif(native.instruction_set() is None, reason="the native kernels are not built")
+
+LAYERS = {  # colours, outputs, window, stride, padding, height and width of the images
+    "bvlc": (3, 96, 11, 4, 0, 227, 227),
+    "one_weird_trick": (3, 64, 11, 4, 2, 64, 75),
+    "a stride that divides the window": (4, 5, 6, 3, 1, 20, 31),
+    "gray, a window as wide as the stride": (1, 3, 2, 2, 0, 9, 8),
+    "padded by more than a block": (2, 3, 7, 2, 3, 7, 7),
+}
+
+
+@pytest.fixture(params=["off", *instruction_sets()])
+def instructions(request: pytest.FixtureRequest):
+    names = list(instruction_sets())
+    if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
+        pytest.skip(f"this processor lacks {request.param}")
+    with native.using(request.param):
+        yield request.param
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_and_gradients_are_those_of_torch(instructions, name, dtype):
+    colors, outputs, kernel, stride, padding, height, width = LAYERS[name]
+    torch.manual_seed(0)
+    layer = nn.Conv2d(colors, outputs, kernel, stride, padding).to(dtype)
+    x = torch.randn(2, colors, height, width).to(dtype)
+    y = ImageConv(layer)(x)
+    dy = torch.randn(y.shape).to(dtype)
+    found = torch.autograd.grad(y, [layer.weight, layer.bias], dy)
+    weight, bias = (each.detach().double().requires_grad_() for each in (layer.weight, layer.bias))
+    wanted = F.conv2d(x.double(), weight, bias, stride, padding)
+    expected = torch.autograd.grad(wanted, [weight, bias], dy.double())
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
+    for one, other in zip((y, *found), (wanted, *expected), strict=True):
+        assert (one.double() - other).norm() <= tolerance * other.norm()
+
+
+@needs_kernels
+def test_a_block_holds_its_pixels_as_they_lie_in_memory():
+    x = torch.arange(2 * 3 * 5 * 6, dtype=torch.float32).view(2, 3, 5, 6)
+    blocks = blocks_of(x, kernel=3, stride=2, padding=1)
+    assert blocks.shape == (2, 16, 4, 4)
+    padded = F.pad(x, (1, 1, 1, 2))
+    pixels = padded.permute(0, 2, 3, 1).unfold(1, 2, 2).unfold(2, 2, 2)  # (N, rows, columns, C, 2, 2)
+    wanted = pixels.permute(0, 4, 5, 3, 1, 2).flatten(1, 3)
+    assert torch.equal(blocks[:, :12], wanted)
+    assert not blocks[:, 12:].any()
+
+
+@needs_kernels
+def test_the_bits_are_the_same_for_any_number_of_threads():
+    x = torch.randn(3, 3, 67, 67)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = blocks_of(x, 11, 4, 0)
+        torch.set_num_threads(4)
+        assert torch.equal(blocks_of(x, 11, 4, 0), one)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_images_that_need_a_gradient_get_torchs():
+    layer = nn.Conv2d(3, 4, 5, 2)
+    x = torch.randn(1, 3, 17, 17, requires_grad=True)
+    ImageConv(layer)(x).sum().backward()
+    ours, x.grad = x.grad, None
+    layer(x).sum().backward()
+    assert torch.equal(ours, x.grad)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(48, 8, 5, 2),
+        nn.Conv2d(3, 8, 3, 1),
+        nn.Conv2d(3, 8, 3, 4),
+        nn.Conv2d(3, 6, 5, 2, groups=3),
+        nn.Conv2d(3, 8, 5, 2, dilation=2),
+        nn.Conv2d(3, 8, (5, 3), 2),
+        nn.Conv2d(3, 8, 5, 2, padding="valid"),
+        nn.Conv2d(3, 8, 5, 2, padding=2, padding_mode="reflect"),
+    ],
+)
+def test_other_convolutions_are_left_alone(layer):
+    assert not pays(layer)
+
+
+def test_a_published_first_convolution_is_taken():
+    assert pays(nn.Conv2d(3, 96, 11, 4))
