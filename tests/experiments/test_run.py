@@ -4,8 +4,10 @@ import csv
 import html
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
-from alexnet.errors import UsageError
+from alexnet.errors import Interrupted, UsageError
 from alexnet.experiments.experiment import Arm, Experiment, Study
 from alexnet.experiments.run import run
 from alexnet.inference.evaluate import evaluate
@@ -125,6 +127,24 @@ def test_an_experiment_killed_in_the_middle_of_a_run_goes_on_to_the_same_weights
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_ctrl_c_saves_says_how_far_it_is_and_the_same_command_goes_on(digits, tmp_path):
+    experiment, out = made(digits, RELU, TANH, epochs=60), tmp_path / "out"
+
+    def press() -> None:
+        while not (out / "runs" / "relu-seed0" / "last" / "checkpoint.safetensors").is_file():
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(Interrupted, match="saved; 0 of 2 runs are finished; go on with: alexnet experiment small"):
+        run(experiment, out, 1, "alexnet experiment small", False)
+    assert written(out) == {}
+    before = (out / "runs" / "relu-seed0" / "config.json").stat().st_mtime_ns
+    run(experiment, out, 1, "alexnet experiment small", False)
+    assert set(written(out)) == {"relu-seed0", "tanh-seed0"}
+    assert (out / "runs" / "relu-seed0" / "config.json").stat().st_mtime_ns == before
+
+
 def test_the_best_rate_is_taken_and_a_slower_one_is_cut_short(digits, tmp_path):
     arm = Arm("ReLU", {}, rates=(0.003, 1e-6))
     settings = {"stop_train_error": 0.15, "epochs": 60, "optimizer": "adam"}
@@ -138,7 +158,8 @@ def test_the_best_rate_is_taken_and_a_slower_one_is_cut_short(digits, tmp_path):
     assert reached < 60
     assert runs["1e-06", "0"]["epochs_to_target"] == ""
     assert int(runs["1e-06", "0"]["epochs"]) == reached
-    assert "1e-06 (" in study["rates"]
+    assert study["rates"].startswith("Rates tried with seed 0: ReLU 0.003 (")
+    assert study["rates"].endswith(f" % after {reached} epochs), the best at the edge of those tried.")
 
 
 def test_a_loss_that_is_not_finite_is_an_outcome_and_is_not_tried_again(digits, tmp_path, capsys):

@@ -1,7 +1,7 @@
 """The experiments: a base recipe and what each arm does differently, a few lines each.
 
 Every builder takes `quick`: True gives one of at most ten minutes on two cores, with fewer epochs, seeds or images.
-The hours of a docstring are those of the whole experiment on two such cores.
+Times are for two cores of 2023's server processors, reckoned from what an epoch takes there (docs/log.md).
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ def relu_vs_tanh(quick: bool) -> Experiment:
     """The paper's figure 1: epochs until 25 % training error, by activation; the rate tuned for each.
 
     alexnet experiment relu-vs-tanh
+    About 8 minutes with --quick, one to two hours whole.
     Four layers: the 19 % network without any regularisation. The paper names neither its network nor its rates.
     --quick asks for 40 % on a fifth of the images, which takes an epoch of a fifth of the steps.
     """
@@ -33,10 +34,15 @@ def relu_vs_tanh(quick: bool) -> Experiment:
         train_images=1000 if quick else None,
         evaluate_every=1000,
     )
-    rates = (0.004, 0.008, 0.002) if quick else (0.004, 0.002, 0.008, 0.001, 0.0005)  # the likeliest first
-    tanh, sigmoid = {"differences": "activation=tanh"}, {"differences": "activation=sigmoid"}
-    slowly = (0.004, 0.016) if quick else (*rates, 0.016)
-    arms = (Arm("ReLU", {}, rates), Arm("tanh", tanh, rates, published="6 times"), Arm("sigmoid", sigmoid, slowly))
+    # The likeliest rate comes first: another one is stopped where that was done.
+    relu = (0.004, 0.002, 0.006) if quick else (0.004, 0.002, 0.008, 0.001)
+    tanh = (0.012, 0.024, 0.006) if quick else (0.012, 0.024, 0.006, 0.048)
+    sigmoid = (0.016, 0.064) if quick else (0.032, 0.064, 0.016, 0.128)
+    arms = (
+        Arm("ReLU", {}, relu),
+        Arm("tanh", {"differences": "activation=tanh"}, tanh, published="6 times"),
+        Arm("sigmoid", {"differences": "activation=sigmoid"}, sigmoid),
+    )
     return Experiment(
         "relu-vs-tanh",
         "Does a network with ReLU learn sooner than the same network with tanh or with sigmoid units?",
@@ -49,7 +55,10 @@ def relu_vs_tanh(quick: bool) -> Experiment:
 def remedies(quick: bool) -> Experiment:
     """The article's remedies for too few images, alone and together, from 60 photos a class.
 
+    Its fourth, unsupervised pre-training, would be one more arm beside these three.
+
     alexnet experiment remedies
+    About 6 minutes with --quick, 40 minutes whole.
     """
     base = _flowers(quick)
     settings: dict[str, dict[str, Any]] = {
@@ -72,9 +81,10 @@ def article(quick: bool) -> Experiment:
     """The article's program, and what putting each of its oddities right is worth.
 
     alexnet experiment article
+    About 8 minutes with --quick, two hours whole.
     After one epoch nothing has been learned that a difference could show in, so each is put right in the longer run.
     """
-    epochs = 4 if quick else 40
+    epochs = 7 if quick else 40
     base = replace(recipe("article"), epochs=epochs, validation=0.0, test=0.2, evaluate_every=10)
     right: dict[str, dict[str, Any]] = {
         "padding": {"differences": "padding=true"},
@@ -107,6 +117,7 @@ def augmentation(quick: bool) -> Experiment:
     """Translation, reflection and noise, alone and together.
 
     alexnet experiment augmentation
+    About 8 minutes with --quick, an hour whole.
     """
     base = replace(_flowers(quick), weight_decay=5e-4, dropout=0.5)
     kinds = {"translation": "crop", "reflection": "flip", "PCA noise": "pca", "Gaussian noise": "gaussian"}
@@ -128,9 +139,10 @@ def lrn(quick: bool) -> Experiment:
     """One network with and without normalisation between channels, on two sets of images.
 
     alexnet experiment lrn
+    About 6 minutes with --quick, three hours whole.
     CIFAR-10: the 11 % network by its own protocol, shortened. Flowers: the 18 % network's three convolutions at 64 px.
     """
-    cifar = recipe("cifar-11pct", epochs=4 if quick else 60)
+    cifar = replace(recipe("cifar-11pct", epochs=5 if quick else 60), evaluate_every=1 if quick else 5)
     flowers = replace(
         _flowers(quick),
         network="cifar-18pct",
@@ -141,7 +153,7 @@ def lrn(quick: bool) -> Experiment:
         bias_lr_factor=2.0,
         batch_size=16,
         augment="crop,flip",
-        epochs=25 if quick else 120,
+        epochs=60 if quick else 120,
     )
     return Experiment(
         "lrn",
@@ -169,6 +181,7 @@ def lrn_kinds(quick: bool) -> Experiment:
     """Normalisation between channels, within each, both, none, and BatchNorm.
 
     alexnet experiment lrn-kinds
+    About 6 minutes with --quick, an hour and a half whole.
     """
     kinds = {"between channels": "between", "within a channel": "within", "both": "both", "BatchNorm": "batch"}
     arms = [Arm("none"), *(Arm(name, {"differences": f"norm={norm}"}) for name, norm in kinds.items())]
@@ -186,6 +199,7 @@ def overlapping_pool(quick: bool) -> Experiment:
     """Windows of 3 x 3 against 2 x 2, both at every second place.
 
     alexnet experiment overlapping-pool
+    About 5 minutes with --quick, 40 minutes whole.
     """
     return _on_cifar(
         "overlapping-pool",
@@ -202,6 +216,7 @@ def dropout(quick: bool) -> Experiment:
     """Training and test error by epoch without dropout, with the article's 0.4 and the paper's 0.5.
 
     alexnet experiment dropout
+    About 8 minutes with --quick, 25 minutes whole.
     """
     base = replace(_flowers(quick), weight_decay=5e-4, augment="crop,flip")
     arms = tuple(Arm(f"dropout {share:g}", {"dropout": share}) for share in (0.0, 0.4, 0.5))
@@ -210,7 +225,7 @@ def dropout(quick: bool) -> Experiment:
         "Does dropout keep the test error down, and how much longer does training take?",
         f"it prevents substantial overfitting and about doubles the iterations ({PAPER}, section 4.2).",
         (Study("17 flowers", "flowers17", base, arms),),
-        seeds=1 if quick else 3,
+        seeds=2 if quick else 3,
     )
 
 
@@ -218,6 +233,7 @@ def weight_decay(quick: bool) -> Experiment:
     """Four strengths: the paper says that its 5e-4 lowers the training error, too.
 
     alexnet experiment weight-decay
+    About 5 minutes with --quick, an hour and a quarter whole.
     """
     base = replace(_cifar(quick), layer_decay="")
     arms = [Arm(f"{decay:g}", {"weight_decay": decay}) for decay in (0.0, 5e-5, 5e-4, 5e-3)]
@@ -235,6 +251,7 @@ def views(quick: bool) -> Experiment:
     """The same weights asked once, at the centre, and ten times: corners, centre and their mirror images.
 
     alexnet experiment views
+    About 6 minutes with --quick, an hour whole.
     """
     arms = [
         Arm("one view", {}, published="39.0 % (ImageNet)"),
@@ -255,8 +272,9 @@ def cuda_convnet(quick: bool) -> Experiment:
     """cuda-convnet's CIFAR-10 networks by their own protocols.
 
     alexnet experiment cuda-convnet
+    About 8 minutes with --quick, in which only the first is whole; 15 hours whole, 5 with --seeds 1.
     """
-    short = {"cifar-80sec": 10, "cifar-19pct": 4, "cifar-18pct": 4, "cifar-13pct": 4, "cifar-11pct": 4}
+    short = {"cifar-80sec": 10, "cifar-19pct": 8, "cifar-18pct": 8, "cifar-13pct": 5, "cifar-11pct": 5}
     published = dict(zip(short, ("26 %", "19 %", "18 %", "13 %", "11 %"), strict=True))
     protocols = [recipe(build().name, epochs=short[build().name] if quick else None) for build in CIFAR]
     arms = [
@@ -330,7 +348,7 @@ def _on_cifar(
 
 def _cifar(quick: bool) -> Recipe:
     """The 19 % network's protocol, shortened."""
-    return replace(recipe("cifar-19pct", epochs=5 if quick else 40), evaluate_every=1 if quick else 5)
+    return replace(recipe("cifar-19pct", epochs=8 if quick else 40), evaluate_every=1 if quick else 5)
 
 
 def _flowers(quick: bool) -> Recipe:
@@ -341,7 +359,7 @@ def _flowers(quick: bool) -> Recipe:
         input_size=96,
         store_size=128,
         resize=110,
-        epochs=20 if quick else 100,
+        epochs=50 if quick else 100,
         batch_size=32,
         optimizer="nesterov",
         lr=0.02,
@@ -349,7 +367,7 @@ def _flowers(quick: bool) -> Recipe:
         schedule="cosine",
         warmup_epochs=2,
         dropout=0.0,
-        evaluate_every=2 if quick else 5,
+        evaluate_every=5,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.experiments.experiment import Experiment, Study
-from alexnet.experiments.results import Outcome, Summary, percent, plus_minus, summarize, to_json
+from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json
 from alexnet.explain import experiments as pictures
 from alexnet.files import whole_file
 from alexnet.training.folder import write_csv, write_json
@@ -111,7 +111,11 @@ def markdown(results: Mapping[str, Any], tables: Sequence[list[list[str]]]) -> s
     """The tables with the sentences above them."""
     parts = [f"# {results['experiment']}\n", f"{results['question']}\n"]
     for study, lines in zip(results["studies"], tables, strict=True):
-        parts += [f"{study['sentence']}\n", f"{study['images']}.\n", *(_markdown_line(line) for line in lines[:1])]
+        parts += [
+            f"{study['sentence']}\n",
+            f"{study['images']}. {study['rates']}".rstrip() + "\n",
+            *(_markdown_line(line) for line in lines[:1]),
+        ]
         parts += ["|" + "---|" * len(lines[0]), *(_markdown_line(line) for line in lines[1:]), ""]
     parts += [f"Published: {results['published']}\n", f"{_provenance(results)}\n"]
     return "\n".join(parts)
@@ -183,14 +187,14 @@ def _images(study: Study, outcomes: Outcomes) -> str:
 
 
 def _rates(study: Study, tried: Mapping[tuple[str, str], Mapping[float, Outcome]]) -> str:
-    """ "Rates tried with seed 0: ReLU 0.001 (8.2 epochs), 0.003 (5.1)."."""
+    """ "Rates tried with seed 0: ReLU 0.001 (8.2 epochs), 0.003 (5.1 epochs)"; says where a wider grid is needed."""
     told = []
     for arm in study.arms:
         rates = tried.get((study.title, arm.name), {})
         if rates:
-            told.append(
-                f"{arm.name} " + ", ".join(f"{rate:g} ({_reached(outcome)})" for rate, outcome in rates.items())
-            )
+            figures = ", ".join(f"{rate:g} ({_reached(outcome)})" for rate, outcome in rates.items())
+            at_edge = len(rates) > 1 and best_rate(rates) in (min(rates), max(rates))
+            told.append(f"{arm.name} {figures}" + (", the best at the edge of those tried" if at_edge else ""))
     return f"Rates tried with seed 0: {'; '.join(told)}." if told else ""
 
 

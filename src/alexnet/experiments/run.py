@@ -68,7 +68,8 @@ def run(experiment: Experiment, out: Path, seeds: int, command: str, quick: bool
         for study in experiment.studies:
             jobs.study(study, runs)
     except Interrupted as stop:
-        raise Interrupted(f"interrupted and saved; {jobs.done} runs are finished; go on with: {command}") from stop
+        done = f"{jobs.done} of {jobs.total} runs are finished"
+        raise Interrupted(f"interrupted and saved; {done}; go on with: {command}") from stop
     return report.write(experiment, runs.outcomes, runs.tried, out, command, quick)
 
 
