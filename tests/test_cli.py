@@ -28,7 +28,7 @@ from alexnet.weights.card import Card, save
 ROOT = Path(__file__).parent.parent
 SMALL = ["--recipe", "torchvision", "--network", "modern", "--input-size", "63", "--resize", "72"]
 SMALL += ["--epochs", "1", "--batch-size", "8"]
-COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict", "benchmark")
+COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict", "benchmark", "experiment")
 
 
 def run(*words: str | Path, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -89,7 +89,7 @@ def test_help_needs_nothing_heavy() -> None:
         text=True,
         check=True,
     )
-    assert done.stderr == "[0, 0, 0, 0, 0, 0, 0, 0] set()\n"
+    assert done.stderr == f"{[0] * (1 + len(COMMANDS))} set()\n"
     assert all(name in done.stdout for name in COMMANDS)
 
 
@@ -137,6 +137,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("benchmark speed", "unknown subject 'speed'"),
         ("benchmark ops --repeats 0", "repeats is 0"),
         ("benchmark ops --device abacus", "unknown device 'abacus'"),
+        ("experiment relu-vs-than", "unknown experiment 'relu-vs-than': did you mean 'relu-vs-tanh'?"),
+        ("experiment lrn --seeds 0", "seeds is 0; it takes 1 or more"),
         ("predict nowhere", "Missing argument 'IMAGE|FOLDER...'"),
         ("predict nowhere a.jpg --json --csv", "choose one"),
         ("predict nowhere a.jpg --top 0", "Invalid value for '--top'"),

@@ -11,6 +11,7 @@ import inspect
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -161,7 +162,8 @@ def summary(
     network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.", show_default=False)],
     classes: Annotated[int | None, typer.Option(help="Number of classes.", show_default="the network's own")] = None,
     input_size: Annotated[
-        int | None, typer.Option(help="Pixels a side, 63 or more.", show_default="the network's own")
+        int | None,
+        typer.Option(help="Pixels a side, 63 or more; cifar networks: 8 or more.", show_default="the network's own"),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -416,6 +418,46 @@ def benchmark(
         _print_json(run.to_json(rows, options))
     else:
         _print_lines(table(rows))
+    return 0
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(metavar="NAME|list", help="Its name, or list.", show_default=False)],
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: an answer within ten minutes.")] = False,
+    seeds: Annotated[int | None, typer.Option(help="Runs of every arm.", show_default="the experiment's own")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Its folder.", show_default="runs/experiment-NAME, with -quick for --quick")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Try a claim of the paper or the article; the same command goes on where it was stopped."""
+    from alexnet.experiments import catalog
+
+    if name == "list":
+        return _list_experiments(catalog.listed(), as_json)
+    chosen = catalog.experiment(name, quick)
+    from alexnet.experiments.run import run
+
+    flags = [*(["--quick"] if quick else []), *(["--seeds", str(seeds)] if seeds else [])]
+    command = " ".join(["alexnet experiment", name, *flags, *(["--out", shlex.quote(str(out))] if out else [])])
+    place = out or Path("runs") / f"experiment-{name}{'-quick' if quick else ''}"
+    results = run(chosen, place, chosen.seeds if seeds is None else seeds, command, quick)
+    if as_json:
+        _print_json({"folder": str(place), **results})
+    else:
+        print(*(study["sentence"] for study in results["studies"]), f"Published: {results['published']}", sep="\n")
+        print(place / "report.html")
+    return 0
+
+
+def _list_experiments(listed: list[dict[str, Any]], as_json: bool) -> int:
+    if as_json:
+        _print_json(listed)
+    else:
+        width = max(len(each["name"]) for each in listed)
+        for each in listed:
+            print(f"{each['name']:{width}}  {each['question']}")
     return 0
 
 

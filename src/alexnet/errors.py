@@ -4,6 +4,7 @@ AlexNetError            1  the run failed
 ├── UsageError          2  a wrong option, name or value
 ├── DataError           3  the data cannot be used
 │   └── ImageError      3  one image cannot be used
+├── Diverged              1  the loss of a training run is not finite
 ├── WeightsError        1  a weights file or checkpoint is damaged or belongs to another network
 └── Interrupted       130  Ctrl-C or SIGTERM, after saving
 
@@ -35,6 +36,10 @@ class DataError(AlexNetError):
 
 class ImageError(DataError):
     """One image cannot be used; the message does not name the file, whoever read it does."""
+
+
+class Diverged(AlexNetError):
+    """The loss of a training run is not finite: usually its learning rate is too high."""
 
 
 class WeightsError(AlexNetError):

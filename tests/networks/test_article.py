@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet.errors import UsageError
 from alexnet.networks import create
 from alexnet.networks.summary import summarize
 
@@ -138,3 +139,41 @@ def test_running_averages_move_as_keras_moves_them(keras: ModuleType) -> None:
     torch.testing.assert_close(norm.running_mean, moving_mean)
     # torch averages the unbiased variance, Keras the biased one
     torch.testing.assert_close(norm.running_var, 0.99 + (moving_variance - 0.99) * 64 / 63)
+
+
+@pytest.mark.parametrize(
+    ("differences", "maps", "features"),
+    [
+        ({}, {"pool1": 27, "conv2": 17, "pool2": 8, "conv5": 2, "pool5": 1}, 256),
+        ({"padding": True}, {"pool1": 27, "conv2": 27, "pool2": 13, "conv5": 13, "pool5": 6}, 9216),
+        ({"conv2": 5}, {"pool1": 27, "conv2": 23, "pool2": 11, "conv5": 5, "pool5": 2}, 1024),
+        ({"pool": 3}, {"pool1": 27, "conv2": 17, "pool2": 9, "conv5": 3, "pool5": 2}, 1024),
+        ({"padding": True, "conv2": 5, "pool": 3}, {"pool1": 27, "conv2": 27, "pool2": 14, "pool5": 7}, 12544),
+    ],
+)
+def test_what_is_put_right_changes_the_maps_as_it_says_and_nothing_is_averaged_away(
+    differences: dict[str, Any], maps: dict[str, int], features: int
+) -> None:
+    with torch.device("meta"):
+        network = create("article", **differences).eval()
+    _, seen = network(torch.empty(1, 3, 224, 224, device="meta"), return_maps=True)
+    assert {name: seen[name].shape[2] for name in maps} == maps
+    assert seen["flatten"].shape == (1, features)
+    assert network(torch.empty(1, 3, 100, 100, device="meta")).shape == (1, 17)
+
+
+def test_the_hidden_layer_of_1000_can_lose_its_relu_or_go() -> None:
+    with torch.device("meta"):
+        linear, none = create("article", hidden_relu=False), create("article", hidden=0)
+    names = [name for name, _ in linear.stages()]
+    assert names[-4:] == ["fc8", "drop8", "bn8", "fc9"]
+    assert [name for name, _ in none.stages()][-3:] == ["drop7", "bn7", "fc9"]
+    assert dict(none.named_children())["fc9"].in_features == 4096
+
+
+def test_batchnorm_forgets_by_the_memory_that_it_is_given() -> None:
+    with torch.device("meta"):
+        usual, short = create("article"), create("article", memory=0.5)
+    assert [dict(n.named_children())["bn3"].momentum for n in (usual, short)] == pytest.approx([0.01, 0.5])
+    with pytest.raises(UsageError, match=r"memory=1\.0.*below 1"):
+        create("article", memory=1.0)

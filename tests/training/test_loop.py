@@ -11,7 +11,9 @@ from alexnet.training.recipes import recipe
 def sizes(epochs: int, input_size: int, **settings) -> list[int]:
     preprocessing = SimpleNamespace(input_size=input_size)
     run = SimpleNamespace(
-        recipe=recipe("modern", epochs=epochs, **settings), loader=SimpleNamespace(preprocessing=preprocessing)
+        recipe=recipe("modern", epochs=epochs, **settings),
+        loader=SimpleNamespace(preprocessing=preprocessing),
+        network=SimpleNamespace(least_input=63),
     )
     return [train_size(run, epoch) for epoch in range(epochs)]
 

@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from alexnet.errors import UsageError
+from alexnet.networks import create
 from alexnet.training.optimizer import (
     Momentum,
     Muon,
     build_optimizer,
     learning_rate,
     orthogonalize,
+    parameter_groups,
     set_learning_rate,
     update_average,
 )
@@ -64,6 +67,18 @@ def test_2012_biases_learn_at_twice_the_rate_and_do_not_decay():
 def test_torchvisions_recipe_decays_everything():
     optimizer = build_optimizer(small(), recipe("torchvision"))
     assert {group["weight_decay"] for group in optimizer.param_groups} == {1e-4}
+
+
+def test_a_layer_may_have_a_weight_decay_of_its_own_and_local_layers_are_layers():
+    network = create("cifar-13pct")
+    groups = parameter_groups(network, recipe("cifar-13pct"))
+    of = {id(p): (group["weight_decay"], group["factor"]) for group in groups for p in group["params"]}
+    found = {name: of[id(parameter)] for name, parameter in network.named_parameters()}
+    assert found["conv1.weight"] == found["conv2.weight"] == (0.0, 1.0)
+    assert found["local3.weight"] == found["local4.weight"] == found["fc10.weight"] == (0.004, 1.0)
+    assert {found[name] for name in found if name.endswith("bias")} == {(0.0, 2.0)}
+    with pytest.raises(UsageError, match=r"unknown layer in layer_decay 'fc1': did you mean 'fc10'"):
+        parameter_groups(network, recipe("cifar-13pct", layer_decay="fc1=1"))
 
 
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "velocity", "adam", "adamw", "muon"])

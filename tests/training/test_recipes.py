@@ -60,6 +60,15 @@ def test_a_file_sets_fields_and_the_command_line_wins(tmp_path, suffix, text):
         ({"precision": "fp16"}, "unknown precision 'fp16'"),
         ({"loss": "logistic"}, "label_smoothing goes with loss cross_entropy only"),
         ({"workers": -1}, "workers is -1; it takes 0 or more"),
+        ({"stop_train_error": 25.0}, "stop_train_error is 25.0; it takes a share from 0 to 1"),
+        ({"train_images": 0}, "train_images is 0; it takes 1 or more"),
+        ({"differences": "width"}, "differences has 'width'; it takes name=value"),
+        ({"differences": "width=1,width=2"}, "differences has 'width=2'; it takes name=value, each name once"),
+        ({"differences": "input_size=64"}, "differences has 'input_size', which is a setting of its own"),
+        ({"differences": "dropout=0.1", "dropout": 0.2}, "differences has 'dropout', which is a setting of its own"),
+        ({"layer_decay": "fc8=much", "optimizer": "sgd"}, "layer_decay of fc8 is much; it takes 0 or more"),
+        ({"layer_decay": "fc8=-1", "optimizer": "sgd"}, "layer_decay of fc8 is -1; it takes 0 or more"),
+        ({"layer_decay": "fc8=1"}, "layer_decay goes with every optimizer but muon"),
     ],
 )
 def test_a_wrong_setting_is_answered_with_what_is_accepted(settings, line):
@@ -80,3 +89,24 @@ def test_a_file_that_holds_no_settings_is_named(tmp_path, name, text):
         recipe("modern", tmp_path / name)
     with pytest.raises(UsageError, match=r"there is no settings file .*none\.toml"):
         recipe("modern", tmp_path / "none.toml")
+
+
+def test_differences_are_numbers_truths_and_words_as_the_network_takes_them():
+    made = recipe("modern", differences="width=0.5, towers=1,padding=true,norm=none", dropout=0.25)
+    assert made.network_differences == {"width": 0.5, "towers": 1, "padding": True, "norm": "none", "dropout": 0.25}
+    assert from_json(json.loads(json.dumps(dataclasses.asdict(made)))) == made
+
+
+def test_a_file_may_write_differences_and_decays_as_a_table(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("differences:\n  activation: tanh\n  pool: 2\nlayer_decay:\n  fc10: 3\n")
+    made = recipe("cifar-19pct", file)
+    assert made.network_differences == {"activation": "tanh", "pool": 2}
+    assert made.layer_decays == {"fc10": 3.0}
+
+
+def test_cuda_convnets_protocols_are_those_of_its_files():
+    rates = [recipe("cifar-80sec").lr_drops, recipe("cifar-18pct").lr_drops, recipe("cifar-11pct").lr_drops]
+    assert rates == [(8,), (120, 130), (500, 510)]
+    assert recipe("cifar-13pct").layer_decays == {"conv1": 0, "conv2": 0}
+    assert all((recipe(name).lr, recipe(name).weight_decay) == (0.001, 0.004) for name in RECIPES if "cifar" in name)

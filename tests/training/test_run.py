@@ -20,8 +20,8 @@ from alexnet.errors import AlexNetError, DataError, UsageError, WeightsError
 from alexnet.training.checkpoint import FILE, Progress
 from alexnet.training.loop import is_best
 from alexnet.training.recipes import recipe
-from alexnet.training.run import class_weights, resume, train
-from alexnet.weights.card import BEST
+from alexnet.training.run import class_weights, resume, split, train
+from alexnet.weights.card import BEST, load
 
 SOURCE = Path(__file__).parents[2] / "src"
 SMALL = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "evaluate_every": 1}
@@ -243,3 +243,56 @@ def test_bad_images_are_skipped_up_to_the_share_that_was_asked_for(digits, tmp_p
         train(str(photos), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
     run = train(str(photos), recipe("modern", epochs=1, max_bad=0.05, **SMALL), tmp_path / "run")
     assert len(table(run / "split.csv")) == 47
+
+
+CIFAR = {
+    "input_size": 16,
+    "store_size": 16,
+    "resize": 16,
+    "batch_size": 6,
+    "lr": 0.003,
+    "lr_drops": (30,),
+    "epochs": 40,
+}
+
+
+def test_a_run_stops_at_its_training_error_and_a_resumed_one_knows_it(digits, tmp_path):
+    settings = recipe("cifar-80sec", stop_train_error=0.4, differences="norm=batch", **CIFAR)
+    run = train(str(digits), settings, tmp_path / "run")
+    errors = [1 - float(row["train_top1"]) for row in table(run / "metrics.csv")]
+    assert len(errors) < 40
+    assert errors[-1] <= 0.4 < min(errors[:-1])
+    assert table(run / "metrics.csv")[-1]["val_top1"] != ""
+    before = weights(run)
+    resume(run)
+    assert len(table(run / "metrics.csv")) == len(errors)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(run).items())
+
+
+def test_fewer_training_images_are_a_part_of_more_and_leave_validation_and_test_alone(digits, tmp_path):
+    labels = np.repeat(np.arange(3), 16)
+    given = np.full(48, "", dtype="<U5")
+
+    def parts(count: int | None) -> dict[str, set[int]]:
+        found = split(labels, given, ["a", "b", "c"], (0.125, 0.125), recipe("modern", train_images=count))
+        return {part: set(np.flatnonzero(found == part)) for part in ("train", "val", "test")}
+
+    every, five, two = parts(None), parts(5), parts(2)
+    assert [len(each["train"]) for each in (every, five, two)] == [36, 15, 6]
+    assert two["train"] < five["train"] < every["train"]
+    assert all(each[part] == every[part] for each in (five, two) for part in ("val", "test"))
+    assert sorted(labels[list(two["train"])]) == [0, 0, 1, 1, 2, 2]
+    assert parts(100) == every
+
+
+def test_the_networks_differences_travel_in_the_card_and_wrong_ones_are_refused_before_data_is_read(digits, tmp_path):
+    settings = recipe("cifar-80sec", differences="activation=tanh,pool=2", **{**CIFAR, "epochs": 1})
+    run = train(str(digits), settings, tmp_path / "run")
+    network, card = load(run / BEST)
+    assert card.differences == {"activation": "tanh", "pool": 2}
+    assert any(isinstance(module, torch.nn.Tanh) for module in network.modules())
+    for wrong, line in (("activation=rely", "did you mean 'relu'"), ("act=relu", "unknown difference of cifar-80sec")):
+        with pytest.raises(UsageError, match=line):
+            train("no/such/data", recipe("cifar-80sec", differences=wrong), tmp_path / "other")
+    with pytest.raises(UsageError, match="unknown layer in layer_decay 'fc8'"):
+        train("no/such/data", recipe("cifar-80sec", layer_decay="fc8=1"), tmp_path / "other")

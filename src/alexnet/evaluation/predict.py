@@ -11,7 +11,7 @@ from torch.func import functional_call
 from alexnet.data.packed import Store
 from alexnet.data.preprocess import Preprocessing, check_views
 from alexnet.device import autocast, held_weights, pick_device, pick_precision
-from alexnet.errors import AlexNetError, DataError
+from alexnet.errors import DataError, Diverged
 from alexnet.networks.layers import Network
 from alexnet.ops.views import Images
 
@@ -76,7 +76,7 @@ def of_images(
 
     weights: of `alexnet.device.held_weights`, those that it computes with in another type than its own.
     Averaging the views' softmax outputs is the paper's way (Krizhevsky et al. 2012, section 4.1). The network must be
-    in evaluation mode on `device`. AlexNetError where an output is not finite.
+    in evaluation mode on `device`. Diverged where an output is not finite.
     """
     with torch.inference_mode():
         batch = preprocessing.views(images, views, dtype, device)
@@ -84,5 +84,5 @@ def of_images(
             logits = functional_call(network, weights, (batch,))
         answers: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()
     if not answers.isfinite().all():
-        raise AlexNetError(f"network {network.name!r} gave outputs that are not finite; its weights may have diverged")
+        raise Diverged(f"network {network.name!r} gave outputs that are not finite; its weights may have diverged")
     return answers

@@ -1,4 +1,4 @@
-"""What all the networks share: the base class, adaptive pooling that exports, initialisers.
+"""What all the networks share: the base class, adaptive pooling that exports, local layers, initialisers.
 
 N images, C channels, H x W pixels; K classes.
 """
@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from alexnet.errors import UsageError
 from alexnet.ops.fusion import fused
-
-MIN_INPUT = 63
-"""Pixels: below this the third 3 x 3 pool of torchvision's AlexNet has nothing left to pool."""
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -30,7 +27,9 @@ class Network(nn.Module):
     name: str
     """What `alexnet.create` calls it."""
     input_size: int
-    """Pixels a side that this network is meant for; it takes any from 63 up."""
+    """Pixels a side that this network is meant for; it takes any from `least_input` up."""
+    least_input: int = 63
+    """Pixels a side: below 63 the third 3 x 3 pool of torchvision's AlexNet has nothing left to pool."""
     resize: int = 256
     """Pixels a side of the square that views of `input_size` are cropped from."""
     mean: tuple[float, float, float]
@@ -45,8 +44,8 @@ class Network(nn.Module):
         self.input_size = type(self).input_size if input_size is None else input_size
         if self.num_classes < 1:
             raise UsageError(f"num_classes={num_classes}: a network needs at least 1 class; give their number")
-        if self.input_size < MIN_INPUT:
-            raise UsageError(_too_small(f"input_size={input_size}"))
+        if self.input_size < self.least_input:
+            raise UsageError(self._too_small(f"input_size={input_size}"))
         if not 0 <= dropout < 1:
             raise UsageError(f"dropout={dropout} is no share of units to leave out; give 0 (none) to below 1")
 
@@ -59,7 +58,7 @@ class Network(nn.Module):
 
         With return_maps also what every stage gave, by name: {"conv1": (N, 96, 55, 55), ...}.
         """
-        _check_images(x)
+        self._check_images(x)
         if not return_maps:
             for step in fused(stage for _, stage in self.stages()):
                 x = step(x)
@@ -69,18 +68,19 @@ class Network(nn.Module):
             maps[name] = x = stage(x)
         return x, maps
 
+    def _check_images(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise UsageError(f"images of shape {tuple(x.shape)}: a network takes (N, 3, H, W), RGB")
+        if not x.is_floating_point():
+            raise UsageError(f"images of {x.dtype}: a network takes floating images; give (images - mean) / std")
+        if min(x.shape[2:]) < self.least_input:
+            raise UsageError(self._too_small(f"images of {x.shape[2]} x {x.shape[3]} px"))
 
-def _check_images(x: Tensor) -> None:
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise UsageError(f"images of shape {tuple(x.shape)}: a network takes (N, 3, H, W), RGB")
-    if not x.is_floating_point():
-        raise UsageError(f"images of {x.dtype}: a network takes floating images; give (images - mean) / std")
-    if min(x.shape[2:]) < MIN_INPUT:
-        raise UsageError(_too_small(f"images of {x.shape[2]} x {x.shape[3]} px"))
-
-
-def _too_small(received: str) -> str:
-    return f"{received}: AlexNet halves its input five times and needs at least {MIN_INPUT} px a side; enlarge it"
+    def _too_small(self, received: str) -> str:
+        return (
+            f"{received}: {self.name} halves its input several times and needs at least {self.least_input} px a side; "
+            "enlarge it"
+        )
 
 
 class AdaptiveAvgPool2d(nn.Module):
@@ -133,7 +133,35 @@ class Enlarge(nn.Module):
         return f"least={self.least}, size={self.size}"
 
 
-def gaussian_(layer: nn.Conv2d | nn.Linear, std: float, bias: float) -> None:
+class LocallyConnected2d(nn.Module):
+    """A convolution whose weights are not shared: every place of the map has filters and biases of its own.
+
+    Maps of `size` x `size`, filters of `kernel_size` (odd) at every place, zeros beyond the edge, so that the size
+    stays. Row h, column w of output map o is the sum of window(h, w) * weight[h * size + w, :, o], plus
+    bias[h * size + w, o]: one product of matrices a place, all places in one batched product.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, size: int) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.padding, self.size = kernel_size, kernel_size // 2, size
+        places = size * size
+        self.weight = nn.Parameter(torch.empty(places, in_channels * kernel_size**2, out_channels))
+        self.bias = nn.Parameter(torch.zeros(places, out_channels))
+        nn.init.normal_(self.weight, std=(in_channels * kernel_size**2) ** -0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, size, size) to (N, out_channels, size, size)."""
+        windows = F.unfold(x, self.kernel_size, padding=self.padding)  # (N, in * k * k, places)
+        products = torch.bmm(windows.permute(2, 0, 1), self.weight) + self.bias[:, None]  # (places, N, out)
+        return products.permute(1, 2, 0).view(len(x), self.out_channels, self.size, self.size).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """What `print(network)` shows of this layer."""
+        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, size={self.size}"
+
+
+def gaussian_(layer: nn.Conv2d | nn.Linear | LocallyConnected2d, std: float, bias: float) -> None:
     """Fill a layer as the networks of 2012 were: weights from N(0, std²), all biases alike."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from alexnet.networks import create
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import LocallyConnected2d, Network
 from alexnet.ops import LocalResponseNorm
 
 
@@ -146,7 +146,7 @@ def _macs(module: nn.Module, output: Tensor) -> int:
     """One for each weight at each place that the layer computes; adding the bias is not counted."""
     if isinstance(module, nn.Conv2d):
         return math.prod(output.shape[2:]) * module.weight.numel()
-    return module.weight.numel() if isinstance(module, nn.Linear) else 0
+    return module.weight.numel() if isinstance(module, nn.Linear | LocallyConnected2d) else 0
 
 
 def _kernel(module: nn.Module) -> int | None:

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.loader import Batch, Loader
-from alexnet.errors import AlexNetError, Interrupted
+from alexnet.errors import Diverged, Interrupted
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
-from alexnet.networks.layers import MIN_INPUT, Network
+from alexnet.networks.layers import Network
 from alexnet.training.checkpoint import Progress, save_checkpoint
 from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
 from alexnet.training.recipes import Recipe
@@ -70,21 +70,22 @@ def fit(
     keep: Callable[[Run, Progress], None],
     log: Callable[[Run, Progress], None],
 ) -> None:
-    """Train from `progress` to the recipe's last epoch.
+    """Train from `progress` to the recipe's last epoch, or to its training error where it has one.
 
     keep(run, progress) writes the kept weights; log(run, progress) writes the rows. Once `stopped` is set, a
-    checkpoint is saved and Interrupted raised; a loss that is not finite raises AlexNetError and leaves the last
+    checkpoint is saved and Interrupted raised; a loss that is not finite raises Diverged and leaves the last
     checkpoint as it was.
     """
     recipe, steps = run.recipe, len(run.loader)
     with Report(recipe.epochs * steps, progress.epoch * steps + progress.step) as report:
-        while progress.epoch < recipe.epochs:
+        while not is_over(recipe, progress):
             began, first = time.monotonic(), progress.step
             train_epoch(run, progress, report, stopped)
             seconds = time.monotonic() - began
             row = epoch_row(run, progress, (steps - first) * recipe.batch_size / max(seconds, 1e-9))
             progress.epoch, progress.step, progress.loss_sum, progress.correct = progress.epoch + 1, 0, 0.0, 0.0
-            if progress.epoch % recipe.evaluate_every == 0 or progress.epoch == recipe.epochs:
+            last = progress.epoch == recipe.epochs or is_low_enough(recipe, row)
+            if progress.epoch % recipe.evaluate_every == 0 or last:
                 row |= evaluate(run)
                 if is_best(progress, row):
                     progress.best_epoch, progress.best_score = progress.epoch, row.get("val_top1", -1.0)
@@ -97,6 +98,20 @@ def fit(
             log(run, progress)
             if stopped.is_set():
                 raise _interrupted(run, progress)
+
+
+def is_over(recipe: Recipe, progress: Progress) -> bool:
+    """Whether all epochs are behind this run, or the training error that it was to stop at."""
+    return progress.epoch >= recipe.epochs or (bool(progress.rows) and is_low_enough(recipe, progress.rows[-1]))
+
+
+def is_low_enough(recipe: Recipe, row: dict[str, Any]) -> bool:
+    """Whether the epoch of this row reached `stop_train_error`.
+
+    The error is the share of the epoch's images that were named wrongly when they were trained on, as cuda-convnet
+    reports it: a mean over the epoch, of weights that still changed.
+    """
+    return recipe.stop_train_error is not None and 1 - row["train_top1"] <= recipe.stop_train_error
 
 
 def train_epoch(run: Run, progress: Progress, report: Report, stopped: threading.Event) -> None:
@@ -134,7 +149,7 @@ def train_step(run: Run, batch: Batch, epoch: int, step: int) -> tuple[float, fl
     loss = loss_value(recipe, logits, batch.targets, run.class_weights)
     value = loss.item()
     if not math.isfinite(value):
-        raise AlexNetError(
+        raise Diverged(
             f"the loss is {value} at epoch {epoch + 1}, step {step + 1}; try a lower --lr (it is {recipe.lr:g}), "
             f"--precision float32, or look at the data with alexnet check; what was saved before is in {run.folder}"
         )
@@ -167,7 +182,8 @@ def train_size(run: Run, epoch: int) -> int:
     recipe, whole = run.recipe, run.loader.preprocessing.input_size
     share = min(1.0, epoch / max(GROWN * recipe.epochs, 1))
     scale = recipe.first_train_scale + (recipe.train_scale - recipe.first_train_scale) * share
-    return whole if scale == 1 else min(whole, max(MIN_INPUT, round(scale * whole / SIZE_STEP) * SIZE_STEP))
+    least = run.network.least_input
+    return whole if scale == 1 else min(whole, max(least, round(scale * whole / SIZE_STEP) * SIZE_STEP))
 
 
 def evaluate(run: Run) -> dict[str, float]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.device import has_bfloat16
+from alexnet.errors import unknown_name
+from alexnet.networks.layers import LocallyConnected2d
 from alexnet.ops.update import RULES, adam_step, momentum_step
 from alexnet.training.recipes import Recipe
 
@@ -164,21 +166,28 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Weights; the biases of convolutions and dense layers; the scales and shifts of normalisations.
+    """Weights, by their decay; the biases of layers with weights; the scales and shifts of normalisations.
 
     Each group has `factor`, its learning rate as a multiple of the schedule's, and its weight decay. A layer's bias is
-    told from a normalisation's by the module that owns it.
+    told from a normalisation's by the module that owns it. UsageError for a decay of a layer that is not there.
     """
-    weights: list[Tensor] = []
+    decays = recipe.layer_decays
+    weights: dict[float, list[Tensor]] = {recipe.weight_decay: []}
     biases: list[Tensor] = []
     scales: list[Tensor] = []
-    for module in network.modules():
+    layers = []
+    for path, module in network.named_modules():
+        is_layer = isinstance(module, nn.Conv2d | nn.Linear | LocallyConnected2d)
+        layers += [path] if is_layer else []
+        of_decay = weights.setdefault(decays.get(path, recipe.weight_decay), [])
         for name, parameter in module.named_parameters(recurse=False):
-            layer = isinstance(module, nn.Conv2d | nn.Linear)
-            (weights if layer and name == "weight" else biases if layer else scales).append(parameter)
+            (of_decay if is_layer and name == "weight" else biases if is_layer else scales).append(parameter)
+    for path in decays:
+        if path not in layers:
+            raise unknown_name("layer in layer_decay", path, layers)
     light = recipe.weight_decay if recipe.decay_biases else 0.0
     groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay, "factor": 1.0},
+        *({"params": members, "weight_decay": decay, "factor": 1.0} for decay, members in weights.items()),
         {"params": biases, "weight_decay": light, "factor": recipe.bias_lr_factor},
         {"params": scales, "weight_decay": light, "factor": 1.0},
     ]

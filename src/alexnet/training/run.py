@@ -29,7 +29,7 @@ from alexnet.training.checkpoint import Progress, load_checkpoint
 from alexnet.training.environment import environment
 from alexnet.training.folder import COMPARED, new_folder, read_config, write_csv, write_json
 from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
-from alexnet.training.optimizer import Adam, Momentum, build_optimizer
+from alexnet.training.optimizer import Adam, Momentum, build_optimizer, parameter_groups
 from alexnet.training.recipes import Recipe, from_json
 from alexnet.training.report import bar, say
 from alexnet.training.working import WorkingWeights
@@ -49,7 +49,7 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     if recipe.tensorboard:
         summary_writer()
     with torch.device("meta"):  # only to refuse wrong settings
-        create(recipe.network, 2, recipe.input_size, **_differences(recipe))
+        parameter_groups(create(recipe.network, 2, recipe.input_size, **recipe.network_differences), recipe)
     with bar("packing") as packing:
         store = named_store(
             data,
@@ -122,7 +122,7 @@ def look(source: Source, recipe: Recipe) -> None:
 def build_network(recipe: Recipe, num_classes: int) -> Network:
     """The recipe's network with its first weights, a function of the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    return create(recipe.network, num_classes, recipe.input_size, **_differences(recipe))
+    return create(recipe.network, num_classes, recipe.input_size, **recipe.network_differences)
 
 
 def build(store: Store, recipe: Recipe) -> Run:
@@ -193,7 +193,7 @@ def keep(run: Run, progress: Progress) -> None:
         network=recipe.network,
         num_classes=len(store.class_names),
         input_size=run.loader.preprocessing.input_size,
-        differences=_differences(recipe),
+        differences=recipe.network_differences,
         class_names=list(store.class_names),
         preprocessing=run.loader.preprocessing.to_json(),
         training={
@@ -280,7 +280,19 @@ def split(
     given = given.copy()
     given[(given == "val") & bool(recipe.validation)] = ""
     given[(given == "test") & bool(recipe.test)] = ""
-    return assign_splits(labels.tolist(), given.tolist(), class_names, recipe.split_seed, val, test)
+    splits = assign_splits(labels.tolist(), given.tolist(), class_names, recipe.split_seed, val, test)
+    return splits if recipe.train_images is None else _few(splits, labels, recipe.train_images, recipe.split_seed)
+
+
+def _few(splits: NDArray[np.str_], labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.str_]:
+    """The splits with at most `count` training images of each class, drawn by the seed; the others are in no part.
+
+    More of them are a superset of fewer: the draw puts each class in an order, of which the first are taken.
+    """
+    splits, order = splits.copy(), np.random.default_rng([seed, 1]).permutation(len(labels))
+    for label in np.unique(labels):
+        splits[order[(labels[order] == label) & (splits[order] == "train")][count:]] = ""
+    return splits
 
 
 def preprocessing_of(network: Network, recipe: Recipe, store_size: int) -> Preprocessing:
@@ -307,10 +319,6 @@ def class_weights(labels: NDArray[np.int64], num_classes: int) -> Tensor:
     """float32 (K,): weights inversely proportional to the classes' images, with mean 1 over the images."""
     counts = np.bincount(labels, minlength=num_classes)
     return torch.tensor(len(labels) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-def _differences(recipe: Recipe) -> dict[str, Any]:
-    return {} if recipe.dropout is None else {"dropout": recipe.dropout}
 
 
 def _absolute(data: str) -> str:

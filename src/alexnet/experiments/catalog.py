@@ -1,0 +1,377 @@
+"""The experiments: a base recipe and what each arm does differently, a few lines each.
+
+Every builder takes `quick`: True gives one of at most ten minutes on two cores, with fewer epochs, seeds or images.
+Times are for two cores of 2023's server processors, reckoned from what an epoch takes there (docs/log.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+from alexnet.errors import unknown_name
+from alexnet.experiments.experiment import Arm, Experiment, Study
+from alexnet.training.recipes import CIFAR, Recipe, recipe
+
+PAPER = "Krizhevsky, Sutskever, Hinton 2012"
+
+
+def relu_vs_tanh(quick: bool) -> Experiment:
+    """The paper's figure 1: epochs until 25 % training error, by activation; the rate tuned for each.
+
+    alexnet experiment relu-vs-tanh
+    About 8 minutes with --quick, one to two hours whole.
+    Four layers: the 19 % network without any regularisation. The paper names neither its network nor its rates.
+    --quick asks for 40 % on a fifth of the images, which takes an epoch of a fifth of the steps.
+    """
+    base = replace(
+        recipe("cifar-19pct"),
+        weight_decay=0.0,
+        layer_decay="",
+        schedule="constant",
+        lr_drops=(),
+        epochs=40 if quick else 150,
+        stop_train_error=0.4 if quick else 0.25,
+        train_images=1000 if quick else None,
+        evaluate_every=1000,
+    )
+    # The likeliest rate comes first: another one is stopped where that was done.
+    relu = (0.004, 0.002, 0.006) if quick else (0.004, 0.002, 0.008, 0.001)
+    tanh = (0.012, 0.024, 0.006) if quick else (0.012, 0.024, 0.006, 0.048)
+    sigmoid = (0.016, 0.064) if quick else (0.032, 0.064, 0.016, 0.128)
+    arms = (
+        Arm("ReLU", {}, relu),
+        Arm("tanh", {"differences": "activation=tanh"}, tanh, published="6 times"),
+        Arm("sigmoid", {"differences": "activation=sigmoid"}, sigmoid),
+    )
+    return Experiment(
+        "relu-vs-tanh",
+        "Does a network with ReLU learn sooner than the same network with tanh or with sigmoid units?",
+        f"ReLU six times sooner than tanh ({PAPER}, figure 1).",
+        (Study("CIFAR-10, four layers", "cifar10", base, arms, "epochs"),),
+        seeds=2 if quick else 3,
+    )
+
+
+def remedies(quick: bool) -> Experiment:
+    """The article's remedies for too few images, alone and together, from 60 photos a class.
+
+    Its fourth, unsupervised pre-training, would be one more arm beside these three.
+
+    alexnet experiment remedies
+    About 6 minutes with --quick, 40 minutes whole.
+    """
+    base = _flowers(quick)
+    settings: dict[str, dict[str, Any]] = {
+        "augmentation": {"augment": "crop,flip,pca"},
+        "weight decay": {"weight_decay": 5e-4},
+        "dropout": {"dropout": 0.5},
+    }
+    together = {name: value for each in settings.values() for name, value in each.items()}
+    arms = [Arm("none"), *(Arm(name, each) for name, each in settings.items()), Arm("all three", together)]
+    return Experiment(
+        "remedies",
+        "Which of the remedies for too few images helps on 17 kinds of flowers, and do they add up?",
+        "no figures; the article recommends augmentation, a regularisation term, dropout and pre-training.",
+        (Study("17 flowers", "flowers17", base, tuple(arms)),),
+        seeds=1 if quick else 3,
+    )
+
+
+def article(quick: bool) -> Experiment:
+    """The article's program, and what putting each of its oddities right is worth.
+
+    alexnet experiment article
+    About 8 minutes with --quick, two hours whole.
+    After one epoch nothing has been learned that a difference could show in, so each is put right in the longer run.
+    """
+    epochs = 7 if quick else 40
+    base = replace(recipe("article"), epochs=epochs, validation=0.0, test=0.2, evaluate_every=10)
+    right: dict[str, dict[str, Any]] = {
+        "padding": {"differences": "padding=true"},
+        "conv2 of 5 x 5": {"differences": "conv2=5"},
+        "overlapping pools": {"differences": "pool=3"},
+        "no hidden layer of 1000": {"differences": "hidden=0"},
+        "no ReLU in that layer": {"differences": "hidden_relu=false"},
+        "BatchNorm that forgets sooner": {"differences": "memory=0.9"},
+        "dropout 0.5": {"dropout": 0.5},
+        "augmentation": {"resize": 256, "augment": "crop,flip,pca"},
+    }
+    words = [each["differences"] for name, each in right.items() if "differences" in each and "ReLU" not in name]
+    everything = {**right["augmentation"], "dropout": 0.5, "differences": ",".join(map(str, words))}
+    arms = [
+        Arm("more epochs"),
+        Arm("as it stands: one epoch", {"epochs": 1}),
+        *(Arm(name, settings) for name, settings in right.items()),
+        Arm("all of it", everything),
+    ]
+    return Experiment(
+        "article",
+        "What is each departure of the article's program from the network of 2012 worth on 17 kinds of flowers?",
+        "no figures; the article prints none for its one epoch.",
+        (Study("17 flowers, the article's program", "flowers17", base, tuple(arms)),),
+        seeds=1 if quick else 3,
+    )
+
+
+def augmentation(quick: bool) -> Experiment:
+    """Translation, reflection and noise, alone and together.
+
+    alexnet experiment augmentation
+    About 8 minutes with --quick, an hour whole.
+    """
+    base = replace(_flowers(quick), weight_decay=5e-4, dropout=0.5)
+    kinds = {"translation": "crop", "reflection": "flip", "PCA noise": "pca", "Gaussian noise": "gaussian"}
+    arms = [
+        Arm("none"),
+        *(Arm(n, {"augment": a}, published="over 1 point" if a == "pca" else "") for n, a in kinds.items()),
+        Arm("all", {"augment": ",".join(kinds.values())}),
+    ]
+    return Experiment(
+        "augmentation",
+        "Which changes to the training images lower the test error?",
+        f"PCA noise lowers the top-1 error on ImageNet by over 1 point ({PAPER}, section 4.1).",
+        (Study("17 flowers", "flowers17", base, tuple(arms)),),
+        seeds=1 if quick else 3,
+    )
+
+
+def lrn(quick: bool) -> Experiment:
+    """One network with and without normalisation between channels, on two sets of images.
+
+    alexnet experiment lrn
+    About 6 minutes with --quick, three hours whole.
+    CIFAR-10: the 11 % network by its own protocol, shortened. Flowers: the 18 % network's three convolutions at 64 px.
+    """
+    cifar = replace(recipe("cifar-11pct", epochs=5 if quick else 60), evaluate_every=1 if quick else 5)
+    flowers = replace(
+        _flowers(quick),
+        network="cifar-18pct",
+        input_size=64,
+        optimizer="velocity",
+        lr=0.001,
+        weight_decay=0.004,
+        bias_lr_factor=2.0,
+        batch_size=16,
+        augment="crop,flip",
+        epochs=60 if quick else 120,
+    )
+    return Experiment(
+        "lrn",
+        "Does local response normalisation between channels lower the test error?",
+        f"13 to 11 % on CIFAR-10, 1.4 points of top-1 error on ImageNet ({PAPER}, section 3.3).",
+        (
+            Study(
+                "CIFAR-10, the 11 % network",
+                "cifar10",
+                cifar,
+                (Arm("without", {"differences": "norm=none"}, published="13 %"), Arm("with LRN", published="11 %")),
+            ),
+            Study(
+                "17 flowers at 64 px",
+                "flowers17",
+                flowers,
+                (Arm("without", {"differences": "norm=none"}), Arm("with LRN", {"differences": "norm=between"})),
+            ),
+        ),
+        seeds=1 if quick else 3,
+    )
+
+
+def lrn_kinds(quick: bool) -> Experiment:
+    """Normalisation between channels, within each, both, none, and BatchNorm.
+
+    alexnet experiment lrn-kinds
+    About 6 minutes with --quick, an hour and a half whole.
+    """
+    kinds = {"between channels": "between", "within a channel": "within", "both": "both", "BatchNorm": "batch"}
+    arms = [Arm("none"), *(Arm(name, {"differences": f"norm={norm}"}) for name, norm in kinds.items())]
+    return _on_cifar(
+        "lrn-kinds",
+        "Which normalisation after the first two pools lowers the test error most?",
+        "18 % within a channel against 19 % without (cuda-convnet, layers-18pct.cfg and layers-19pct.cfg).",
+        _cifar(quick),
+        arms,
+        quick,
+    )
+
+
+def overlapping_pool(quick: bool) -> Experiment:
+    """Windows of 3 x 3 against 2 x 2, both at every second place.
+
+    alexnet experiment overlapping-pool
+    About 5 minutes with --quick, 40 minutes whole.
+    """
+    return _on_cifar(
+        "overlapping-pool",
+        "Do pools that overlap lower the test error?",
+        f"0.4 points of top-1 and 0.3 of top-5 error on ImageNet ({PAPER}, section 3.4).",
+        _cifar(quick),
+        [Arm("2 x 2", {"differences": "pool=2"}), Arm("3 x 3, overlapping", {}, published="0.4 points fewer")],
+        quick,
+        seeds=2,
+    )
+
+
+def dropout(quick: bool) -> Experiment:
+    """Training and test error by epoch without dropout, with the article's 0.4 and the paper's 0.5.
+
+    alexnet experiment dropout
+    About 8 minutes with --quick, 25 minutes whole.
+    """
+    base = replace(_flowers(quick), weight_decay=5e-4, augment="crop,flip")
+    arms = tuple(Arm(f"dropout {share:g}", {"dropout": share}) for share in (0.0, 0.4, 0.5))
+    return Experiment(
+        "dropout",
+        "Does dropout keep the test error down, and how much longer does training take?",
+        f"it prevents substantial overfitting and about doubles the iterations ({PAPER}, section 4.2).",
+        (Study("17 flowers", "flowers17", base, arms),),
+        seeds=2 if quick else 3,
+    )
+
+
+def weight_decay(quick: bool) -> Experiment:
+    """Four strengths: the paper says that its 5e-4 lowers the training error, too.
+
+    alexnet experiment weight-decay
+    About 5 minutes with --quick, an hour and a quarter whole.
+    """
+    base = replace(_cifar(quick), layer_decay="")
+    arms = [Arm(f"{decay:g}", {"weight_decay": decay}) for decay in (0.0, 5e-5, 5e-4, 5e-3)]
+    return _on_cifar(
+        "weight-decay",
+        "Does weight decay lower the training error as well as the test error?",
+        f"it is 'not merely a regularizer: it reduces the model's training error' ({PAPER}, section 5).",
+        base,
+        arms,
+        quick,
+    )
+
+
+def views(quick: bool) -> Experiment:
+    """The same weights asked once, at the centre, and ten times: corners, centre and their mirror images.
+
+    alexnet experiment views
+    About 6 minutes with --quick, an hour whole.
+    """
+    arms = [
+        Arm("one view", {}, published="39.0 % (ImageNet)"),
+        Arm("ten views", {}, views=10, trained_as="one view", published="37.5 % (ImageNet)"),
+    ]
+    return _on_cifar(
+        "views",
+        "Does averaging ten views of a test image lower the test error?",
+        f"39.0 to 37.5 % top-1 error on ImageNet 2010 ({PAPER}, section 4.1).",
+        recipe("cifar-13pct", epochs=8 if quick else 60),
+        arms,
+        quick,
+        seeds=2,
+    )
+
+
+def cuda_convnet(quick: bool) -> Experiment:
+    """cuda-convnet's CIFAR-10 networks by their own protocols.
+
+    alexnet experiment cuda-convnet
+    About 8 minutes with --quick, in which only the first is whole; 15 hours whole, 5 with --seeds 1.
+    """
+    short = {"cifar-80sec": 10, "cifar-19pct": 8, "cifar-18pct": 8, "cifar-13pct": 5, "cifar-11pct": 5}
+    published = dict(zip(short, ("26 %", "19 %", "18 %", "13 %", "11 %"), strict=True))
+    protocols = [recipe(build().name, epochs=short[build().name] if quick else None) for build in CIFAR]
+    arms = [
+        Arm(each.name, _changes(protocols[0], each), views=10 if each.augment else 1, published=published[each.name])
+        for each in protocols
+    ]
+    return _on_cifar(
+        "cuda-convnet",
+        "Do the published networks reach their published test errors?",
+        "26, 19, 18, 13 and 11 % (cuda-convnet's files; the last two over nine views, here ten).",
+        protocols[0],
+        arms,
+        quick,
+        seeds=1,
+    )
+
+
+EXPERIMENTS: dict[str, Callable[[bool], Experiment]] = {
+    build.__name__.replace("_", "-"): build
+    for build in (
+        relu_vs_tanh,
+        remedies,
+        article,
+        augmentation,
+        lrn,
+        lrn_kinds,
+        overlapping_pool,
+        dropout,
+        weight_decay,
+        views,
+        cuda_convnet,
+    )
+}
+
+
+def experiment(name: str, quick: bool = False) -> Experiment:
+    """The experiment of that name; UsageError for one that is not known."""
+    if name not in EXPERIMENTS:
+        raise unknown_name("experiment", name, [*EXPERIMENTS, "list"])
+    return EXPERIMENTS[name](quick)
+
+
+def listed() -> list[dict[str, Any]]:
+    """Name, question and published figure of every experiment, its data, and how many runs it makes."""
+    return [_listed(build(False), build(True)) for build in EXPERIMENTS.values()]
+
+
+def _listed(whole: Experiment, quick: Experiment) -> dict[str, Any]:
+    return {
+        "name": whole.name,
+        "question": whole.question,
+        "published": whole.published,
+        "data": sorted({study.data for study in whole.studies}),
+        "runs": _runs(whole),
+        "quick_runs": _runs(quick),
+    }
+
+
+def _runs(made: Experiment) -> int:
+    return sum(max(len(arm.rates), 1) + made.seeds - 1 for study in made.studies for arm in study.trained())
+
+
+def _on_cifar(
+    name: str, question: str, published: str, base: Recipe, arms: list[Arm], quick: bool, seeds: int = 1
+) -> Experiment:
+    """One study on CIFAR-10; `seeds` are those of --quick."""
+    return Experiment(
+        name, question, published, (Study("CIFAR-10", "cifar10", base, tuple(arms)),), seeds if quick else 3
+    )
+
+
+def _cifar(quick: bool) -> Recipe:
+    """The 19 % network's protocol, shortened."""
+    return replace(recipe("cifar-19pct", epochs=8 if quick else 40), evaluate_every=1 if quick else 5)
+
+
+def _flowers(quick: bool) -> Recipe:
+    """Sixty photos a class at 96 px, without any remedy: `modern`'s layers, momentum as in 2012, nothing else."""
+    return Recipe(
+        name="plain",
+        network="modern",
+        input_size=96,
+        store_size=128,
+        resize=110,
+        epochs=50 if quick else 100,
+        batch_size=32,
+        optimizer="nesterov",
+        lr=0.02,
+        weight_decay=0.0,
+        schedule="cosine",
+        warmup_epochs=2,
+        dropout=0.0,
+        evaluate_every=5,
+    )
+
+
+def _changes(base: Recipe, other: Recipe) -> dict[str, Any]:
+    """The fields in which two recipes differ, but for their names."""
+    names = [each.name for each in fields(Recipe) if each.name != "name"]
+    return {name: getattr(other, name) for name in names if getattr(base, name) != getattr(other, name)}

@@ -1,0 +1,249 @@
+"""What an experiment leaves: results.json, results.csv, table.md, picture.png and report.html, which stands alone."""
+
+import base64
+import csv
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alexnet.experiments.experiment import Experiment, Study
+from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json
+from alexnet.explain import experiments as pictures
+from alexnet.files import whole_file
+from alexnet.training.folder import write_csv, write_json
+
+Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
+RUN_COLUMNS = (
+    "study",
+    "arm",
+    "seed",
+    "rate",
+    "diverged",
+    "split",
+    "error",
+    "train_error",
+    "epochs",
+    "epochs_to_target",
+)
+HARDWARE = ("processor", "cores", "threads", "device", "precision", "versions", "alexnet", "commit")
+STYLE = """
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0 } img { max-width: 100% }
+td, th { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
+td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left } .small { color: #555; font-size: 14px }
+"""
+
+
+def write(
+    experiment: Experiment,
+    outcomes: Outcomes,
+    tried: Mapping[tuple[str, str], Mapping[float, Outcome]],
+    out: Path,
+    command: str,
+    quick: bool,
+) -> dict[str, Any]:
+    """Write all of it into `out`; what results.json holds."""
+    summaries = [summarize(study, outcomes) for study in experiment.studies]
+    everything = _every_run(experiment, outcomes, tried)
+    results = {
+        "experiment": experiment.name,
+        "question": experiment.question,
+        "published": experiment.published,
+        "quick": quick,
+        "command": command,
+        "hours": sum(outcome.seconds for outcome in everything) / 3600,
+        "hardware": _hardware(everything),
+        "studies": [
+            {
+                **to_json(study, found, outcomes),
+                "images": _images(study, outcomes),
+                "rates": _rates(study, tried),
+            }
+            for study, found in zip(experiment.studies, summaries, strict=True)
+        ],
+    }
+    write_json(out / "results.json", results)
+    write_csv(
+        out / "results.csv", [*RUN_COLUMNS, "seconds"], ([*_cells(run), f"{run.seconds:.1f}"] for run in everything)
+    )
+    tables = [table(study, found) for study, found in zip(experiment.studies, summaries, strict=True)]
+    pictures.save([_drawn(study, outcomes) for study in experiment.studies], out / "picture.png")
+    with whole_file(out / "table.md") as file:
+        file.write(markdown(results, tables))
+    with whole_file(out / "report.html") as file:
+        file.write(page(results, tables, (out / "picture.png").read_bytes()))
+    return results
+
+
+def table(study: Study, summaries: Sequence[Summary]) -> list[list[str]]:
+    """A heading and a line an arm, in words."""
+    epochs = study.measure == "epochs"
+    measured = f"epochs to {study.target:.0%} training error" if epochs else "test error"
+    compared = f"times {summaries[0].name}" if epochs else f"points from {summaries[0].name}"
+    lines = [["arm", "differs by", measured, compared, "training error", "published", "runs", "minutes"]]
+    for arm in summaries:
+        value = percent(arm.mean, arm.spread) if not epochs else _number(arm.mean, arm.spread) or "not reached"
+        scale = 1 if epochs else 100
+        lines.append(
+            [
+                arm.name,
+                differences(arm),
+                value,
+                "" if arm is summaries[0] else _number(arm.difference, arm.difference_spread, scale) or "–",
+                percent(arm.train_error, None),
+                arm.published or "",
+                str(arm.seeds),
+                f"{arm.seconds / 60:.1f}",
+            ]
+        )
+    return lines
+
+
+def differences(arm: Summary) -> str:
+    """ "dropout 0.5, rate 0.01"."""
+    told = [f"{name} {value if value != '' else 'none'}" for name, value in arm.settings.items()]
+    return ", ".join([*told, *([] if arm.rate is None else [f"rate {arm.rate:g}"])])
+
+
+def markdown(results: Mapping[str, Any], tables: Sequence[list[list[str]]]) -> str:
+    """The tables with the sentences above them."""
+    parts = [f"# {results['experiment']}\n", f"{results['question']}\n"]
+    for study, lines in zip(results["studies"], tables, strict=True):
+        parts += [
+            f"{study['sentence']}\n",
+            f"{study['images']}. {study['rates']}".rstrip() + "\n",
+            *(_markdown_line(line) for line in lines[:1]),
+        ]
+        parts += ["|" + "---|" * len(lines[0]), *(_markdown_line(line) for line in lines[1:]), ""]
+    parts += [f"Published: {results['published']}\n", f"{_provenance(results)}\n"]
+    return "\n".join(parts)
+
+
+def page(results: Mapping[str, Any], tables: Sequence[list[list[str]]], picture: bytes) -> str:
+    """One page of HTML with the picture inside."""
+    parts = [f"<h1>{_text(results['experiment'])}</h1>", f"<p>{_text(results['question'])}</p>"]
+    parts += [f"<p><strong>{_text(study['sentence'])}</strong></p>" for study in results["studies"]]
+    parts.append(f"<p>Published: {_text(results['published'])}</p>")
+    image = base64.b64encode(picture).decode("ascii")
+    parts.append(f'<img alt="every arm and its curves" src="data:image/png;base64,{image}">')
+    for study, lines in zip(results["studies"], tables, strict=True):
+        parts += [f"<h2>{_text(study['title'])}</h2>", _html_table(lines), f"<p>{_text(study['images'])}.</p>"]
+        if study["rates"]:
+            parts.append(f'<p class="small">{_text(study["rates"])}</p>')
+    parts.append(f'<p class="small">{_text(_provenance(results))}</p>')
+    title = f"<title>{_text(results['experiment'])}</title>"
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{title}<style>{STYLE}</style></head>'
+    return f"{head}<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+
+
+def _provenance(results: Mapping[str, Any]) -> str:
+    hardware = results["hardware"]
+    quick = "; --quick: smaller and shorter than the whole experiment" if results["quick"] else ""
+    return (
+        f"{results['command']}; {results['hours']:.2f} hours of training on {hardware.get('device')}, "
+        f"{hardware.get('processor')}, {hardware.get('threads')} threads, {hardware.get('precision')}, "
+        f"torch {hardware.get('versions', {}).get('torch')}{quick}"
+    )
+
+
+def _every_run(
+    experiment: Experiment, outcomes: Outcomes, tried: Mapping[tuple[str, str], Mapping[float, Outcome]]
+) -> list[Outcome]:
+    """Each run once, those at the rates that were not taken among them."""
+    found: dict[str, Outcome] = {}
+    for study in experiment.studies:
+        for arm in study.trained():
+            for outcome in (*tried.get((study.title, arm.name), {}).values(), *outcomes[study.title, arm.name]):
+                found.setdefault(outcome.folder, outcome)
+    return list(found.values())
+
+
+def _hardware(runs: Sequence[Outcome]) -> dict[str, Any]:
+    """Of the newest run."""
+    for run in reversed(runs):
+        path = Path(run.folder) / "config.json"
+        if path.is_file():
+            config = json.loads(path.read_text(encoding="utf-8"))
+            return {name: config.get(name) for name in HARDWARE}
+    return {}
+
+
+def _images(study: Study, outcomes: Outcomes) -> str:
+    """What was trained and tested on, and whether the images were JPEG files."""
+    run = outcomes[study.title, study.arms[0].name][0]
+    with (Path(run.folder) / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    counts = {part: sum(row["split"] == part for row in rows) for part in ("train", "val", "test")}
+    told = ", ".join(f"{count:,} {part}" for part, count in counts.items() if count)
+    jpeg = bool(rows) and rows[0]["path"].lower().endswith((".jpg", ".jpeg"))
+    kind = "JPEG files"
+    if study.data == "cifar10":
+        kind = "the JPEG copy, which has lost a little" if jpeg else "the publisher's own pixels"
+    elif not jpeg:
+        kind = "not JPEG"
+    return f"{study.data}: {told} images; {kind}"
+
+
+def _rates(study: Study, tried: Mapping[tuple[str, str], Mapping[float, Outcome]]) -> str:
+    """ "Rates tried with seed 0: ReLU 0.001 (8.2 epochs), 0.003 (5.1 epochs)"; says where a wider grid is needed."""
+    told = []
+    for arm in study.arms:
+        rates = tried.get((study.title, arm.name), {})
+        if rates:
+            figures = ", ".join(f"{rate:g} ({_reached(outcome)})" for rate, outcome in rates.items())
+            at_edge = len(rates) > 1 and best_rate(rates) in (min(rates), max(rates))
+            told.append(f"{arm.name} {figures}" + (", the best at the edge of those tried" if at_edge else ""))
+    return f"Rates tried with seed 0: {'; '.join(told)}." if told else ""
+
+
+def _reached(outcome: Outcome) -> str:
+    if outcome.diverged:
+        return "diverged"
+    if outcome.epochs_to_target is not None:
+        return f"{outcome.epochs_to_target:.1f} epochs"
+    return f"{percent(outcome.train_error, None)} after {outcome.epochs} epochs"
+
+
+def _drawn(study: Study, outcomes: Outcomes) -> dict[str, Any]:
+    """A study as the picture takes it."""
+    return {
+        "title": study.title,
+        "measure": study.measure,
+        "target": study.target,
+        "arms": [
+            {
+                "name": arm.name,
+                "runs": [
+                    {"measured": run.measured(study.measure), "curves": run.curves}
+                    for run in outcomes[study.title, arm.name]
+                ],
+            }
+            for arm in study.arms
+        ],
+    }
+
+
+def _cells(run: Outcome) -> list[Any]:
+    return ["" if (value := getattr(run, name)) is None else value for name in RUN_COLUMNS]
+
+
+def _number(mean: float | None, spread: float | None, scale: float = 1) -> str:
+    """ "3.1 ± 0.2"; empty for None."""
+    return "" if mean is None else plus_minus(scale * mean, None if spread is None else scale * spread)
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _html_table(lines: Sequence[Sequence[str]]) -> str:
+    head, *rows = lines
+    cells = ["<tr>" + "".join(f"<th>{_text(cell)}</th>" for cell in head) + "</tr>"]
+    cells += ["<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    return "<table>\n" + "\n".join(cells) + "\n</table>"
+
+
+def _text(words: str) -> str:
+    return html.escape(words)

@@ -1,0 +1,221 @@
+"""From runs to figures: what each came to, means and spreads over seeds, and the sentence that they add up to.
+
+Errors are shares, 0..1. A spread is the standard deviation over seeds (n - 1), None for a single one.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from scipy.stats import t as student
+
+from alexnet.experiments.experiment import Arm, Study
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run came to."""
+
+    study: str
+    arm: str
+    seed: int
+    rate: float | None
+    folder: str
+    diverged: bool = False  # its loss was not finite; then there are no figures
+    split: str = ""  # the part that the error was measured on
+    error: float | None = None
+    train_error: float | None = None  # of its last epoch, while training
+    epochs: int = 0  # trained
+    epochs_to_target: float | None = None  # None: not reached
+    seconds: float = 0.0
+    curves: dict[str, list[float | None]] = field(default_factory=dict)  # "epoch", "train_error", "test_error"
+
+    @classmethod
+    def read(
+        cls, base: Mapping[str, Any], scores: Mapping[str, Any], rows: Sequence[Mapping[str, str]], target: float | None
+    ) -> Self:
+        """From the run's metrics.json and the rows of its metrics.csv."""
+        curves = curves_of(rows)
+        return cls(
+            **base,
+            split=scores["split"],
+            error=1 - scores["top1"],
+            train_error=curves["train_error"][-1],
+            epochs=scores["epochs"],
+            epochs_to_target=None if target is None else epochs_to(target, curves["train_error"]),
+            seconds=scores["seconds"],
+            curves=curves,
+        )
+
+    def measured(self, measure: str) -> float | None:
+        """The figure that its study compares; None where there is none."""
+        return self.error if measure == "error" else self.epochs_to_target
+
+
+def curves_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]]:
+    """Errors by epoch; None where an epoch was not evaluated."""
+    watched = next((part for part in ("val", "test") if any(row.get(f"{part}_top1") for row in rows)), "test")
+    told = [row.get(f"{watched}_top1") for row in rows]
+    return {
+        "epoch": [float(row["epoch"]) for row in rows],
+        "train_error": [1 - float(row["train_top1"]) for row in rows],
+        "test_error": [1 - float(top1) if top1 else None for top1 in told],
+    }
+
+
+def epochs_to(target: float, train_errors: Sequence[float | None]) -> float | None:
+    """Epochs until the training error has fallen to `target`, by straight lines from epoch to epoch.
+
+    The error of an epoch is a mean over it, and counts for its end.
+    """
+    before = None
+    for epoch, error in enumerate(train_errors, 1):
+        if error is not None and error <= target:
+            return float(epoch) if before is None else epoch - (target - error) / (before - error)
+        before = error
+    return None
+
+
+def best_rate(tried: Mapping[float, Outcome]) -> float:
+    """The rate that was soonest at the target or, where none was, that got nearest to it."""
+
+    def order(rate: float) -> tuple[float, float]:
+        outcome = tried[rate]
+        reached, error = outcome.epochs_to_target, outcome.train_error
+        return (math.inf if reached is None else reached, math.inf if error is None else error)
+
+    return min(tried, key=order)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An arm over its seeds."""
+
+    name: str
+    settings: dict[str, Any]
+    published: str
+    rate: float | None
+    seeds: int
+    values: list[float | None]  # the measure, a seed
+    mean: float | None  # of the measure, where every run has one
+    spread: float | None
+    train_error: float | None
+    difference: float | None  # of the measure from the first arm's, seed by seed; for epochs the ratio to it
+    difference_spread: float | None
+    clear: bool  # whether the 95 % interval of the difference leaves out none
+    seconds: float
+
+
+def summarize(study: Study, outcomes: Mapping[tuple[str, str], Sequence[Outcome]]) -> list[Summary]:
+    """The arms of a study, in their order."""
+    first = [outcome.measured(study.measure) for outcome in outcomes[study.title, study.arms[0].name]]
+    return [summary(study, arm, outcomes[study.title, arm.name], first) for arm in study.arms]
+
+
+def summary(study: Study, arm: Arm, outcomes: Sequence[Outcome], first: Sequence[float | None]) -> Summary:
+    """One arm beside the first one's figures, by seed."""
+    values = [outcome.measured(study.measure) for outcome in outcomes]
+    pairs = [(value, other) for value, other in zip(values, first, strict=True) if value is not None and other]
+    ratio = study.measure == "epochs"
+    compared = [value / other if ratio else value - other for value, other in pairs]
+    difference, spread = mean_and_spread(compared if len(compared) == len(values) else [])
+    errors = [outcome.train_error for outcome in outcomes if outcome.train_error is not None]
+    whole = [value for value in values if value is not None]
+    mean, own_spread = mean_and_spread(whole if len(whole) == len(values) else [])
+    return Summary(
+        name=arm.name,
+        settings=dict(arm.settings),
+        published=arm.published,
+        rate=outcomes[0].rate,
+        seeds=len(outcomes),
+        values=values,
+        mean=mean,
+        spread=own_spread,
+        train_error=statistics.fmean(errors) if errors else None,
+        difference=difference,
+        difference_spread=spread,
+        clear=is_clear(difference, spread, len(compared), 1.0 if ratio else 0.0),
+        seconds=sum(outcome.seconds for outcome in outcomes),
+    )
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation; None for what too few values do not have."""
+    return (
+        statistics.fmean(values) if values else None,
+        statistics.stdev(values) if len(values) > 1 else None,
+    )
+
+
+def is_clear(mean: float | None, spread: float | None, count: int, nothing: float) -> bool:
+    """Whether the 95 % interval of a mean difference (Student's t) leaves out `nothing`; never for one seed."""
+    if mean is None or spread is None:
+        return False
+    return abs(mean - nothing) > float(student.ppf(0.975, count - 1)) * spread / math.sqrt(count)
+
+
+def sentence(study: Study, summaries: Sequence[Summary]) -> str:
+    """What came out, in words and figures."""
+    first, *others = summaries
+    return (_epochs if study.measure == "epochs" else _errors)(study, first, others)
+
+
+def _epochs(study: Study, first: Summary, others: Sequence[Summary]) -> str:
+    target = f"{study.target:.0%} training error"
+    if first.mean is None:
+        return f"{first.name} did not reach {target} within {study.base.epochs} epochs."
+    told = [f"{first.name} reaches {target} after {plus_minus(first.mean, first.spread)} epochs"]
+    for arm in others:
+        if arm.mean is None or arm.difference is None:
+            told.append(f"{arm.name} does not within {study.base.epochs}")
+        else:
+            times = plus_minus(arm.difference, arm.difference_spread)
+            told.append(f"{arm.name} after {plus_minus(arm.mean, arm.spread)}, {times} times as many")
+    return "; ".join(told) + "."
+
+
+def _errors(study: Study, first: Summary, others: Sequence[Summary]) -> str:
+    told = [f"{study.title}: {first.name} {percent(first.mean, first.spread)} test error"]
+    for arm in others:
+        if arm.difference is None:
+            told.append(f"{arm.name} diverged")
+            continue
+        points = plus_minus(abs(100 * arm.difference), _times(arm.difference_spread, 100))
+        word = "fewer" if arm.difference < 0 else "more"
+        doubt = "" if arm.clear else "; one seed tells no spread" if arm.seeds == 1 else "; no clear difference"
+        told.append(f"{arm.name} {percent(arm.mean, arm.spread)} ({points} points {word}{doubt})")
+    return "; ".join(told) + "."
+
+
+def percent(mean: float | None, spread: float | None) -> str:
+    """ "13.2 ± 0.4 %" of shares; "–" for None."""
+    return "–" if mean is None else f"{plus_minus(100 * mean, _times(spread, 100))} %"
+
+
+def plus_minus(mean: float, spread: float | None) -> str:
+    """ "3.2 ± 0.4", or "3.2" where there is no spread."""
+    return f"{mean:.1f}" if spread is None else f"{mean:.1f} ± {spread:.1f}"
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def to_json(
+    study: Study, summaries: Sequence[Summary], outcomes: Mapping[tuple[str, str], Sequence[Outcome]]
+) -> dict[str, Any]:
+    """A study's part of results.json."""
+    return {
+        "title": study.title,
+        "data": study.data,
+        "measure": study.measure,
+        "target": study.target,
+        "base": asdict(study.base),
+        "sentence": sentence(study, summaries),
+        "arms": [
+            {**asdict(arm), "runs": [asdict(outcome) for outcome in outcomes[study.title, arm.name]]}
+            for arm in summaries
+        ],
+    }

@@ -1,0 +1,144 @@
+"""Pictures of an experiment: every arm's figure with its seeds, and the curves that led there.
+
+A study is drawn in one row: its curves where there are few arms, and the figures, each seed a point and the mean a bar.
+Colours are Okabe and Ito's, which those who confuse red and green tell apart; lines differ in their dashes, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from alexnet.explain.pictures import DOTS_PER_INCH
+from alexnet.files import whole_file
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8a8a")
+DASHES = ("-", "--", ":", "-.")
+CURVES_UP_TO = 5  # arms whose curves are drawn
+WIDTH = 10.0  # inches
+
+
+def figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
+    """The picture of an experiment.
+
+    studies: each "title"; "measure", "error" (a share) or "epochs"; "target", a training error, or None; "arms", each
+    "name" and "runs", each "measured" (None where there is nothing) and "curves": "epoch", "train_error", "test_error"
+    lists, with None for gaps.
+    """
+    heights = [max(3.0, 1.1 + 0.36 * len(study["arms"])) for study in studies]
+    drawn = Figure(figsize=(WIDTH, sum(heights)), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(drawn)
+    rows = drawn.subfigures(len(studies), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for row, study in zip(rows, studies, strict=True):
+        if len(study["arms"]) > CURVES_UP_TO:
+            _draw_figures(row.subplots(), study, colored=False)
+            continue
+        left, right = row.subplots(1, 2, width_ratios=(3, 2))
+        _draw_curves(left, study)
+        _draw_figures(right, study, colored=True)
+    return drawn
+
+
+def save(studies: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """`figure`, as PNG."""
+    with whole_file(path, "wb") as file:
+        figure(studies).savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+
+
+def _draw_curves(axes: Axes, study: Mapping[str, Any]) -> None:
+    """Errors by epoch, a line a seed: where epochs are measured the training error, as in the paper's figure 1."""
+    measures_epochs = study["measure"] == "epochs"
+    for index, arm in enumerate(study["arms"]):
+        for number, run in enumerate(arm["runs"]):
+            label = arm["name"] if number == 0 else None
+            if measures_epochs:
+                _line(axes, run["curves"], "train_error", index, label)
+            else:
+                _line(axes, run["curves"], "test_error", index, label)
+                _line(axes, run["curves"], "train_error", index, None, alpha=0.35)
+    if study["target"] is not None:
+        axes.axhline(study["target"], color="#8a8a8a", linewidth=1)
+        axes.annotate(
+            f"{study['target']:.0%}",
+            (1, study["target"]),
+            (3, 0),
+            ("axes fraction", "data"),
+            "offset points",
+            va="center",
+        )
+    kind = "training error" if measures_epochs else "test error (faint: training error)"
+    axes.set(title=study["title"], xlabel="epochs", ylabel=kind, ylim=(0, None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if axes.get_lines():
+        axes.legend(frameon=False, fontsize=9)
+    _plain(axes)
+
+
+def _line(
+    axes: Axes,
+    curves: Mapping[str, Sequence[float | None]],
+    part: str,
+    index: int,
+    label: str | None,
+    alpha: float = 1.0,
+) -> None:
+    """One run's errors; nothing for a run without any."""
+    pairs = zip(curves.get("epoch", []), curves.get(part, []), strict=True)
+    points = [(epoch, error) for epoch, error in pairs if error is not None]
+    if not points:
+        return
+    marker = "o" if len(points) <= 3 else None
+    axes.plot(
+        *zip(*points, strict=True),
+        color=COLORS[index % len(COLORS)],
+        linestyle=DASHES[index % len(DASHES)],
+        marker=marker,
+        markersize=4,
+        linewidth=1.5,
+        alpha=alpha,
+        label=label,
+    )
+
+
+def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
+    """The arms below one another: seeds as points, the mean as a bar and in figures."""
+    scale = 1.0 if study["measure"] == "epochs" else 100.0
+    names = [arm["name"] for arm in study["arms"]]
+    for index, arm in enumerate(study["arms"]):
+        values = [scale * run["measured"] for run in arm["runs"] if run["measured"] is not None]
+        color = COLORS[index % len(COLORS)] if colored else COLORS[0]
+        _row(axes, len(names) - 1 - index, values, len(arm["runs"]), color)
+    axes.set_yticks(range(len(names) - 1, -1, -1), names, parse_math=False)
+    axes.set_ylim(-0.7, len(names) - 0.3)
+    axes.tick_params(axis="y", length=0)
+    label = f"epochs to {study['target']:.0%} training error" if study["measure"] == "epochs" else "test error, %"
+    axes.set(xlabel=label)
+    axes.set_xlim(left=0 if study["measure"] == "epochs" else None)
+    axes.margins(x=0.2)
+    if colored is False:
+        axes.set_title(study["title"])
+    _plain(axes)
+
+
+def _row(axes: Axes, height: int, values: Sequence[float], runs: int, color: str) -> None:
+    """One arm; in words where not every run has a figure."""
+    if len(values) < runs or not values:
+        axes.annotate("not reached", (0.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        return
+    mean = sum(values) / len(values)
+    axes.plot(values, [height] * len(values), "o", color=color, markersize=5, alpha=0.6, clip_on=False)
+    axes.plot([mean, mean], [height - 0.28, height + 0.28], color=color, linewidth=2.5)
+    axes.annotate(
+        f"{mean:.1f}", (max(*values, mean), height), (8, 0), textcoords="offset points", va="center", fontsize=9
+    )
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

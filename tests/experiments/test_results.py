@@ -1,0 +1,97 @@
+"""From runs to figures: what epochs, rates, spreads and sentences are made of."""
+
+import dataclasses
+
+import pytest
+
+from alexnet.experiments.experiment import Arm, Study
+from alexnet.experiments.results import Outcome, best_rate, curves_of, epochs_to, is_clear, sentence, summarize
+from alexnet.training.recipes import recipe
+
+BASE = recipe("cifar-19pct", stop_train_error=0.25, epochs=50)
+
+
+def outcome(arm: str, seed: int, **figures: object) -> Outcome:
+    return Outcome("S", arm, seed, None, f"runs/{arm}-{seed}", **figures)
+
+
+def study(measure: str, *names: str) -> Study:
+    return Study("S", "cifar10", BASE, tuple(Arm(name) for name in names), measure)
+
+
+def test_the_target_is_reached_between_two_epochs_where_the_line_between_them_crosses_it() -> None:
+    assert epochs_to(0.25, [0.6, 0.4, 0.2, 0.1]) == pytest.approx(2.75)
+    assert epochs_to(0.25, [0.6, 0.25]) == pytest.approx(2.0)
+    assert epochs_to(0.25, [0.1]) == pytest.approx(1.0)
+    assert epochs_to(0.25, [0.6, 0.3]) is None
+
+
+def test_curves_have_gaps_where_nothing_was_evaluated() -> None:
+    rows = [
+        {"epoch": "1", "train_top1": "0.25", "test_top1": ""},
+        {"epoch": "2", "train_top1": "0.5", "test_top1": "0.4"},
+    ]
+    assert curves_of(rows) == {"epoch": [1.0, 2.0], "train_error": [0.75, 0.5], "test_error": [None, 0.6]}
+
+
+def test_the_best_rate_is_the_soonest_at_the_target_or_else_the_nearest_to_it() -> None:
+    slow, soon = outcome("a", 0, epochs_to_target=9.0), outcome("a", 0, epochs_to_target=4.0)
+    near, far = outcome("a", 0, train_error=0.3), outcome("a", 0, train_error=0.7)
+    lost = outcome("a", 0, diverged=True)
+    assert best_rate({0.1: far, 0.2: slow, 0.3: soon, 0.4: near, 0.5: lost}) == 0.3
+    assert best_rate({0.1: far, 0.4: near, 0.5: lost}) == 0.4
+    assert best_rate({0.5: lost, 0.1: far}) == 0.1
+
+
+def test_ratios_of_epochs_are_taken_seed_by_seed_with_their_spread() -> None:
+    found = {
+        ("S", "ReLU"): [outcome("ReLU", seed, epochs_to_target=value) for seed, value in enumerate((4.0, 5.0))],
+        ("S", "tanh"): [outcome("tanh", seed, epochs_to_target=value) for seed, value in enumerate((20.0, 30.0))],
+        ("S", "sigmoid"): [outcome("sigmoid", seed, epochs_to_target=value) for seed, value in enumerate((40.0, None))],
+    }
+    relu, tanh, sigmoid = summarize(made := study("epochs", "ReLU", "tanh", "sigmoid"), found)
+    assert (relu.mean, relu.difference) == (4.5, 1.0)
+    assert (tanh.difference, tanh.difference_spread) == (pytest.approx(5.5), pytest.approx(0.5**0.5))
+    assert (sigmoid.mean, sigmoid.difference, sigmoid.values) == (None, None, [40.0, None])
+    assert sentence(made, [relu, tanh, sigmoid]) == (
+        "ReLU reaches 25% training error after 4.5 ± 0.7 epochs; tanh after 25.0 ± 7.1, 5.5 ± 0.7 times as many; "
+        "sigmoid does not within 50."
+    )
+
+
+def test_errors_are_compared_in_pairs_so_that_what_a_seed_adds_to_both_counts_for_nothing() -> None:
+    errors = {"none": (0.30, 0.40, 0.35), "all": (0.25, 0.35, 0.31), "same": (0.31, 0.40, 0.35)}
+    found = {("S", arm): [outcome(arm, n, error=e) for n, e in enumerate(each)] for arm, each in errors.items()}
+    none, every, same = summarize(made := study("error", "none", "all", "same"), found)
+    assert every.difference == pytest.approx(-0.14 / 3)
+    assert (every.clear, same.clear) == (True, False)
+    assert "all 30.3 ± 5.0 % (4.7 ± 0.6 points fewer); same" in sentence(made, [none, every, same])
+    assert "same 35.3 ± 4.5 % (0.3 ± 0.6 points more; no clear difference)." in sentence(made, [none, every, same])
+
+
+def test_one_seed_tells_no_spread_and_a_diverged_arm_has_no_figure() -> None:
+    found = {
+        ("S", "a"): [outcome("a", 0, error=0.3)],
+        ("S", "b"): [outcome("b", 0, error=0.2)],
+        ("S", "c"): [outcome("c", 0, diverged=True)],
+    }
+    a, b, c = summarize(made := study("error", "a", "b", "c"), found)
+    assert (b.spread, b.clear, c.mean) == (None, False, None)
+    assert sentence(made, [a, b, c]) == (
+        "S: a 30.0 % test error; b 20.0 % (10.0 points fewer; one seed tells no spread); c diverged."
+    )
+
+
+def test_a_difference_is_clear_where_its_95_percent_interval_leaves_out_none() -> None:
+    """Student's t of three degrees of freedom has its 97.5 % point at 3.182; the standard error is 0.02 here."""
+    assert is_clear(0.0637, 0.04, 4, 0.0)
+    assert not is_clear(0.0636, 0.04, 4, 0.0)
+    assert not is_clear(1.03, 0.04, 4, 1.0)
+    assert not is_clear(0.5, None, 1, 0.0)
+
+
+def test_a_study_of_epochs_needs_a_target() -> None:
+    with pytest.raises(ValueError, match="epochs need a stop_train_error"):
+        Study("S", "cifar10", dataclasses.replace(BASE, stop_train_error=None), (Arm("a"),), "epochs")
+    with pytest.raises(ValueError, match="two arms of one name"):
+        Study("S", "cifar10", BASE, (Arm("no ReLU"), Arm("no, relu")))

@@ -1,0 +1,199 @@
+"""An experiment runs once, goes on where it was stopped, and says what came out."""
+
+import csv
+import html
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from alexnet.data.sources import open_source
+from alexnet.errors import Interrupted, UsageError
+from alexnet.experiments.experiment import Arm, Experiment, Study
+from alexnet.experiments.run import run
+from alexnet.inference.evaluate import evaluate
+from alexnet.training.recipes import Recipe, recipe
+from alexnet.weights.card import BEST
+
+SOURCE = Path(__file__).parents[2] / "src"
+SMALL = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "lr": 0.003, "epochs": 2, "lr_drops": ()}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of twelve real digits."""
+    source, root = open_source("digits"), tmp_path_factory.mktemp("data") / "digits"
+    for label in range(2):
+        (root / f"digit {label}").mkdir(parents=True)
+        for row in [row for row, sample in enumerate(source.samples) if sample.label == label][:12]:
+            Image.fromarray(source.read(row)).save(root / f"digit {label}" / f"{row}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def small(**settings: object) -> Recipe:
+    return recipe("cifar-80sec", **{**SMALL, "differences": "norm=batch", **settings})
+
+
+def made(data: Path, *arms: Arm, measure: str = "error", **settings: object) -> Experiment:
+    study = Study("Digits", str(data), small(**settings), arms, measure)
+    return Experiment("small", "Does it?", "nothing.", (study,))
+
+
+RELU, TANH = Arm("ReLU"), Arm("tanh", {"differences": "norm=batch,activation=tanh"}, published="42 times")
+
+
+def written(out: Path) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/metrics.json")}
+
+
+def test_an_experiment_leaves_its_figures_its_picture_and_a_page_that_stands_alone(digits, tmp_path, capsys):
+    out = tmp_path / "out"
+    results = run(made(digits, RELU, TANH), out, 2, "alexnet experiment small", False)
+    assert set(written(out)) == {"relu-seed0", "relu-seed1", "tanh-seed0", "tanh-seed1"}
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(results))
+    (study,) = results["studies"]
+    for arm in study["arms"]:
+        errors = [1 - json.loads((Path(each["folder"]) / "metrics.json").read_text())["top1"] for each in arm["runs"]]
+        assert arm["values"] == [each["error"] for each in arm["runs"]] == pytest.approx(errors)
+        assert arm["mean"] == pytest.approx(sum(errors) / 2)
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert [(row["arm"], row["seed"]) for row in rows] == [("ReLU", "0"), ("ReLU", "1"), ("tanh", "0"), ("tanh", "1")]
+    page, words = (out / "report.html").read_text(), (out / "table.md").read_text()
+    assert "data:image/png;base64," in page
+    assert "http" not in page
+    for text in (study["sentence"], "42 times", "alexnet experiment small", "not JPEG", "differences norm=batch"):
+        assert html.escape(text) in page
+        assert text in words
+    told = capsys.readouterr().err
+    assert "run 1 of 4: Digits, ReLU, seed 0\n" in told
+    assert "run 4 of 4: Digits, tanh, seed 1; at most 1 min left" in told
+
+
+def test_a_finished_run_is_only_read_and_more_seeds_add_runs(digits, tmp_path, capsys):
+    experiment, out = made(digits, RELU, TANH, epochs=1), tmp_path / "out"
+    first = run(experiment, out, 1, "", False)
+    before = written(out)
+    assert run(experiment, out, 1, "", False) == first
+    assert written(out) == before
+    assert capsys.readouterr().err.count("run 1 of") == 1
+    run(experiment, out, 2, "", False)
+    assert {name: stamp for name, stamp in written(out).items() if name in before} == before
+    assert len(written(out)) == 4
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from alexnet.experiments.experiment import Arm, Experiment, Study
+from alexnet.experiments.run import run
+from alexnet.training.recipes import recipe
+base = recipe("cifar-80sec", **{settings})
+study = Study("Digits", {data!r}, base, (Arm("ReLU"), Arm("tanh", {tanh})))
+run(Experiment("small", "Does it?", "nothing.", (study,)), Path({out!r}), 1, "", False)
+"""
+
+
+def test_an_experiment_killed_in_the_middle_of_a_run_goes_on_to_the_same_weights(digits, tmp_path):
+    settings = {**SMALL, "differences": "norm=batch", "epochs": 12}
+    code = KILLED.format(settings=settings, data=str(digits), tanh=dict(TANH.settings), out=str(tmp_path / "killed"))
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "killed" / "runs" / "tanh-seed0" / "last" / "checkpoint.safetensors"
+    while not checkpoint.is_file():
+        assert process.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert set(written(tmp_path / "killed")) == {"relu-seed0"}
+    experiment = made(digits, RELU, TANH, epochs=12)
+    for name in ("killed", "unbroken"):
+        run(experiment, tmp_path / name, 1, "", False)
+    for arm in ("relu", "tanh"):
+        one, other = (load_file(tmp_path / name / "runs" / f"{arm}-seed0" / BEST) for name in ("killed", "unbroken"))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_ctrl_c_saves_says_how_far_it_is_and_the_same_command_goes_on(digits, tmp_path):
+    experiment, out = made(digits, RELU, TANH, epochs=60), tmp_path / "out"
+
+    def press() -> None:
+        while not (out / "runs" / "relu-seed0" / "last" / "checkpoint.safetensors").is_file():
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(Interrupted, match="saved; 0 of 2 runs are finished; go on with: alexnet experiment small"):
+        run(experiment, out, 1, "alexnet experiment small", False)
+    assert written(out) == {}
+    before = (out / "runs" / "relu-seed0" / "config.json").stat().st_mtime_ns
+    run(experiment, out, 1, "alexnet experiment small", False)
+    assert set(written(out)) == {"relu-seed0", "tanh-seed0"}
+    assert (out / "runs" / "relu-seed0" / "config.json").stat().st_mtime_ns == before
+
+
+def test_the_best_rate_is_taken_and_a_slower_one_is_cut_short(digits, tmp_path):
+    arm = Arm("ReLU", {}, rates=(0.003, 1e-6))
+    settings = {"stop_train_error": 0.15, "epochs": 60, "optimizer": "adam"}
+    results = run(made(digits, arm, measure="epochs", **settings), tmp_path / "out", 2, "", False)
+    (study,) = results["studies"]
+    rows = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
+    runs = {(row["rate"], row["seed"]): row for row in rows}
+    assert set(runs) == {("0.003", "0"), ("1e-06", "0"), ("0.003", "1")}
+    assert study["arms"][0]["rate"] == 0.003
+    reached = study["arms"][0]["runs"][0]["epochs"]
+    assert reached < 60
+    assert runs["1e-06", "0"]["epochs_to_target"] == ""
+    assert int(runs["1e-06", "0"]["epochs"]) == reached
+    assert study["rates"].startswith("Rates tried with seed 0: ReLU 0.003 (")
+    assert study["rates"].endswith(f" % after {reached} epochs), the best at the edge of those tried.")
+
+
+def test_a_loss_that_is_not_finite_is_an_outcome_and_is_not_tried_again(digits, tmp_path, capsys):
+    wild = Arm("wild", {"lr": 1e30})
+    experiment, out = made(digits, RELU, wild, differences="norm=none", epochs=3), tmp_path / "out"
+    results = run(experiment, out, 1, "", False)
+    assert results["studies"][0]["sentence"].endswith("wild diverged.")
+    assert "the loss is" in json.loads((out / "runs" / "wild-seed0" / "diverged.json").read_text())["error"]
+    capsys.readouterr()
+    assert run(experiment, out, 1, "", False) == results
+    assert "run " not in capsys.readouterr().err
+
+
+def test_views_are_of_the_same_weights(digits, tmp_path):
+    ten = Arm("ten views", {}, views=10, trained_as="ReLU")
+    results = run(made(digits, RELU, ten), tmp_path / "out", 1, "", False)
+    assert set(written(tmp_path / "out")) == {"relu-seed0"}
+    one, other = results["studies"][0]["arms"]
+    folder = tmp_path / "out" / "runs" / "relu-seed0"
+    assert one["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 1, "test")["top1"])
+    assert other["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 10, "test")["top1"])
+
+
+def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):
+    experiment = made(digits, RELU, epochs=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(UsageError, match="mine holds something that is no experiment; give --out"):
+        run(experiment, tmp_path / "mine", 1, "", False)
+    run(experiment, tmp_path / "out", 1, "", False)
+    with pytest.raises(UsageError, match=r"out holds the experiment small; give another --out"):
+        run(experiment, tmp_path / "out", 1, "", True)
+    with pytest.raises(UsageError, match=r"relu-seed0 was run with another lr \(0\.003, now 0\.004\)"):
+        run(made(digits, RELU, epochs=1, lr=0.004), tmp_path / "out", 1, "", False)
+    (tmp_path / "out" / "experiment.json").write_text("{")
+    with pytest.raises(UsageError, match=r"experiment\.json is damaged"):
+        run(experiment, tmp_path / "out", 1, "", False)

@@ -1,0 +1,63 @@
+"""The picture of an experiment has a row a study, a line a run, and the figures of every arm."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from alexnet.explain.experiments import COLORS, figure, save
+
+
+def arm(name: str, *measured: float | None) -> dict[str, Any]:
+    curves = {"epoch": [1.0, 2.0, 3.0], "train_error": [0.6, 0.4, 0.2], "test_error": [0.7, None, 0.5]}
+    return {"name": name, "runs": [{"measured": value, "curves": curves} for value in measured]}
+
+
+def study(*arms: dict[str, Any], measure: str = "error") -> dict[str, Any]:
+    return {"title": "Digits", "measure": measure, "target": 0.25 if measure == "epochs" else None, "arms": arms}
+
+
+def test_epochs_are_drawn_as_the_papers_figure_1_training_error_a_line_a_run_and_the_target() -> None:
+    drawn = figure([study(arm("ReLU", 4.0, 5.0), arm("$tanh$", 20.0, 30.0), measure="epochs")])
+    curves, figures = drawn.subfigs[0].axes
+    lines = [line for line in curves.get_lines() if len(line.get_xdata()) == 3]
+    assert len(lines) == 4
+    assert all(list(line.get_ydata()) == [0.6, 0.4, 0.2] for line in lines)
+    assert [text.get_text() for text in curves.get_legend().get_texts()] == ["ReLU", "$tanh$"]
+    assert len({line.get_linestyle() for line in lines}) == 2
+    assert (curves.get_xlabel(), curves.get_ylabel()) == ("epochs", "training error")
+    assert figures.get_xlabel() == "epochs to 25% training error"
+    assert [text.get_text() for text in figures.texts] == ["4.5", "25.0"]
+
+
+def test_errors_are_drawn_in_percent_with_test_and_training_curves() -> None:
+    curves, figures = figure([study(arm("none", 0.3), arm("all", 0.2))]).subfigs[0].axes
+    assert sorted(len(line.get_xdata()) for line in curves.get_lines()) == [2, 2, 3, 3]  # gaps are left out
+    assert [text.get_text() for text in figures.texts] == ["30.0", "20.0"]
+    assert [label.get_text() for label in figures.get_yticklabels()] == ["none", "all"]
+
+
+def test_many_arms_have_their_figures_alone_and_what_was_not_reached_is_said() -> None:
+    many = [arm(f"arm {n}", 0.1 * n) for n in range(1, 7)]
+    drawn = figure([study(*many, arm("lost", None)), study(arm("a", 0.5))])
+    assert [len(row.axes) for row in drawn.subfigs] == [1, 2]
+    assert drawn.subfigs[0].axes[0].texts[-1].get_text() == "not reached"
+
+
+def test_the_file_is_a_png_in_the_colours_of_its_arms(tmp_path: Path) -> None:
+    save([study(arm("ReLU", 4.0), arm("tanh", 20.0), measure="epochs")], tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert 1200 < pixels.shape[1] < 1700
+    for color in COLORS[:2]:
+        assert (np.abs(pixels - np.array(to_rgb(color)) * 255).max(2) < 4).any()
+    assert not (np.abs(pixels - np.array(to_rgb(COLORS[2])) * 255).max(2) < 4).any()
+
+
+@pytest.mark.parametrize("measured", [(0.0, 0.0), (1.0,)])
+def test_errors_of_nothing_and_of_everything_can_be_drawn(measured: tuple[float, ...], tmp_path: Path) -> None:
+    save([study(arm("a", *measured))], tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 5000
