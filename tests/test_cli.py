@@ -28,7 +28,7 @@ from alexnet.weights.card import Card, save
 ROOT = Path(__file__).parent.parent
 SMALL = ["--recipe", "torchvision", "--network", "modern", "--input-size", "63", "--resize", "72"]
 SMALL += ["--epochs", "1", "--batch-size", "8"]
-COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict", "benchmark", "experiment")
+COMMANDS = ("summary", "check", "pack", "train", "evaluate", "predict", "explain", "benchmark", "experiment")
 
 
 def run(*words: str | Path, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -134,6 +134,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("evaluate nowhere digits", "no model at nowhere"),
         ("evaluate nowhere digits --views 3", "views is 3"),
         ("evaluate nowhere digits --split tset", "did you mean 'test'?"),
+        ("explain nowhere", "no model at nowhere"),
+        ("explain nowhere --split tset", "did you mean 'test'?"),
         ("benchmark speed", "unknown subject 'speed'"),
         ("benchmark ops --repeats 0", "repeats is 0"),
         ("benchmark ops --device abacus", "unknown device 'abacus'"),
@@ -462,6 +464,20 @@ def test_predict_prints_names_and_percent_for_people(
     assert guess.split()[1] == "%" or guess.split()[0].endswith("%")
 
 
+def test_explain_writes_a_page_beside_the_run_and_says_where(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained[0]
+    assert cli.main(["explain", str(folder), str(digits / "4" / "0.png"), "--label", "1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert (answer["split"], answer["page"]) == ("test", str(folder / "explain" / "index.html"))
+    assert all(Path(row["file"]).read_bytes().startswith(b"\x89PNG") for row in answer["pictures"])
+    assert "not shown: Local response normalisation" in err
+    assert cli.main(["explain", str(folder), "--out", str(folder / "weights")]) == 2
+    assert "holds 'best.safetensors'" in capsys.readouterr().err
+
+
 # --- bad input ---
 
 
@@ -511,6 +527,17 @@ TRAIN = "--network modern --input-size 63 --epochs 1 --batch-size 2"
         ("predict truncated.safetensors good/0/0.png", 1, "is truncated"),
         ("predict tampered.safetensors good/0/0.png", 1, "altered or damaged"),
         ("predict pickled.pt good/0/0.png", 1, "is a pickle"),
+        ("explain truncated.safetensors good/0/0.png --out pictures", 1, "is truncated"),
+        ("explain small.safetensors good/0/0.png", 2, "name a folder: --out FOLDER"),
+        ("explain small.safetensors --out pictures", 2, "give images, or DATA with --data"),
+        ("explain small.safetensors good/0/0.png --out good", 2, "good holds '0'"),
+        ("explain small.safetensors good/0/0.png --out pictures --label 5", 2, "unknown label '5'"),
+        ("explain small.safetensors good/0/0.png --out pictures --layer conv9", 2, "unknown layer of modern 'conv9'"),
+        ("explain small.safetensors text.jpg/1/text.jpg --out pictures", 3, "text.jpg/1/text.jpg: not an image"),
+        ("explain small.safetensors nothing.jpg --out pictures", 3, "nothing.jpg: "),
+        ("explain small.safetensors good/0/0.png --data nowhere --out pictures", 3, "no such folder or file"),
+        ("explain small.safetensors --data digits --out pictures", 3, "classes that the network does not know"),
+        ("explain small.safetensors good/0/0.png --out small.safetensors/pictures", 1, "small.safetensors/pictures"),
         ("summary modren", 2, "did you mean 'modern'?"),
         ("train good --recipe modren", 2, "did you mean 'modern'?"),
         ("train good --epoch 3", 2, "No such option: --epoch"),

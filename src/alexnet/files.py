@@ -5,12 +5,12 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from alexnet.errors import AlexNetError
+from alexnet.errors import AlexNetError, UsageError
 
 HALF = ".half"  # ends the names of what is still being written
 
@@ -91,6 +91,16 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         if handle is not None:
             os.close(handle)
+
+
+def refuse_strangers(folder: Path, is_ours: Callable[[str], bool], kind: str) -> None:
+    """UsageError where `folder` holds a file that is not of our making, so that it is never replaced."""
+    try:
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    if strangers := [name for name in names if not is_ours(name)]:
+        raise UsageError(f"{folder} holds {strangers[0]!r}, so it is no {kind}; name a new folder, this one is kept")
 
 
 def cannot_write(path: Path, error: OSError) -> AlexNetError:

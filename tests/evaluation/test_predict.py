@@ -10,9 +10,9 @@ from alexnet.data.packed import Store, pack
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
 from alexnet.errors import AlexNetError, DataError, UsageError
-from alexnet.evaluation.predict import evaluating, probabilities
+from alexnet.evaluation.predict import probabilities
 from alexnet.networks import create
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import Network, evaluating
 
 PREPROCESSING = Preprocessing(64, 73, (120.0, 115, 100), (60.0, 58, 57), store_size=80)
 

@@ -14,7 +14,8 @@ from alexnet.data.packed import pack
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
 from alexnet.errors import DataError, UsageError
-from alexnet.inference.evaluate import _run_of, evaluate
+from alexnet.inference.evaluate import evaluate
+from alexnet.inference.parts import run_of
 from alexnet.networks import create
 from alexnet.weights.card import Card, save
 
@@ -191,7 +192,7 @@ def test_a_damaged_record_of_a_run_is_one_line(data: Path, tmp_path: Path, damag
 def test_a_model_at_the_root_of_all_folders_lies_in_no_run() -> None:
     with pytest.raises(UsageError, match="no model at"):
         evaluate(Path("/nowhere.safetensors"), "digits")
-    assert _run_of(Path("/nowhere.safetensors")) is None
+    assert run_of(Path("/nowhere.safetensors")) is None
 
 
 @pytest.mark.parametrize(

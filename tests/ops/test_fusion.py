@@ -17,6 +17,11 @@ KERNELS = {
     "one_weird_trick": ["pool_lrn", "pool_lrn", "pool_lrn"],
     "article": ["pool_lrn", "pool_lrn", "pool_lrn"],
     "modern": ["pool_lrn", "pool_lrn", "pool_lrn"],
+    "cifar-80sec": ["pool_lrn"],
+    "cifar-19pct": ["pool_lrn"],
+    "cifar-18pct": ["pool_lrn", "lrn_within", "lrn_within"],
+    "cifar-13pct": ["pool_lrn", "pool_lrn"],
+    "cifar-11pct": ["pool_lrn", "lrn_pool"],
 }
 
 

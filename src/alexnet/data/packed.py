@@ -37,7 +37,7 @@ from alexnet.data.samples import Sample, Source, some_names
 from alexnet.data.sources import KNOWN, open_source
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
-from alexnet.files import alone, cannot_write, whole_folder
+from alexnet.files import alone, refuse_strangers, whole_folder
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -377,17 +377,7 @@ def _refuse_settings(folder: Path, size: int, max_bad: float) -> None:
         raise UsageError(f"size {size}: at least 1 pixel a side is needed, 256 is usual")
     if not 0 <= max_bad <= 1:
         raise UsageError(f"share of bad images {max_bad}: 0 to 1 is accepted, 0.01 for one in a hundred")
-    _refuse_strangers(folder)
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """Never replace what is no store."""
-    try:
-        names = [path.name for path in folder.iterdir()] if folder.exists() else []
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    if strangers := [name for name in names if not _is_ours(name)]:
-        raise UsageError(f"{folder} holds {strangers[0]!r}, so it is no store; name a new folder, this one is kept")
+    refuse_strangers(folder, _is_ours, "store")
 
 
 def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:

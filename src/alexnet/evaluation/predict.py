@@ -1,18 +1,17 @@
 """A network's answers on stored images. N images of S x S pixels, V views of each, K classes."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from alexnet.data.packed import Store
 from alexnet.data.preprocess import Preprocessing, check_views
 from alexnet.device import autocast, held_weights, pick_device, pick_precision
 from alexnet.errors import DataError, Diverged
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import Network, evaluating
 from alexnet.ops.views import Images
 
 
@@ -49,18 +48,6 @@ def probabilities(
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
     return torch.cat(answers)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards each layer is in the mode that it was in before."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def of_images(

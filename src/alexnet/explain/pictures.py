@@ -1,17 +1,14 @@
 """Pictures of a run: learning curves, confusion, and what the network is shown.
 
-Drawn with matplotlib's objects on the Agg canvas: no window, no state shared between pictures. Names are drawn as they
-are, never read as formulas.
+How they are drawn and written is in `alexnet.explain.canvas`.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -19,9 +16,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from alexnet.files import whole_file
+from alexnet.explain.canvas import new_figure, save, shorten, show, unnormalized
 
-DOTS_PER_INCH = 150
 COLORS = {"train": "#8a8a8a", "val": "#1f6fb4", "test": "#c8501e"}
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 COUNTS_UP_TO = 20  # classes with the counts written into the cells of a confusion matrix
@@ -36,18 +32,23 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     rows: one an epoch, as in metrics.csv: "epoch", and of "train_loss", "train_top1", "val_loss", "val_top1",
     "test_loss", "test_top1" what there is; None, "" or a missing key is a gap. Accuracies are fractions.
     """
-    figure = _figure(10, 4)
+    figure = new_figure(10, 4)
     loss, top1 = figure.subplots(1, 2)
     for axes, measure, title in ((loss, "loss", "Loss"), (top1, "top1", "Top-1 accuracy")):
         for part in PARTS:
             _curve(axes, rows, part, measure)
         _finish_curves(axes, title)
     top1.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | Path) -> None:
-    """A confusion matrix as PNG; the colour is the share of the true class's images (row).
+    """`confusion_figure` as PNG."""
+    save(confusion_figure(matrix, class_names), path)
+
+
+def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
+    """A confusion matrix; the colour is the share of the true class's images (row).
 
     matrix: counts (K, K), [i][j] images of class i predicted as j. Counts are written into the cells up to 20 classes,
     names beside them up to 40; beyond, axes are numbered. A class without images has an empty row.
@@ -55,7 +56,7 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | Path) -
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = float(np.clip(3.2 + 0.34 * len(counts), 5, 12))
-    figure = _figure(side + 1, side)
+    figure = new_figure(side + 1, side)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))  # rare mistakes stay visible
     _add_color_bar(figure, axes, image)
@@ -63,7 +64,7 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | Path) -
     _name_classes(axes, class_names)
     if len(counts) <= COUNTS_UP_TO:
         _write_counts(axes, counts, shares)
-    _save(figure, path)
+    return figure
 
 
 def samples(
@@ -74,33 +75,16 @@ def samples(
     batch: (N, 3, H, W), normalized by `mean` and `std` (RGB, 0..255), which is undone here: value * std + mean.
     titles: one for each image, cut where it is too long for its column; None for none.
     """
-    pixels = batch.detach().float().cpu().permute(0, 2, 3, 1).numpy() * np.array(std) + np.array(mean)
-    images = pixels.round().clip(0, 255).astype(np.uint8)
+    images = unnormalized(batch, mean, std)
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
-    figure = _figure(1.6 * columns, (1.8 if titles else 1.6) * rows)
+    figure = new_figure(1.6 * columns, (1.8 if titles else 1.6) * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for index, image in enumerate(images):
-        grid[index].imshow(image, interpolation="nearest")
-        if titles:
-            grid[index].set_title(_shorten(titles[index], 22), fontsize=8, pad=3, parse_math=False)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure of that many inches on an Agg canvas."""
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    """Write a PNG, whole or not at all; letters that the font lacks become boxes, silently."""
-    with whole_file(path, "wb") as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+        show(grid[index], image, shorten(titles[index], 22) if titles else "")
+    save(figure, path)
 
 
 def _curve(axes: Axes, rows: Sequence[Mapping[str, Any]], part: str, measure: str) -> None:
@@ -143,7 +127,7 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         return
-    names = [_shorten(name, 24) for name in class_names]
+    names = [shorten(name, 24) for name in class_names]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.tick_params(length=0, labelsize=9 if len(names) <= COUNTS_UP_TO else 7)
@@ -154,9 +138,3 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
     for i, j in np.argwhere(counts):
         color = "white" if shares[i, j] > 0.35 else "#222222"
         axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=8, color=color)
-
-
-def _shorten(text: str, length: int) -> str:
-    """At most `length` letters; bytes of a file name that are no text become question marks, for no font draws them."""
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,9 +1,10 @@
-"""What all the networks share: the base class, adaptive pooling that exports, local layers, initialisers.
+"""What all the networks share: the base class, pooling that exports, local layers, evaluation mode, initialisers.
 
 N images, C channels, H x W pixels; K classes.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -131,6 +132,18 @@ class Enlarge(nn.Module):
     def extra_repr(self) -> str:
         """What `print(network)` shows of this layer."""
         return f"least={self.least}, size={self.size}"
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards each layer is in the mode that it was in before."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class LocallyConnected2d(nn.Module):

@@ -31,6 +31,8 @@ PATTERNS = (
     (("relu", "pool"), "pool_lrn"),
     (("pool", "relu"), "pool_lrn"),  # ReLU does not change which value is the largest
     (("pool",), "pool_lrn"),
+    (("within",), "lrn_within"),
+    (("lrn",), "lrn"),
 )
 
 

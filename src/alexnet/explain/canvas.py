@@ -1,0 +1,83 @@
+"""What all pictures share: a canvas without a screen, colours that everyone can tell apart, files that are whole.
+
+Drawn with matplotlib's objects on the Agg canvas: no window, no state shared between pictures. Figures are ten inches
+wide, so that eight-point letters are readable on a page of a thousand pixels. Names are drawn as they are, never read
+as formulas.
+"""
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.data.images import Pixels
+from alexnet.files import whole_file
+
+DOTS_PER_INCH = 150
+WIDTH = 10.0  # inches
+SMALL = 8  # points, the smallest letters
+
+# Okabe and Ito's palette, made to be told apart with any kind of colour vision (Color Universal Design, 2008).
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
+GRAY = "#8a8a8a"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that many inches on an Agg canvas."""
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with whole_file(path, "wb") as file:
+        file.write(png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """The bytes of a PNG file; letters that the font lacks become boxes, silently."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+    return file.getvalue()
+
+
+def shorten(text: str, length: int) -> str:
+    """At most `length` letters; bytes of a file name that are no text become question marks, for no font draws them."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def unnormalized(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pixels:
+    """(N, 3, H, W), normalised by `mean` and `std` (RGB, 0..255), back to pixels: uint8 (N, H, W, 3)."""
+    pixels = batch.detach().float().cpu().permute(0, 2, 3, 1).numpy() * np.array(std) + np.array(mean)
+    shown: Pixels = pixels.round().clip(0, 255).astype(np.uint8)
+    return shown
+
+
+def show(axes: Axes, image: Pixels, title: str = "", size: float = SMALL) -> None:
+    """One image without axes, its title above it."""
+    axes.imshow(image, interpolation="nearest")
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=size, pad=3, parse_math=False)
+
+
+def mosaic(tiles: Sequence[NDArray[np.float32]], columns: int, gap: int = 1) -> NDArray[np.float32]:
+    """Equal tiles, each (H, W) or (H, W, 3), in rows of `columns`; what lies between them is not a number."""
+    height, width, *rest = tiles[0].shape
+    rows = -(-len(tiles) // columns)
+    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, *rest), np.nan, np.float32)
+    for index, tile in enumerate(tiles):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        whole[top : top + height, left : left + width] = tile
+    return whole

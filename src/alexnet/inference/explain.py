@@ -1,0 +1,177 @@
+"""Looking inside a trained network: pictures of what it learned and why it answers as it does, and a page of them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alexnet.data.images import Pixels, stored_form
+from alexnet.errors import DataError, ImageError, UsageError, unknown_name
+from alexnet.explain.look import check_layer, last_maps
+from alexnet.explain.page import Picture, page
+from alexnet.files import refuse_strangers, whole_folder
+from alexnet.inference.classifier import Classifier, load
+from alexnet.inference.gallery import (
+    Part,
+    given_examples,
+    of_data,
+    of_examples,
+    of_the_network,
+    parts,
+    spread,
+    without_data,
+)
+from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run, run_of, some
+
+Progress = Callable[[int, int], None]
+
+IMAGES_UP_TO = 16  # that a user may give
+FACTS = "explain.json"
+FORMAT = "alexnet explain"
+
+
+def explain(
+    model: Path,
+    images: Sequence[Path] = (),
+    data: str | None = None,
+    split: str | None = None,
+    label: str | None = None,
+    out: Path | None = None,
+    layers: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the pictures and the page into a folder, whole or not at all; what was written, and what was left out.
+
+    model: a run's folder or a .safetensors file. images: at most 16; without any, eight of the data's part are shown.
+    data: as in `named_store`; None: what the run was trained on. split: as in `evaluate`. label: the class that
+    occlusion and Grad-CAM are asked about; None: each image's most probable. out: None: explain/ in the run's folder.
+    layers: those whose units' favourite images are shown; None: the last maps.
+    Returns {"model", "data", "split", "folder", "page", "pictures": [{"name", "title", "file"}],
+    "left_out": [{"title", "reason"}]}.
+    """
+    check_split(split)
+    if len(images) > IMAGES_UP_TO:
+        raise UsageError(f"{len(images)} images are too many for one page; give at most {IMAGES_UP_TO}")
+    classifier = load(model, device, "float32")
+    folder = _folder(model, out)
+    layers = _layers(classifier, layers)
+    wanted = None if label is None else _label(classifier, label)
+    given = [_read(path, classifier) for path in images]
+    data, found, absent = _data(model, data, classifier, bool(given), progress)
+    if found is None and not given:
+        raise UsageError(f"{absent}; give images, or DATA with --data")
+    if found is not None:
+        split = split or found.best_part()
+        indices_of(found.parts, split)  # refuses a part that there is not
+    about = {"model": str(model), "data": data if found else None, "split": split if found else None}
+    left_out: dict[str, str] = {} if found else without_data(absent)
+    with whole_folder(folder.resolve()) as beside:  # a link stays a link
+        part, train = parts(classifier, found, str(split), layers, progress) if found else (None, None)
+        examples = given_examples(classifier, images, given) if given or part is None else spread(part, classifier)
+        drawn = [of_the_network(classifier), *of_examples(classifier, examples, wanted, left_out, progress)]
+        if part is not None:
+            drawn += of_data(classifier, examples, part, train, layers, left_out)
+        _write(beside, drawn, _facts(classifier, about, part, train), left_out, about)
+    files = [{"name": each.name, "title": each.title, "file": str(folder / f"{each.name}.png")} for each in drawn]
+    reasons = [{"title": title, "reason": reason} for title, reason in left_out.items()]
+    page_file = str(folder / "index.html")
+    return {**about, "folder": str(folder), "page": page_file, "pictures": files, "left_out": reasons}
+
+
+# --- what is asked, and with what ---
+
+
+def _folder(model: Path, out: Path | None) -> Path:
+    """Where to write; UsageError where nothing was named, or something stands there that is not ours."""
+    folder = out or place_in_run(model, "explain")
+    if folder is None:
+        raise UsageError(f"{model} lies in no run's folder that can be written to; name a folder: --out FOLDER")
+    ours = _written_before(folder)
+    refuse_strangers(folder, lambda name: name in ours, "folder of alexnet explain")
+    return folder
+
+
+def _written_before(folder: Path) -> set[str]:
+    """The files of a folder that this program wrote, by the list that it left there."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        return {FACTS, *map(str, facts["files"])} if facts["format"] == FORMAT else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _layers(classifier: Classifier, layers: Sequence[str]) -> list[str]:
+    for layer in layers:
+        check_layer(classifier.network, layer)
+    return list(dict.fromkeys(layers)) or [last_maps(classifier.network)]
+
+
+def _label(classifier: Classifier, label: str) -> int:
+    if label not in classifier.class_names:
+        known = len(classifier.class_names)
+        if known <= 20:
+            raise unknown_name("label", label, classifier.class_names)
+        raise UsageError(f"unknown label {label!r}: the model knows {known}: {some(classifier.class_names)}")
+    return classifier.class_names.index(label)
+
+
+def _read(path: Path, classifier: Classifier) -> Pixels:
+    """An image in stored form; ImageError that names the file."""
+    image = stored_form(path, classifier.preprocessing.store_size)
+    if isinstance(image, str):
+        raise ImageError(f"{path}: {image}")
+    return image
+
+
+def _data(
+    model: Path, data: str | None, classifier: Classifier, has_images: bool, progress: Progress | None
+) -> tuple[str | None, Labelled | None, str]:
+    """The data's name, the data, and why there is none. The run's own data may be gone where images are given."""
+    recorded = run_of(model)
+    if data is None and recorded is None:
+        return None, None, f"{model} is a model without a run that says what it was trained on"
+    try:
+        name = data or recorded.data  # type: ignore[union-attr]
+        return name, open_data(model, name, classifier, progress), ""
+    except DataError as error:
+        if data is not None or not has_images:
+            raise
+        return None, None, f"the run's own data is not there ({error})"
+
+
+# --- the folder ---
+
+
+def _facts(
+    classifier: Classifier, about: Mapping[str, str | None], part: Part | None, train: Part | None
+) -> dict[str, str]:
+    card = classifier.card
+    facts = {
+        "model": str(about["model"]),
+        "network": f"{card.network}, {card.input_size} px, {card.num_classes} classes",
+    }
+    if part is not None:
+        right = int((part.look.probabilities.argmax(1) == part.labels).sum())
+        share = f"{right:,} of {len(part.rows):,} right ({right / len(part.rows):.1%})"
+        facts["data"] = f"{about['data']}, part {about['split']}: {share}; one centre view"
+    if train is not None:
+        facts["compared with"] = f"{len(train.rows):,} training images"
+    return facts
+
+
+def _write(
+    folder: Path,
+    drawn: Sequence[Picture],
+    facts: Mapping[str, str],
+    left_out: Mapping[str, str],
+    about: Mapping[str, str | None],
+) -> None:
+    """The pictures, the page, and the list by which the folder is known as ours."""
+    text = page(f"Inside {about['model']}", facts, drawn, left_out)
+    files = ["index.html", *(f"{each.name}.png" for each in drawn)]
+    for each in drawn:
+        (folder / f"{each.name}.png").write_bytes(each.png)
+    (folder / "index.html").write_text(text, encoding="utf-8")
+    record = {"format": FORMAT, **about, "files": files}
+    (folder / FACTS).write_text(json.dumps(record, indent=1), encoding="utf-8")

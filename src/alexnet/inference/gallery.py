@@ -1,0 +1,323 @@
+"""The pictures of a trained network with their captions: a model, images and data brought to `alexnet.explain`.
+
+Everything is computed in float32 from one view of each image, the centre. What cannot be shown is left out, with the
+reason.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from alexnet.data.images import Pixels
+from alexnet.errors import DataError, UsageError
+from alexnet.explain import answers, attribution, exciting, filters, inhibition, layout, maps, mistakes, neighbours
+from alexnet.explain.canvas import png
+from alexnet.explain.field import receptive_field
+from alexnet.explain.look import Look, hidden, look, shown
+from alexnet.explain.page import Picture
+from alexnet.explain.pictures import confusion_figure
+from alexnet.inference.classifier import Classifier
+from alexnet.inference.parts import Labelled, indices_of
+
+Progress = Callable[[int, int], None]
+
+EXAMPLES = 8  # images of the data that are shown where none is given, as many as in the paper's figure 4
+ASKED = 4  # of these, those of which it is asked where the network looks
+DATA_UP_TO = 10_000  # images of a part, and of the training part, that are looked at; evenly spread over it
+LAID_OUT_UP_TO = 2_000
+
+NEIGHBOURS = "The nearest training images"
+EXCITING = "The images that excite a unit most"
+LAYOUT = "The last hidden vectors in a plane"
+CONFUSION = "Which classes are taken for which"
+LOST = "The images lost with most confidence"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images that the pictures show one by one."""
+
+    images: list[Pixels]  # stored form, uint8 (S, S, 3)
+    titles: list[str]
+    truths: list[int | None]
+    rows: list[int | None]  # of the store, where they come from there
+    look: Look
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one part of the data, and what the network made of them."""
+
+    rows: NDArray[np.int64]  # of the store
+    images: list[Pixels]  # mapped, not read
+    labels: torch.Tensor  # int64 (N,)
+    look: Look
+    of: int  # images that the part has in all
+
+
+def parts(
+    classifier: Classifier, found: Labelled, split: str, layers: Sequence[str], progress: Progress | None
+) -> tuple[Part, Part | None]:
+    """The part called `split` and the training part (the same object where they are one), None where there is none.
+
+    layers: whose units' peaks are noted in the first. UsageError for a part that the data does not have.
+    """
+    part = _look_at(classifier, found, indices_of(found.parts, split), layers, progress)
+    rows = np.flatnonzero(found.parts == "train")
+    if split == "train" or not len(rows):
+        return part, part if len(rows) else None
+    return part, _look_at(classifier, found, rows, (), progress)
+
+
+def _look_at(
+    classifier: Classifier,
+    found: Labelled,
+    rows: NDArray[np.int64],
+    layers: Sequence[str],
+    progress: Progress | None,
+) -> Part:
+    chosen = rows[_evenly(len(rows), DATA_UP_TO)]
+    images = found.store.mapped(chosen)
+    seen = look(classifier.network, classifier.preprocessing, images, layers, progress)
+    return Part(chosen, images, torch.from_numpy(found.labels[chosen]), seen, len(rows))
+
+
+def given_examples(classifier: Classifier, paths: Sequence[Path], images: list[Pixels]) -> Examples:
+    """A user's images, by their files' names."""
+    seen = look(classifier.network, classifier.preprocessing, images)
+    nothing: list[int | None] = [None] * len(images)
+    return Examples(images, [path.name for path in paths], nothing, nothing, seen)
+
+
+def spread(part: Part, classifier: Classifier) -> Examples:
+    """Images evenly spread over a part in the order of their classes."""
+    order = torch.sort(part.labels, stable=True).indices
+    places = order[_evenly(len(order), EXAMPLES, middle=True)].tolist()
+    images = [np.array(part.images[place]) for place in places]
+    truths = part.labels[places].tolist()
+    titles = [classifier.class_names[truth] for truth in truths]
+    seen = Look(part.look.probabilities[places], part.look.vectors[places], {}, {})
+    return Examples(images, titles, truths, part.rows[places].tolist(), seen)
+
+
+def _evenly(count: int, most: int, middle: bool = False) -> NDArray[np.int64]:
+    """At most `most` of 0 ... count - 1, evenly spread, ascending; from the middle of each stretch on request."""
+    taken = min(count, most)
+    places: NDArray[np.int64] = ((np.arange(taken) + (0.5 if middle else 0.0)) * count / max(taken, 1)).astype(np.int64)
+    return places
+
+
+# --- the pictures ---
+
+
+def _picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
+    return Picture(name, title, caption, png(figure))
+
+
+def of_the_network(classifier: Classifier) -> Picture:
+    """The first layer's filters."""
+    count = filters.towers(classifier.network)
+    towers = (
+        f" The network has {count} towers: each block of filters is seen by its own half of the second convolution."
+        if count > 1
+        else " The network has one tower: the second convolution sees all of them."
+    )
+    return _picture(
+        "filters",
+        "The first layer's filters",
+        "What the first convolution looks for, as in the paper's figure 3: edges of all directions and blobs of colour,"
+        f" once it has learned enough; noise, as long as it has not.{towers}",
+        filters.figure(classifier.network),
+    )
+
+
+def of_examples(
+    classifier: Classifier,
+    examples: Examples,
+    label: int | None,
+    left_out: dict[str, str],
+    progress: Progress | None,
+) -> Iterator[Picture]:
+    """Answers, attribution, maps, and local response normalisation; reasons go to `left_out`.
+
+    label: the class that attribution asks about; None: each image's most probable.
+    """
+    network, preprocessing, names = classifier.network, classifier.preprocessing, classifier.class_names
+    views = shown(preprocessing, examples.images)
+    yield _picture(
+        "answers",
+        "The five most probable labels",
+        "Each image with the network's answers as bars, the paper's figure 4 (left). The true label is orange and bold;"
+        " where it is missing, it was not among the five.",
+        answers.figure(views, examples.look.probabilities, names, examples.truths, examples.titles),
+    )
+    asked = _asked(examples)
+    labels = [int(examples.look.probabilities[place].argmax()) if label is None else label for place in asked]
+    whose = f"the label {names[label]!r}" if label is not None else "the most probable label of each image"
+    yield _picture(
+        "attribution",
+        "Which part of the image speaks for a label",
+        f"Asked about {whose}. Occlusion: a square of the mean colour hides one place after another; orange is where"
+        " the label's probability falls when that place is hidden, purple where it rises. Grad-CAM: where the last"
+        " maps speak for the label.",
+        attribution.figure(
+            network, preprocessing, [examples.images[place] for place in asked], labels, names, progress
+        ),
+    )
+    for number, place in enumerate(asked if examples.rows[0] is None else asked[:1], 1):
+        yield _picture(
+            f"maps-{number}",
+            f"What every layer gives: {examples.titles[place]}",
+            "From top to bottom the way of one image through the network. Of each block the ten strongest maps are"
+            " shown; the number of maps, their sides and the row's scale stand at the left.",
+            maps.figure(network, preprocessing, examples.images[place]),
+        )
+    title = "Local response normalisation: lateral inhibition"
+    try:
+        figure = inhibition.figure(network, preprocessing, examples.images[asked[0]])
+    except UsageError as error:
+        left_out[title] = str(error)
+        return
+    yield _picture(
+        "inhibition",
+        title,
+        "Units that answer at the same place divide each other. Gray bars are activations before, blue ones after;"
+        " red bars say what share of a unit's activation its neighbours took: strong units take from weak ones beside"
+        " them.",
+        figure,
+    )
+
+
+def _asked(examples: Examples) -> list[int]:
+    """All given images; of the data's, every second."""
+    count = len(examples.images)
+    return list(range(count)) if examples.rows[0] is None else _evenly(count, ASKED).tolist()
+
+
+def without_data(absent: str) -> dict[str, str]:
+    """The pictures that need data, with the reason why they are not there. absent: why there is no data."""
+    reason = f"it needs data, and {absent}; give some with --data DATA"
+    return dict.fromkeys((NEIGHBOURS, EXCITING, LAYOUT, CONFUSION, LOST), reason)
+
+
+def of_data(
+    classifier: Classifier,
+    examples: Examples,
+    part: Part,
+    train: Part | None,
+    layers: Sequence[str],
+    left_out: dict[str, str],
+) -> Iterator[Picture]:
+    """Neighbours, what excites units, the layout, confusion and mistakes; reasons go to `left_out`."""
+    draw: dict[str, Callable[[], Picture]] = {NEIGHBOURS: partial(_neighbours, classifier, examples, train)}
+    draw |= {f"{EXCITING}: {layer}": partial(_exciting, classifier, part, layer) for layer in layers}
+    draw[LAYOUT] = partial(_layout, classifier, part)
+    draw[CONFUSION] = partial(_confusion, part, classifier.class_names)
+    draw[LOST] = partial(_lost, classifier, part)
+    for title, one in draw.items():
+        try:
+            yield one()
+        except DataError as error:
+            left_out[title] = str(error)
+
+
+def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) -> Picture:
+    if train is None:
+        raise DataError("the data has no training part to look for neighbours in")
+    vectors, own = train.look.vectors, own_places(examples, train)
+    found, distances = neighbours.nearest(examples.look.vectors, vectors, own=own)
+    views = shown(classifier.preprocessing, examples.images)
+    rows = []
+    for number, (places, lengths) in enumerate(zip(found.tolist(), distances.tolist(), strict=True)):
+        labels = train.labels[places].tolist()
+        truth = examples.truths[number]
+        alike = int(examples.look.probabilities[number].argmax()) if truth is None else truth
+        images = list(shown(classifier.preprocessing, [train.images[place] for place in places]))
+        titles = [classifier.class_names[label] for label in labels]
+        same = [label == alike for label in labels]
+        rows.append(neighbours.Row(views[number], examples.titles[number], images, titles, same, lengths))
+    name = hidden(classifier.network)[1]
+    whose = "its class" if examples.truths[0] is not None else "the class that the network gives it"
+    return _picture(
+        "neighbours",
+        NEIGHBOURS,
+        f"The paper's figure 4 (right): images whose {name} vectors, the {vectors.shape[1]} values that"
+        " enter the last layer, lie near by Euclidean distance (the number), are alike to the network even where their"
+        f" pixels are not. Blue frames: of {whose}; red, dashed ones: of another.{_of(train, 'training images')}",
+        neighbours.figure(rows, name),
+    )
+
+
+def own_places(examples: Examples, part: Part) -> list[int | None]:
+    """Where among a part's images each example stands itself; None where it is not among them."""
+    place_of = {int(row): place for place, row in enumerate(part.rows)}
+    return [None if row is None else place_of.get(row) for row in examples.rows]
+
+
+def _exciting(classifier: Classifier, part: Part, layer: str) -> Picture:
+    found = exciting.units(part.look, receptive_field(classifier.network, layer), layer)
+    rows = sorted({row for unit in found for row in unit.images})
+    views = dict(zip(rows, shown(classifier.preprocessing, [part.images[row] for row in rows]), strict=True))
+    titles = {row: classifier.class_names[int(part.labels[row])] for row in rows}
+    return _picture(
+        f"exciting-{layer}",
+        f"{EXCITING}: {layer}",
+        f"The eight most selective units of {layer} (those whose favourite images lie furthest above the rest), a row"
+        " each, with the images in which they reach their largest values. The frame is all that the unit can see at the"
+        f" place where it answers most; no frame: it sees the whole image.{_of(part, 'images')}",
+        exciting.figure(found, views, titles),
+    )
+
+
+def _layout(classifier: Classifier, part: Part) -> Picture:
+    rows = _evenly(len(part.rows), LAID_OUT_UP_TO)
+    method = "t-sne" if len(rows) >= layout.FEW else "pca"
+    places = layout.positions(part.look.vectors[rows].numpy(), method)
+    name = hidden(classifier.network)[1]
+    return _picture(
+        "layout",
+        LAYOUT,
+        f"Each point is an image, placed by its {name} vector, so that images which the network takes for alike lie"
+        " near. A class that stands apart is told from the others; classes that run together are confused.",
+        layout.figure(places, part.labels[rows].numpy(), classifier.class_names, name, method),
+    )
+
+
+def _confusion(part: Part, names: Sequence[str]) -> Picture:
+    said = part.look.probabilities.argmax(1)
+    count = len(names)
+    matrix = torch.bincount(part.labels * count + said, minlength=count * count).view(count, count)
+    return _picture(
+        "confusion",
+        CONFUSION,
+        "A row for each true class, a column for each answer; what lies on the diagonal is right."
+        + _of(part, "images"),
+        confusion_figure(matrix.numpy(), names),
+    )
+
+
+def _lost(classifier: Classifier, part: Part) -> Picture:
+    rows = mistakes.most_confident(part.look.probabilities, part.labels)
+    if not rows:
+        raise DataError(f"none of the {len(part.rows):,} images was lost")
+    views = shown(classifier.preprocessing, [part.images[row] for row in rows])
+    return _picture(
+        "lost",
+        LOST,
+        "The images about which the network is surest and wrong, with the probability of its answer and of the true"
+        " label. Mistakes in the labels of the data often stand here first.",
+        mistakes.figure(views, part.look.probabilities[rows], part.labels[rows].tolist(), classifier.class_names),
+    )
+
+
+def _of(part: Part, what: str) -> str:
+    """A sentence where not all images of a part were looked at."""
+    if len(part.rows) == part.of:
+        return ""
+    return f" Of {part.of:,} {what} {len(part.rows):,}, evenly spread, were looked at."

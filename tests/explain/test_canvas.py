@@ -1,0 +1,41 @@
+"""A canvas is the same on every machine, with a screen or without."""
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+
+from alexnet.explain.canvas import mosaic, new_figure, png, shorten, unnormalized
+
+
+def test_a_figure_becomes_the_same_bytes_twice() -> None:
+    pictures = []
+    for _ in range(2):
+        figure = new_figure(3, 2)
+        figure.subplots().plot([1, 2], [3, 4])
+        pictures.append(png(figure))
+    assert pictures[0] == pictures[1]
+    assert Image.open(io.BytesIO(pictures[0])).format == "PNG"
+
+
+def test_a_mosaic_has_every_tile_in_its_place_and_nothing_between() -> None:
+    tiles = [np.full((2, 3), number, np.float32) for number in range(5)]
+    whole = mosaic(tiles, columns=2, gap=1)
+    assert whole.shape == (8, 7)
+    assert [whole[3 * (n // 2), 4 * (n % 2)] for n in range(5)] == [0, 1, 2, 3, 4]
+    assert np.isnan(whole[2]).all()
+    assert np.isnan(whole[:, 3]).all()
+    assert np.isnan(whole[6:, 4:]).all()  # the sixth tile, which there is not
+
+
+def test_pixels_come_back_from_what_a_network_takes() -> None:
+    pixels = torch.randint(0, 256, (2, 5, 5, 3), generator=torch.Generator().manual_seed(0))
+    mean, std = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)
+    batch = ((pixels - torch.tensor(mean)) / torch.tensor(std)).permute(0, 3, 1, 2)
+    assert np.array_equal(unnormalized(batch, mean, std), pixels.numpy())
+
+
+def test_a_name_is_cut_and_made_writable() -> None:
+    assert shorten("a" * 30, 10) == "a" * 9 + "…"
+    assert shorten("caf\udce9", 10) == "caf?"

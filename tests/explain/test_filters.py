@@ -1,0 +1,45 @@
+"""The first layer's filters are drawn as they are, in the tower that sees them."""
+
+import pytest
+import torch
+
+from alexnet.explain.filters import as_colors, color_share, figure, towers
+from alexnet.networks import create
+from alexnet.networks.layers import Network
+
+
+def test_nothing_is_middle_gray_and_the_largest_weight_is_full() -> None:
+    weights = torch.zeros(2, 3, 4, 4)
+    weights[0, 0, 1, 2], weights[0, 2, 3, 3] = 0.02, -0.01
+    colors = as_colors(weights)
+    assert colors[0, 1, 2].tolist() == [1.0, 0.5, 0.5]
+    assert colors[0, 3, 3].tolist() == [0.5, 0.5, 0.25]
+    assert (colors[1] == 0.5).all()
+
+
+def test_the_share_of_colour_is_none_for_gray_and_all_for_opposed_colours() -> None:
+    gray = torch.randn(5, 1, 3, 3).expand(-1, 3, -1, -1)
+    opposed = torch.cat([gray[:, :1], -gray[:, :1], 0 * gray[:, :1]], 1)
+    assert color_share(gray) == pytest.approx(0, abs=1e-6)
+    assert color_share(opposed) == pytest.approx(1, abs=1e-6)
+    assert color_share(torch.zeros(1, 3, 2, 2)) == 0
+
+
+@pytest.mark.parametrize(("name", "count"), [("krizhevsky2012", 2), ("bvlc", 2), ("modern", 2), ("one_weird_trick", 1)])
+def test_towers_are_the_groups_of_the_second_convolution(name: str, count: int) -> None:
+    with torch.device("meta"):
+        assert towers(create(name)) == count
+
+
+def test_a_block_is_what_one_tower_sees(tiny: Network) -> None:
+    titles = [axes.get_title() for axes in figure(tiny).axes]
+    assert [title.split(";")[0] for title in titles] == ["tower 1: filters 0 to 3", "tower 2: filters 4 to 7"]
+    # The second tower of conv2 does not change when the first block of filters does.
+    image = torch.randn(1, 3, 64, 64)
+    tiny.eval()
+    before = tiny(image, return_maps=True)[1]["conv2"].detach()
+    with torch.no_grad():
+        tiny.conv1.weight[:4] = 0
+    after = tiny(image, return_maps=True)[1]["conv2"].detach()
+    assert torch.equal(before[:, 6:], after[:, 6:])
+    assert not torch.equal(before[:, :6], after[:, :6])

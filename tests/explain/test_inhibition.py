@@ -1,0 +1,58 @@
+"""What neighbours take is what is missing when they are there."""
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.data.preprocess import Preprocessing
+from alexnet.errors import UsageError
+from alexnet.explain.canvas import png
+from alexnet.explain.inhibition import figure, normalization, taken_by_neighbours
+from alexnet.networks import create
+from alexnet.networks.layers import Network
+from alexnet.ops import LocalResponseNorm
+
+
+@pytest.mark.parametrize("norm", [LocalResponseNorm(), LocalResponseNorm(3, 0.5, 0.6, 1.0, False, groups=2)])
+def test_the_share_that_is_taken_is_what_a_unit_loses_beside_its_neighbours(norm: LocalResponseNorm) -> None:
+    torch.manual_seed(0)
+    before = 30 * torch.randn(8, 2, 3)
+    taken = taken_by_neighbours(before, norm)
+    beside = norm(before[None])[0]
+    for unit in range(8):
+        alone = torch.zeros_like(before)
+        alone[unit] = before[unit]
+        lost = 1 - beside[unit] / norm(alone[None])[0, unit]
+        assert torch.allclose(taken[unit], lost, atol=1e-5)
+    assert taken.min() >= 0
+    assert taken.max() < 1
+
+
+def test_a_unit_that_is_silent_or_alone_loses_nothing() -> None:
+    before = torch.zeros(8, 1, 1)
+    before[3] = 100.0
+    assert taken_by_neighbours(before, LocalResponseNorm()).abs().max() < 1e-6
+
+
+def test_the_weak_lose_to_the_strong_beside_them_but_not_across_towers() -> None:
+    before = torch.ones(8, 1, 1)
+    before[3] = 300.0
+    taken = taken_by_neighbours(before, LocalResponseNorm(groups=2)).flatten()
+    assert taken[2] > 0.3 > 1e-4 > taken[3]
+    assert taken[4] < 1e-4  # the first of the other tower
+
+
+def test_the_picture_shows_the_strongest_unit_before_and_after(tiny: Network, preprocessing: Preprocessing) -> None:
+    drawn = figure(tiny, preprocessing, np.random.default_rng(0).integers(0, 256, (72, 72, 3), np.uint8))
+    titles = [axes.get_title() for axes in drawn.axes if axes.get_title()]
+    unit = titles[1].split()[1]
+    assert titles[1:] == [f"map {unit} before norm1", f"map {unit} after norm1", "taken by its neighbours (%)"]
+    assert png(drawn)
+
+
+@pytest.mark.parametrize("name", ["modern", "article", "one_weird_trick"])
+def test_a_network_without_it_is_told_which_have_it(name: str) -> None:
+    with torch.device("meta"):
+        network = create(name)
+    with pytest.raises(UsageError, match=f"network '{name}' has no local response normalisation between channels"):
+        normalization(network)
