@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +26,7 @@ from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
 from alexnet.networks.layers import MIN_INPUT, Network
 from alexnet.training.checkpoint import Progress, save_checkpoint
+from alexnet.training.initial import training_mode
 from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
 from alexnet.training.recipes import Recipe
 from alexnet.training.report import Report, say
@@ -51,6 +52,7 @@ class Run:
     dtype: torch.dtype
     class_weights: Tensor | None
     folder: Path = Path()  # where it writes
+    initialised: list[str] = field(default_factory=list)  # the layers that were taken from another run
 
     @property
     def kept(self) -> Network:
@@ -103,7 +105,7 @@ def train_epoch(run: Run, progress: Progress, report: Report, stopped: threading
     """Take the steps of the epoch that are still to be taken."""
     recipe, steps = run.recipe, len(run.loader)
     began = saved = time.monotonic()
-    run.network.train()
+    training_mode(run.network)
     mix = progress.epoch < recipe.mix_stop * recipe.epochs
     first = progress.step
     for batch in run.loader.batches(progress.epoch, first, train_size(run, progress.epoch), mix):
