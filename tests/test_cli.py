@@ -115,7 +115,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("trian digits", "Did you mean 'train'?; see alexnet --help"),
+        ("trian digits", "Did you mean 'train', 'pretrain'?; see alexnet --help"),
         ("train digits --epoch 3", "No such option: --epoch (Possible options: --epochs"),
         ("train digits --epochs three", "Invalid value for '--epochs'"),
         ("train digits --epochs 0", "epochs is 0"),
@@ -133,6 +133,12 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("train --resume somewhere --recipe modern", "alexnet train --resume somewhere"),
         ("train --resume somewhere --device cpu --workers 1", "somewhere is not a run"),
         ("train --resume somewhere", "somewhere is not a run"),
+        ("pretrain", "pretrain needs DATA"),
+        ("pretrain digits --method crbn", "did you mean 'crbm'?"),
+        ("pretrain digits --layers conv9", "unknown convolution 'conv9'"),
+        ("pretrain digits --network modrn", "did you mean 'modern'?"),
+        ("pretrain digits --resume somewhere", "alexnet pretrain --resume somewhere"),
+        ("pretrain --resume somewhere", "somewhere is not a run"),
         ("summary krizhevsky2021", "did you mean 'krizhevsky2012'?"),
         ("summary modern --input-size 62", "63"),
         ("evaluate nowhere digits", "no model at nowhere"),

@@ -67,7 +67,7 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     run = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = {
-        "data": _absolute(data),
+        "data": absolute(data),
         "fingerprint": store.fingerprint,
         "recipe": dataclasses.asdict(recipe),
         "initialised": run.initialised,
@@ -83,6 +83,8 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     device, workers: others than the run's own. What computes must be the same for weights that are equal to the bit.
     """
     config = read_config(folder)
+    if "pretraining" in config:
+        raise UsageError(f"{folder} is a run of alexnet pretrain; go on with it by: alexnet pretrain --resume {folder}")
     recipe = from_json(config["recipe"])
     workers = recipe.workers if workers is None else workers
     recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers)
@@ -94,11 +96,16 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
         )
     # Once there is a checkpoint, the file that the run began from may be gone.
     run = build(store, recipe, config.get("initialised", []) if (folder / FILE).is_file() else None)
+    say_what_differs(config, run)
+    return _go(run, folder)
+
+
+def say_what_differs(config: dict[str, Any], run: Run) -> None:
+    """Say what of that which computes is another than when the run began."""
     now = environment(run.device, run.dtype)
     for name in COMPARED:
         if config[name] != now[name]:
             say(f"the run began with {name} {config[name]}, now {now[name]}: weights will differ in their last bits")
-    return _go(run, folder)
 
 
 def _go(run: Run, folder: Path) -> Path:
@@ -330,7 +337,7 @@ def _differences(recipe: Recipe) -> dict[str, Any]:
     return {} if recipe.dropout is None else {"dropout": recipe.dropout}
 
 
-def _absolute(data: str) -> str:
+def absolute(data: str) -> str:
     """The data's name in a form that holds from any folder: paths are made absolute."""
     kind, colon, path = data.partition(":")
     if colon and Path(path).exists():

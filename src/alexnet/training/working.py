@@ -27,7 +27,7 @@ class WorkingWeights:
                 weight.grad_dtype = copy.requires_grad_().dtype
 
     def logits(self, images: Tensor) -> Tensor:
-        """What the network says of images (N, 3, H, W): float32 (N, K)."""
+        """What the network says of images (N, 3, H, W): float32 (N, K), or what else its forward gives."""
         with autocast(self.device, self.dtype):
             logits: Tensor = torch.func.functional_call(self.network, self._named, (images,))
         return logits.float()
