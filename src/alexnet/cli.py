@@ -29,6 +29,7 @@ import typer
 from alexnet import __version__
 from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.memory import reuse_memory
+from alexnet.pretraining.settings import Settings
 from alexnet.training.recipes import RECIPES, Recipe, recipe
 
 if TYPE_CHECKING:
@@ -263,14 +264,18 @@ def _store_facts(store: "Store") -> dict[str, Any]:
     }
 
 
-def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
-    """The command with one option for each setting of a recipe in the place of its **settings."""
-    signature = inspect.signature(command)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    kinds = typing.get_type_hints(Recipe)
-    options = [_setting(field, kinds[field.name]) for field in dataclasses.fields(Recipe) if field.name != "name"]
-    command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
-    return command
+def _with_settings(record: type[Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """What gives a command one option for each setting of a recipe, or such a record, in the place of **settings."""
+
+    def give(command: Callable[..., int]) -> Callable[..., int]:
+        signature = inspect.signature(command)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        kinds = typing.get_type_hints(record)
+        options = [_setting(field, kinds[field.name]) for field in dataclasses.fields(record) if field.name != "name"]
+        command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return command
+
+    return give
 
 
 def _setting(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
@@ -286,7 +291,7 @@ def _setting(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
 
 
 @app.command()
-@_with_settings
+@_with_settings(Recipe)
 def train(
     data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
     recipe_name: Annotated[
@@ -324,6 +329,45 @@ def train(
     scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
         _print_json({"run": str(folder), **scores})
+    else:
+        print(folder)
+    return 0
+
+
+@app.command()
+@_with_settings(Settings)
+def pretrain(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="As for train; also a folder of images without class folders.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Go on with an interrupted run; takes --device and --workers.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> int:
+    """Train a network's convolutions on images without labels, for `train --init`; or go on with such a run."""
+    changes = {name: value for name, value in settings.items() if value is not None}
+    if resume is None and data is None:
+        raise UsageError("pretrain needs DATA: a folder of images, a CSV or a name such as digits; or --resume RUN")
+    if resume is not None and (data or out or changes.keys() - {"device", "workers"}):
+        raise UsageError(
+            f"--resume takes the run's own data and settings; give: alexnet pretrain --resume {resume}, "
+            "with no more than --device or --workers"
+        )
+    chosen = Settings(**changes)
+    from alexnet.pretraining import run
+
+    folder = run.resume(resume, **changes) if resume else run.pretrain(typing.cast(str, data), chosen, out)
+    if as_json:
+        _print_json({"run": str(folder), **json.loads((folder / "metrics.json").read_text(encoding="utf-8"))})
     else:
         print(folder)
     return 0

@@ -18,7 +18,7 @@ from alexnet.data.imagenet import synset_names, tiny_imagenet
 from alexnet.data.images import decode
 from alexnet.data.known import CIFAR10_FILES, FLOWERS17_CLASSES, cifar10, flowers17
 from alexnet.data.samples import RECORD
-from alexnet.data.sources import assign_splits, check_classes, open_source
+from alexnet.data.sources import assign_splits, check_classes, open_images, open_source
 from alexnet.errors import DataError
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -508,3 +508,27 @@ def test_imagenet_without_train_is_refused(tmp_path):
 def test_synsets_with_the_same_word_keep_names_of_their_own():
     words = {"n1": "crane", "n2": "crane, derrick", "n4": "ox, cattle"}
     assert synset_names(["n1", "n2", "n3", "n4"], words) == ["crane (n1)", "crane (n2)", "n3", "ox"]
+
+
+def test_where_no_classes_are_needed_a_folder_of_images_will_do(tmp_path: Path) -> None:
+    for name in ("b10.png", "b9.png", "more/deep/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    source = open_images(str(tmp_path))
+    assert [sample.path for sample in source.samples] == ["b9.png", "b10.png", "more/deep/a.png"]
+    assert {(sample.label, sample.split) for sample in source.samples} == {(0, "")}
+    assert (source.class_names, source.fractions) == (["images"], (0.1, 0.0))
+    assert len(source.other_files) == 1
+    with pytest.raises(DataError, match=r"one class has images|no class folders"):
+        check_classes(source)
+
+
+def test_where_no_classes_are_needed_class_folders_and_names_mean_what_they_mean_elsewhere(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "1.png")
+    assert open_images(str(tmp_path)).samples == open_source(str(tmp_path)).samples
+    assert open_images("digits").class_names == open_source("digits").class_names
+    with pytest.raises(DataError, match="no such folder or file"):
+        open_images(str(tmp_path / "missing"))

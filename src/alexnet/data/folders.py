@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alexnet.data.images import IMAGE_SUFFIXES
@@ -30,6 +31,24 @@ def read_folder(root: Path) -> Source:
         raise _no_images(root, classes, others)
     names = {name for _, name, _ in classes}
     return _source(root.resolve().name or "folder", root, names, found, others)
+
+
+def read_images(root: Path) -> Source:
+    """All images below a folder, in sub-folders too, as one class called `images`: for what needs no classes.
+
+    A tenth of them is to be set apart for validation. Files that are no images are noted in `other_files`.
+    """
+    others: list[str] = []
+    found = [(path.removeprefix("./"), "images", "") for path in images_below(root, ".", others)]
+    source = _source(root.resolve().name or "folder", root, {"images"}, found, others)
+    return replace(source, fractions=(0.1, 0.0))
+
+
+def holds_images(root: Path) -> bool:
+    """Whether images lie in this folder itself, outside any class folder."""
+    return root.is_dir() and any(
+        Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file() for entry in _entries(root)
+    )
 
 
 def read_csv(file: Path) -> Source:

@@ -185,12 +185,14 @@ def named_store(
     max_bad: float = MAX_BAD,
     *,
     look: Callable[[Source], object] | None = None,
+    opener: Callable[[str, int], Source] = open_source,
 ) -> Store:
     """The store that a user means by `data`: one in the folder of that name, else that of `open_source(data)`.
 
     size: pixels a side, None for what there is or suits the source. look: raises what speaks against the data; it sees
-    the source before any image is read, and what the store kept of it. A store has the given splits that it was packed
-    with, whatever the `split_seed`. Errors as in `open_source` and `packed`; DataError for a store of another size.
+    the source before any image is read, and what the store kept of it. opener: what reads `data` and the seed. A store
+    has the given splits that it was packed with, whatever the `split_seed`. Errors as in `open_source` and `packed`;
+    DataError for a store of another size.
     """
     if is_store(data):
         store = open_store(Path(data).expanduser())
@@ -200,7 +202,7 @@ def named_store(
                 f"write another with: alexnet pack DATA --size {size} --out FOLDER"
             )
     else:
-        source = open_source(data, split_seed)
+        source = opener(data, split_seed)
         if look is not None:
             look(source)
         store = packed(source, size, max_bad, progress=progress)

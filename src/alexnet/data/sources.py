@@ -14,14 +14,14 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from alexnet.data.folders import read_csv, read_folder
+from alexnet.data.folders import holds_images, read_csv, read_folder, read_images
 from alexnet.data.imagenet import imagenet, tiny_imagenet
 from alexnet.data.known import cifar10, digits, flowers17
 from alexnet.data.samples import Sample, Source, check_classes
 from alexnet.data.splits import assign_splits
 from alexnet.errors import DataError
 
-__all__ = ["KNOWN", "Sample", "Source", "assign_splits", "check_classes", "open_source"]
+__all__ = ["KNOWN", "Sample", "Source", "assign_splits", "check_classes", "open_images", "open_source"]
 
 # From the name of a known set to its opener, which takes the split seed.
 KNOWN: dict[str, Callable[[int], Source]] = {
@@ -52,6 +52,17 @@ def open_source(spec: str, split_seed: int = 0) -> Source:
     if file and opener is read_folder and path.suffix.lower() == ".csv":
         return read_csv(path)
     raise _is_a_file(spec) if file else _not_found(spec)
+
+
+def open_images(spec: str, split_seed: int = 0) -> Source:
+    """The source that `spec` names, where no classes are needed: also a folder in which the images lie as they are.
+
+    Such a folder's images, those of its sub-folders with them, are all of one class.
+    """
+    path = Path(spec).expanduser()
+    if spec and spec not in KNOWN and not spec.startswith(IMAGENET) and holds_images(path):
+        return read_images(path)
+    return open_source(spec, split_seed)
 
 
 def _is_a_file(spec: str) -> DataError:

@@ -19,7 +19,7 @@ from alexnet.device import held_weights, pick_device, pick_precision
 from alexnet.errors import ImageError, UsageError
 from alexnet.evaluation.predict import of_images
 from alexnet.networks.layers import Network
-from alexnet.weights.card import BEST, Card
+from alexnet.weights.card import Card, model_file
 from alexnet.weights.card import load as load_weights
 
 Picture = str | Path | Image.Image | Pixels
@@ -117,24 +117,8 @@ def load(path: str | Path, device: str | torch.device = "auto", precision: str =
 
     UsageError for a path that is neither, WeightsError for a file that is damaged or no weights file.
     """
-    path = Path(path)
-    if not path.exists():
-        raise UsageError(f"no model at {path}; give a run's folder or a .safetensors file")
-    if path.suffix == ".onnx":
-        raise UsageError(f"{path} is an export, which cannot be loaded yet; give a run's folder or a .safetensors file")
-    network, card = load_weights(_best_of_run(path) if path.is_dir() else path)
+    network, card = load_weights(model_file(path))
     return Classifier(network, card, device, precision)
-
-
-def _best_of_run(folder: Path) -> Path:
-    """The weights file in a run's folder."""
-    if (folder / BEST).is_file():
-        return folder / BEST
-    if (folder / "config.json").is_file():
-        raise UsageError(
-            f"the run {folder} has no {BEST} yet; finish an epoch of it with: alexnet train --resume {folder}"
-        )
-    raise UsageError(f"{folder} is not a run's folder (it has no {BEST}); give one or a .safetensors file")
 
 
 def _batches(images: Iterable[Picture], size: int) -> Iterator[list[Picture]]:

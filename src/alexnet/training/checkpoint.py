@@ -52,6 +52,18 @@ def save_checkpoint(
         file.write(save(data, {"checkpoint": json.dumps(notes)}))
 
 
+def read_progress(run: Path) -> Progress | None:
+    """Where the run's checkpoint stands, its tensors unread; None where there is none yet."""
+    path = run / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            return Progress(**json.loads(json.loads(file.metadata()["checkpoint"])["progress"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"the checkpoint {path} is damaged ({error}); start the run anew") from error
+
+
 def load_checkpoint(
     run: Path, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
 ) -> Progress | None:

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
 from alexnet.networks.layers import Network
 from alexnet.training.checkpoint import Progress, save_checkpoint
+from alexnet.training.initial import training_mode
 from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
 from alexnet.training.recipes import Recipe
 from alexnet.training.report import Report, say
@@ -51,6 +52,7 @@ class Run:
     dtype: torch.dtype
     class_weights: Tensor | None
     folder: Path = Path()  # where it writes
+    initialised: list[str] = field(default_factory=list)  # the layers that were taken from another run
 
     @property
     def kept(self) -> Network:
@@ -62,13 +64,41 @@ class Run:
         """The part that is evaluated during training: validation, or else test, which then only is looked at."""
         return next((part for part in ("val", "test") if len(self.parts[part])), None)
 
+    # What a step and an epoch are: pre-training has others.
+
+    command = "train"  # the command that makes and resumes such runs
+    counted = "accuracy"  # what the second number of a step is a sum of
+
+    def begin(self, epoch: int) -> None:
+        """Make ready for the steps of an epoch."""
+        training_mode(self.network)
+
+    def size(self, epoch: int) -> int:
+        """Pixels a side of this epoch's images."""
+        return train_size(self, epoch)
+
+    def take(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
+        """Take one step: the batch's mean loss, and a sum over its images that a person is shown the mean of."""
+        return train_step(self, batch, epoch, step)
+
+    def row(self, progress: Progress, speed: float) -> dict[str, Any]:
+        """The row of metrics.csv for the epoch whose steps are all taken."""
+        return epoch_row(self, progress, speed)
+
+    def warn(self, progress: Progress) -> None:
+        """Say what is wrong with this run, if anything."""
+        warn_if_not_learning(self, progress)
+
+
+R = TypeVar("R", bound=Run)
+
 
 def fit(
-    run: Run,
+    run: R,
     progress: Progress,
     stopped: threading.Event,
-    keep: Callable[[Run, Progress], None],
-    log: Callable[[Run, Progress], None],
+    keep: Callable[[R, Progress], None],
+    log: Callable[[R, Progress], None],
 ) -> None:
     """Train from `progress` to the recipe's last epoch, or to its training error where it has one.
 
@@ -82,7 +112,7 @@ def fit(
             began, first = time.monotonic(), progress.step
             train_epoch(run, progress, report, stopped)
             seconds = time.monotonic() - began
-            row = epoch_row(run, progress, (steps - first) * recipe.batch_size / max(seconds, 1e-9))
+            row = run.row(progress, (steps - first) * recipe.batch_size / max(seconds, 1e-9))
             progress.epoch, progress.step, progress.loss_sum, progress.correct = progress.epoch + 1, 0, 0.0, 0.0
             last = progress.epoch == recipe.epochs or is_low_enough(recipe, row)
             if progress.epoch % recipe.evaluate_every == 0 or last:
@@ -93,7 +123,7 @@ def fit(
                 report.evaluated(row)
             progress.seconds += time.monotonic() - began
             progress.rows.append(row)
-            warn_if_not_learning(run, progress)
+            run.warn(progress)
             save_checkpoint(run.folder, progress, run.network, run.average, run.optimizer)
             log(run, progress)
             if stopped.is_set():
@@ -118,18 +148,18 @@ def train_epoch(run: Run, progress: Progress, report: Report, stopped: threading
     """Take the steps of the epoch that are still to be taken."""
     recipe, steps = run.recipe, len(run.loader)
     began = saved = time.monotonic()
-    run.network.train()
+    run.begin(progress.epoch)
     mix = progress.epoch < recipe.mix_stop * recipe.epochs
     first = progress.step
-    for batch in run.loader.batches(progress.epoch, first, train_size(run, progress.epoch), mix):
-        loss, correct = train_step(run, batch, progress.epoch, progress.step)
+    for batch in run.loader.batches(progress.epoch, first, run.size(progress.epoch), mix):
+        loss, correct = run.take(batch, progress.epoch, progress.step)
         progress.step += 1
         progress.loss_sum += loss
         progress.correct += correct
         now, seen = time.monotonic(), progress.step * recipe.batch_size
         speed = (progress.step - first) * recipe.batch_size / (now - began)
         epoch = f"{progress.epoch + 1}/{recipe.epochs}"
-        report.step(epoch, speed, progress.loss_sum / progress.step, progress.correct / seen)
+        report.step(epoch, speed, progress.loss_sum / progress.step, progress.correct / seen, run.counted)
         due = now - saved > 60 * recipe.checkpoint_minutes
         if progress.step < steps and (due or stopped.is_set()):
             progress.seconds += now - began
@@ -268,4 +298,4 @@ def stop_signal() -> Iterator[threading.Event]:
 
 def _interrupted(run: Run, progress: Progress) -> Interrupted:
     place = f"after {progress.epoch} of {run.recipe.epochs} epochs and {progress.step} steps"
-    return Interrupted(f"interrupted {place} and saved; go on with: alexnet train --resume {run.folder}")
+    return Interrupted(f"interrupted {place} and saved; go on with: alexnet {run.command} --resume {run.folder}")

@@ -1,7 +1,7 @@
 """Optimisers, groups of parameters, the learning rate over time, and the moving average of weights."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -147,11 +147,17 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     return result.float()
 
 
-def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the network's parameters, in groups of their own rate and decay."""
+def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor] = ()) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the network's parameters, in groups of their own rate and decay.
+
+    slow: parameters that take `init_lr_factor` times the rate. Frozen ones (requires_grad is False) are left out.
+    """
     groups = parameter_groups(network, recipe)
     if recipe.optimizer == "muon":
-        return Muon(hidden_first(network, groups, recipe.adam_lr_factor), recipe.lr, recipe.momentum)
+        groups = hidden_first(network, groups, recipe.adam_lr_factor)
+    groups = slowed(groups, slow, recipe.init_lr_factor)
+    if recipe.optimizer == "muon":
+        return Muon(groups, recipe.lr, recipe.momentum)
     on_cpu = next(network.parameters()).device.type == "cpu"
     if recipe.optimizer == "velocity" or (on_cpu and recipe.optimizer in RULES):
         return Momentum(groups, recipe.lr, recipe.momentum, rule=recipe.optimizer)
@@ -181,6 +187,8 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
         layers += [path] if is_layer else []
         of_decay = weights.setdefault(decays.get(path, recipe.weight_decay), [])
         for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
             (of_decay if is_layer and name == "weight" else biases if is_layer else scales).append(parameter)
     for path in decays:
         if path not in layers:
@@ -203,6 +211,18 @@ def hidden_first(network: nn.Module, groups: list[dict[str, Any]], factor: float
     hidden, last = weights["params"][:-1], weights["params"][-1:]
     others = [{**group, "factor": group["factor"] * factor} for group in ({**weights, "params": last}, *rest)]
     return [{**weights, "params": hidden, "hidden": True}, *others]
+
+
+def slowed(groups: list[dict[str, Any]], slow: Collection[Tensor], factor: float) -> list[dict[str, Any]]:
+    """The groups, each divided into what is not in `slow` and what is, which has `factor` times the learning rate."""
+    chosen = {id(parameter) for parameter in slow} if factor != 1 else set()
+    divided = []
+    for group in groups:
+        for is_slow, multiple in ((False, 1.0), (True, factor)):
+            members = [parameter for parameter in group["params"] if (id(parameter) in chosen) == is_slow]
+            if members:
+                divided.append({**group, "params": members, "factor": group["factor"] * multiple})
+    return divided
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

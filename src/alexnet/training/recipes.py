@@ -43,6 +43,13 @@ class Recipe:
     )
     store_size: int | None = _setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
     max_bad: float = _setting(0.01, "largest share of unreadable images that is skipped over")
+    init: str | None = _setting(
+        None, "a run's folder or weights file of the same network to begin from; layers that fit are taken, others new"
+    )
+    init_lr_factor: float = _setting(1.0, "init: learning rate of the layers taken from it, as a multiple")
+    freeze: str = _setting(
+        "", "layers that stay as they are: comma list of names, or how many convolutions with all between; empty: none"
+    )
     epochs: int = _setting(100, "passes over the training images")
     stop_train_error: float | None = _setting(
         None, "share of an epoch's training images named wrongly that ends the run"
@@ -94,7 +101,16 @@ class Recipe:
     tensorboard: bool = _setting(False, "write TensorBoard events into the run folder")
 
     def __post_init__(self) -> None:
-        _positive(self, "epochs", "batch_size", "lr", "adam_lr_factor", "evaluate_every", "checkpoint_minutes")
+        _positive(
+            self,
+            "epochs",
+            "batch_size",
+            "lr",
+            "adam_lr_factor",
+            "evaluate_every",
+            "checkpoint_minutes",
+            "init_lr_factor",
+        )
         _share(
             self,
             "label_smoothing",
@@ -120,6 +136,8 @@ class Recipe:
             "pca_strength",
             "gaussian_std",
         )
+        if self.init_lr_factor != 1 and self.init is None:
+            raise UsageError(f"init_lr_factor is {self.init_lr_factor}, but no init is given; name a run with --init")
         _known(self, "precision", PRECISIONS)
         _known(self, "optimizer", OPTIMIZERS)
         _known(self, "schedule", SCHEDULES)

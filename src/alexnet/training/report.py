@@ -68,15 +68,16 @@ class Report:
     ) -> None:
         self.bar.stop()
 
-    def step(self, epoch: str, speed: float, loss: float, accuracy: float) -> None:
-        """One step more; loss and training accuracy are the epoch's mean so far."""
-        self.bar.update(self.task, advance=1, epoch=epoch, speed=speed, loss=loss, score=f"accuracy {accuracy:.1%}")
+    def step(self, epoch: str, speed: float, loss: float, share: float, counted: str = "accuracy") -> None:
+        """One step more; loss and the share of what is counted are the epoch's mean so far."""
+        self.bar.update(self.task, advance=1, epoch=epoch, speed=speed, loss=loss, score=f"{counted} {share:.1%}")
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """A line for an epoch that was evaluated."""
         score = "".join(
             f"  {key} {row[key]:.2%}" for key in row if key.endswith(("top1", "macro_f1")) and key != "train_top1"
         )
+        score += "".join(f"  {key} {row[key]:.4f}" for key in row if key.endswith("error"))
         line = f"epoch {row['epoch']}  loss {row['train_loss']:.3f}{score}  {row['images_per_second']:.0f} images/s"
         if self.bar.disable:
             say(line)

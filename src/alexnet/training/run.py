@@ -25,9 +25,10 @@ from alexnet.explain import pictures
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
 from alexnet.networks.layers import Network
-from alexnet.training.checkpoint import Progress, load_checkpoint
+from alexnet.training.checkpoint import FILE, Progress, load_checkpoint
 from alexnet.training.environment import environment
 from alexnet.training.folder import COMPARED, new_folder, read_config, write_csv, write_json
+from alexnet.training.initial import begin_from, freeze, look_into
 from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, parameter_groups
 from alexnet.training.recipes import Recipe, from_json
@@ -49,7 +50,13 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     if recipe.tensorboard:
         summary_writer()
     with torch.device("meta"):  # only to refuse wrong settings
-        parameter_groups(create(recipe.network, 2, recipe.input_size, **recipe.network_differences), recipe)
+        network = create(recipe.network, 2, recipe.input_size, **recipe.network_differences)
+        freeze(network, recipe.freeze)
+        parameter_groups(network, recipe)
+    if recipe.init is not None:
+        begins = str(Path(recipe.init).expanduser().absolute())
+        look_into(begins, recipe.network)
+        recipe = dataclasses.replace(recipe, init=begins)
     with bar("packing") as packing:
         store = named_store(
             data,
@@ -62,9 +69,10 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     run = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = {
-        "data": _absolute(data),
+        "data": absolute(data),
         "fingerprint": store.fingerprint,
         "recipe": dataclasses.asdict(recipe),
+        "initialised": run.initialised,
         **environment(run.device, run.dtype),
     }
     write_json(folder / "config.json", config)
@@ -77,6 +85,8 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     device, workers: others than the run's own. What computes must be the same for weights that are equal to the bit.
     """
     config = read_config(folder)
+    if "pretraining" in config:
+        raise UsageError(f"{folder} is a run of alexnet pretrain; go on with it by: alexnet pretrain --resume {folder}")
     recipe = from_json(config["recipe"])
     workers = recipe.workers if workers is None else workers
     recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers)
@@ -86,12 +96,18 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
         raise DataError(
             f"the data {config['data']} has changed since the run {folder} began; put it back as it was, or start anew"
         )
-    run = build(store, recipe)
+    # Once there is a checkpoint, the file that the run began from may be gone.
+    run = build(store, recipe, config.get("initialised", []) if (folder / FILE).is_file() else None)
+    say_what_differs(config, run)
+    return _go(run, folder)
+
+
+def say_what_differs(config: dict[str, Any], run: Run) -> None:
+    """Say what of that which computes is another than when the run began."""
     now = environment(run.device, run.dtype)
     for name in COMPARED:
         if config[name] != now[name]:
             say(f"the run began with {name} {config[name]}, now {now[name]}: weights will differ in their last bits")
-    return _go(run, folder)
 
 
 def _go(run: Run, folder: Path) -> Path:
@@ -125,11 +141,19 @@ def build_network(recipe: Recipe, num_classes: int) -> Network:
     return create(recipe.network, num_classes, recipe.input_size, **recipe.network_differences)
 
 
-def build(store: Store, recipe: Recipe) -> Run:
-    """Everything the run works with, as a function of its data and its recipe; nothing is written."""
+def build(store: Store, recipe: Recipe, initialised: list[str] | None = None) -> Run:
+    """Everything the run works with, as a function of its data and its recipe; nothing is written.
+
+    initialised: the layers that were taken from the recipe's `init`, where a checkpoint is to fill them; None to take
+    them from that file now.
+    """
     device = pick_device(recipe.device)
     dtype = pick_precision(recipe.precision, device)
-    network = build_network(recipe, len(store.class_names)).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network(recipe, len(store.class_names))
+    if initialised is None:
+        initialised = begin_from(network, recipe.init, store.class_names) if recipe.init is not None else []
+    freeze(network, recipe.freeze)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
     parts = {part: np.flatnonzero(splits == part) for part in PARTS}
     loader = Loader(
@@ -149,7 +173,8 @@ def build(store: Store, recipe: Recipe) -> Run:
     weights = (
         class_weights(store.labels[parts["train"]], len(store.class_names)) if recipe.balance == "weights" else None
     )
-    working, optimizer = WorkingWeights(network, device, dtype), build_optimizer(network, recipe)
+    slow = [parameter for name in initialised for parameter in network.get_submodule(name).parameters()]
+    working, optimizer = WorkingWeights(network, device, dtype), build_optimizer(network, recipe, slow)
     if isinstance(optimizer, (Momentum, Adam)):
         optimizer.copies = working.copies
     return Run(
@@ -163,6 +188,7 @@ def build(store: Store, recipe: Recipe) -> Run:
         device=device,
         dtype=dtype,
         class_weights=None if weights is None else weights.to(device),
+        initialised=initialised,
     )
 
 
@@ -321,7 +347,7 @@ def class_weights(labels: NDArray[np.int64], num_classes: int) -> Tensor:
     return torch.tensor(len(labels) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def _absolute(data: str) -> str:
+def absolute(data: str) -> str:
     """The data's name in a form that holds from any folder: paths are made absolute."""
     kind, colon, path = data.partition(":")
     if colon and Path(path).exists():

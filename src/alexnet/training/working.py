@@ -23,10 +23,11 @@ class WorkingWeights:
         trained = computed_parameters(network)
         self.copies: dict[Tensor, Tensor] = {trained[name]: copy for name, copy in self._named.items()}
         for weight, copy in self.copies.items():
-            weight.grad_dtype = copy.requires_grad_().dtype
+            if weight.requires_grad:  # a frozen one has no gradient
+                weight.grad_dtype = copy.requires_grad_().dtype
 
     def logits(self, images: Tensor) -> Tensor:
-        """What the network says of images (N, 3, H, W): float32 (N, K)."""
+        """What the network says of images (N, 3, H, W): float32 (N, K), or what else its forward gives."""
         with autocast(self.device, self.dtype):
             logits: Tensor = torch.func.functional_call(self.network, self._named, (images,))
         return logits.float()

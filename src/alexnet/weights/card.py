@@ -9,7 +9,7 @@ verified when weights are loaded. Nothing is ever unpickled.
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Card:
     num_classes: int
     input_size: int  # pixels
     differences: dict[str, Any]  # the further arguments of alexnet.create
-    class_names: list[str]  # in the order of the network's outputs
+    class_names: list[str]  # in the order of the network's outputs; none where the file holds pre-trained layers only
     preprocessing: dict[str, Any]  # data.preprocess.Preprocessing.to_json()
     training: dict[str, Any] = field(default_factory=dict)  # free: data, recipe, epochs, scores, split
 
@@ -60,17 +60,39 @@ class Card:
         return cls(**{f.name: given[f.name] for f in fields(cls)})
 
 
-def save(path: str | Path, network: Network, card: Card) -> None:
-    """Write the network's parameters and buffers, float32 on the processor, and its card: whole or not at all."""
-    if (card.network, card.num_classes) != (network.name, network.num_classes):
+def save(path: str | Path, network: Network, card: Card, layers: Collection[str] | None = None) -> None:
+    """Write the network's parameters and buffers, float32 on the processor, and its card: whole or not at all.
+
+    layers: the stages whose tensors are written, for a card without classes; None for a whole network.
+    """
+    classes = network.num_classes if layers is None else 0
+    if (card.network, card.num_classes) != (network.name, classes):
         raise WeightsError(
             f"the card is for {card.network!r} with {card.num_classes} classes,"
-            f" the network is {network.name!r} with {network.num_classes}"
+            f" the network is {network.name!r} with {classes}"
         )
-    tensors = {name: _plain(tensor) for name, tensor in network.state_dict().items()}
+    tensors = {
+        name: _plain(tensor)
+        for name, tensor in network.state_dict().items()
+        if layers is None or name.partition(".")[0] in layers
+    }
     entry = {"format": FORMAT, "card": asdict(card), "sha256": checksum(card, tensors)}
     with whole_file(path, "wb") as file:
         file.write(to_bytes(tensors, metadata={KEY: json.dumps(entry, sort_keys=True)}))
+
+
+def model_file(path: str | Path) -> Path:
+    """The weights file that a user means by a run's folder or a .safetensors file; UsageError for anything else."""
+    path = Path(path)
+    if not path.exists():
+        raise UsageError(f"no model at {path}; give a run's folder or a .safetensors file")
+    if path.suffix == ".onnx":
+        raise UsageError(f"{path} is an export, which cannot be loaded yet; give a run's folder or a .safetensors file")
+    if not path.is_dir() or (path / BEST).is_file():
+        return path / BEST if path.is_dir() else path
+    if (path / "config.json").is_file():
+        raise UsageError(f"the run {path} has no {BEST} yet; finish an epoch of it first, with --resume {path}")
+    raise UsageError(f"{path} is not a run's folder (it has no {BEST}); give one or a .safetensors file")
 
 
 def read_card(path: str | Path) -> Card:
@@ -81,8 +103,24 @@ def read_card(path: str | Path) -> Card:
 def load(path: str | Path) -> tuple[Network, Card]:
     """The network with its weights, in evaluation mode on the processor, and its card.
 
-    WeightsError, one line: no such file, a pickle, a truncated, damaged or altered file, one without a card, or one
-    whose tensors do not fit the network on its card. The random generator of the caller is left as it was.
+    WeightsError, one line: as for `read`, or a file whose tensors do not fit the network on its card, or that holds no
+    whole network. The random generator of the caller is left as it was.
+    """
+    path = Path(path)
+    card, tensors = read(path)
+    if card.num_classes == 0:
+        raise WeightsError(
+            f"{path} holds pre-trained layers and knows no classes; train it first: alexnet train DATA --init {path}"
+        )
+    network = _build(path, card)
+    fill(network, tensors, str(path))
+    return network.eval(), card
+
+
+def read(path: str | Path) -> tuple[Card, dict[str, Tensor]]:
+    """The card, and the tensors by name, verified.
+
+    WeightsError, one line: no such file, a pickle, a truncated, damaged or altered file, or one without a card.
     """
     path = Path(path)
     card, sha256 = _read_entry(path)
@@ -94,9 +132,7 @@ def load(path: str | Path) -> tuple[Network, Card]:
             f"{path} was altered or damaged after it was written: its checksum is {found[:16]}…,"
             f" the file says {str(sha256)[:16]}…; take a fresh copy"
         )
-    network = _build(path, card)
-    fill(network, tensors, str(path))
-    return network.eval(), card
+    return card, tensors
 
 
 def fill(network: Network, tensors: Mapping[str, Tensor], origin: str) -> None:

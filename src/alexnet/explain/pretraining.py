@@ -1,0 +1,123 @@
+"""Pictures of pre-training: filters as they grow, images beside what is rebuilt of them, errors layer by layer."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.files import whole_file
+
+DOTS_PER_INCH = 150
+FILTERS = 20  # shown of a layer, those that ended with the most energy
+HELD_OUT, TRAINING, CONSTANT = "#0072B2", "#8a8a8a", "#D55E00"  # of Okabe and Ito's palette
+
+
+def filters(grown: Mapping[int, Tensor], title: str, path: str | Path) -> None:
+    """The first layer's filters after some epochs, a row each, as PNG.
+
+    grown: epoch -> weights (K, 3, h, w). Every filter is on its own scale: middle grey is 0, its largest weight of
+    either sign is full brightness or black.
+    """
+    epochs = sorted(grown)
+    energy = grown[epochs[-1]].square().sum((1, 2, 3))
+    best = energy.argsort(descending=True)[:FILTERS].tolist()
+    figure = _figure(10, 0.9 + 0.52 * len(epochs))
+    for row, epoch in zip(figure.subplots(len(epochs), 1, squeeze=False)[:, 0], epochs, strict=True):
+        row.imshow(_strip([_as_colors(grown[epoch][index]) for index in best]), interpolation="nearest")
+        row.set(xticks=[], yticks=[])
+        row.set_ylabel(f"{epoch}", rotation=0, ha="right", va="center", fontsize=9)
+        row.spines[:].set_visible(False)
+    figure.suptitle(f"{title}: {len(best)} of {len(energy)} filters after so many epochs", fontsize=11)
+    figure.supylabel("epochs", fontsize=9)
+    figure.supxlabel("a column a filter, each on its own scale; middle grey is 0", fontsize=9)
+    _save(figure, path)
+
+
+def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float], path: str | Path) -> None:
+    """Images beside what is rebuilt of them, a column an image, as PNG.
+
+    rows: title -> (N, 3, H, W), normalized by `mean` and `std` (RGB, 0..255), which is undone here. A row whose title
+    is not `original` and that was whitened has no brightness of its own: it is drawn about the mean colour.
+    """
+    figure = _figure(10, 0.5 + 1.35 * len(rows))
+    count = len(next(iter(rows.values())))
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for line, (title, images) in zip(grid, rows.items(), strict=True):
+        pixels = images.permute(0, 2, 3, 1).numpy() * np.array(std) + np.array(mean)
+        for axes, image in zip(line, pixels.round().clip(0, 255).astype(np.uint8), strict=True):
+            axes.imshow(image, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        line[0].set_ylabel(title, fontsize=9, wrap=True)
+    figure.suptitle("held-out images, and what the first layer keeps of them", fontsize=11)
+    _save(figure, path)
+
+
+def errors(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """The squared error of rebuilding by epoch, a picture a layer, as PNG; 1 is the error of a constant prediction.
+
+    rows: as in metrics.csv: "layer", "layer_epoch", "train_loss", "error", "constant_error".
+    """
+    names = list(dict.fromkeys(row["layer"] for row in rows))
+    if not names:
+        return
+    figure = _figure(max(4.5, min(12, 2.6 * len(names))), 3.2)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        _errors_of(axes, [row for row in rows if row["layer"] == name])
+        axes.set_title(name, fontsize=10)
+        axes.set_ylim(bottom=0)
+    first = figure.axes[0]
+    first.set_ylabel("squared error, as a share of\na constant prediction's", fontsize=9)
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def _errors_of(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    epochs = [row["layer_epoch"] for row in rows]
+    for key, color, label in (("train_loss", TRAINING, "training images"), ("error", HELD_OUT, "held-out images")):
+        shares = [row[key] / max(row["constant_error"], 1e-12) for row in rows]
+        axes.plot(epochs, shares, color=color, marker="o", markersize=3, linewidth=1.6, label=label)
+    axes.axhline(1, color=CONSTANT, linestyle="--", linewidth=1.2, label="constant prediction")
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+
+
+def _as_colors(weight: Tensor) -> NDArray[np.float64]:
+    """(3, h, w) to (h, w, 3) in 0..1, zero in the middle."""
+    values = weight.permute(1, 2, 0).double().numpy()
+    colors: NDArray[np.float64] = 0.5 + values / (2 * max(np.abs(values).max(), 1e-12))
+    return colors
+
+
+def _strip(tiles: Sequence[NDArray[np.float64]], gap: int = 1) -> NDArray[np.float64]:
+    """Tiles (h, w, 3) in a row on white, `gap` pixels apart."""
+    height, width, _ = tiles[0].shape
+    strip = np.ones((height, len(tiles) * (width + gap) - gap, 3))
+    for place, tile in enumerate(tiles):
+        strip[:, place * (width + gap) : place * (width + gap) + width] = tile
+    return strip
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with whole_file(path, "wb") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)

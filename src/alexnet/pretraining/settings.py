@@ -1,0 +1,93 @@
+"""Every setting of a pre-training run, and the recipe that its shared parts work by."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from alexnet.errors import UsageError, unknown_name
+from alexnet.training.recipes import Recipe
+
+METHODS = ("autoencoder", "crbm")
+# What the methods take where a setting is left open. The machine's are those of Lee et al.'s published program.
+OWN = {
+    "autoencoder": {"lr": 3e-3, "weight_decay": 0.0, "optimizer": "adam", "schedule": "cosine"},
+    "crbm": {"lr": 0.01, "weight_decay": 0.01, "optimizer": "velocity", "schedule": "constant"},
+}
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of a pre-training run."""
+
+    method: str = _setting("autoencoder", "autoencoder (Masci 2011) or crbm (Lee 2009)")
+    network: str = _setting("modern", "which network (see `alexnet summary`)")
+    layers: str = _setting("", "comma list of convolutions, or how many from the image on; empty: all")
+    input_size: int | None = _setting(None, "pixels a side that the network sees; none: the network's own")
+    resize: int | None = _setting(
+        None, "pixels of the square that views are cropped from; none: the network's, in proportion"
+    )
+    store_size: int | None = _setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
+    max_bad: float = _setting(0.01, "largest share of unreadable images that is skipped over")
+    epochs: int = _setting(20, "passes over the training images for each layer")
+    batch_size: int = _setting(32, "images a step")
+    lr: float | None = _setting(None, "learning rate; none: 0.003 for the auto-encoder, 0.01 for the machine")
+    weight_decay: float | None = _setting(None, "weight decay; none: 0 for the auto-encoder, 0.01 for the machine")
+    noise: float = _setting(0.3, "autoencoder: share of the input's values that are set to zero")
+    tied: bool = _setting(True, "autoencoder: decode with the encoder's own filters, flipped")
+    sparsity: float = _setting(0.002, "crbm: mean probability of a hidden unit that is aimed at")
+    sparsity_rate: float = _setting(5.0, "crbm: how hard a hidden bias is drawn to that, as a multiple of the rate")
+    block: int = _setting(2, "crbm: side of the blocks in which at most one hidden unit is on")
+    sigma: float = _setting(0.2, "crbm: deviation of the visible units at the first step")
+    sigma_last: float = _setting(0.1, "crbm: the smallest that it becomes")
+    sigma_decay: float = _setting(0.99, "crbm: what it is multiplied by at each step")
+    whiten: bool = _setting(True, "crbm: whiten the images that the first layer sees; its filters take that in")
+    augment: str = _setting("crop,flip", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color")
+    crop_scale: float = _setting(0.25, "resized_crop: smallest share of the image's area")
+    validation: float | None = _setting(None, "share of each class kept for validation; none: the data's own rule")
+    test: float | None = _setting(None, "share of each class kept for test; none: the data's own rule")
+    checkpoint_minutes: float = _setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
+    seed: int = _setting(0, "seed of weights, order, augmentation, noise and sampling")
+    split_seed: int = _setting(0, "seed of the division into training, validation and test images")
+    device: str = _setting("auto", "auto, cpu, cuda or mps")
+    precision: str = _setting("auto", "auto, bfloat16 or float32")
+    workers: int | None = _setting(
+        None, "threads that prepare batches ahead of the step; none: 2 where a GPU trains, 0 where the processor does"
+    )
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown_name("method", self.method, METHODS)
+        if not 0 <= self.noise < 1:
+            raise UsageError(f"noise is {self.noise}; it takes a share from 0 to below 1")
+        if not 0 < self.sparsity < 1:
+            raise UsageError(f"sparsity is {self.sparsity}; it takes a probability between 0 and 1")
+        if self.block < 1:
+            raise UsageError(f"block is {self.block}; it takes a side of 1 or more")
+        if not 0 < self.sigma_last <= self.sigma < math.inf:
+            raise UsageError(f"sigma goes from {self.sigma} to {self.sigma_last}; it falls, and stays above 0")
+        if not 0 < self.sigma_decay <= 1:
+            raise UsageError(f"sigma_decay is {self.sigma_decay}; it takes a factor above 0 and up to 1")
+        if not 0 <= self.sparsity_rate < math.inf:
+            raise UsageError(f"sparsity_rate is {self.sparsity_rate}; it takes 0 or more")
+        self.recipe(1)  # which refuses what is wrong with the rest
+
+    def recipe(self, layers: int) -> Recipe:
+        """What the data path, the optimiser and the loop of training work by, for `layers` layers one after another."""
+        shared = {f.name for f in dataclasses.fields(Recipe)} & {f.name for f in dataclasses.fields(self)}
+        given = {name: getattr(self, name) for name in shared if getattr(self, name) is not None}
+        own = {**OWN[self.method], **given, "epochs": self.epochs * layers}
+        return Recipe(name="pretraining", momentum=0.9, **own)
+
+
+def from_json(values: dict[str, Any]) -> Settings:
+    """Settings from the dictionary that `dataclasses.asdict` made of them."""
+    known = {f.name for f in dataclasses.fields(Settings)}
+    for name in values:
+        if name not in known:
+            raise unknown_name("setting", name, known)
+    return Settings(**values)

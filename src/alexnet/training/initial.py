@@ -1,0 +1,119 @@
+"""First weights from an earlier run of the same network: which layers fit, and which stay as they are."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from alexnet.errors import UsageError, WeightsError, unknown_name
+from alexnet.networks.layers import Network
+from alexnet.training.report import say
+from alexnet.weights.card import Card, model_file, read, read_card
+
+
+def look_into(path: str, network: str) -> None:
+    """Refuse, from its card alone, a run or file that is of another network than the one called `network`."""
+    _refuse_other(read_card(model_file(path)), path, network)
+
+
+def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[str]:
+    """Fill the layers of the network that fit those in a run's folder or weights file; their names.
+
+    A layer fits where the file has all its tensors in their shapes; the last one, whose outputs are the classes, only
+    where the file has the same classes in the same order. What is taken and what is new is said in one line.
+    WeightsError for a file of another network, and for one from which nothing fits.
+    """
+    file = model_file(path)
+    card, tensors = read(file)
+    _refuse_other(card, path, network.name)
+    layers = layers_of(network)
+    misfits = {name: _misfit(name, state, tensors) for name, state in layers.items()}
+    last = list(layers)[-1]
+    if misfits[last] is None and list(class_names) != card.class_names:
+        misfits[last] = "other classes"
+    taken = [name for name, misfit in misfits.items() if misfit is None]
+    if not taken:
+        reason = next((f"{name}: {misfit}" for name, misfit in misfits.items() if misfit), "it is empty")
+        raise WeightsError(
+            f"nothing in {file} fits the network {network.name!r} ({reason}); begin from a run of the same settings"
+        )
+    network.load_state_dict({key: tensors[key] for name in taken for key in layers[name]}, strict=False)
+    new = [name if misfit == "" else f"{name} ({misfit})" for name, misfit in misfits.items() if misfit is not None]
+    say(f"from {path}: {', '.join(taken)}; new: {', '.join(new) or 'none'}")
+    return taken
+
+
+def layers_of(network: Network) -> dict[str, dict[str, Tensor]]:
+    """The stages that have tensors, in their order, and their tensors by full name."""
+    state = network.state_dict()
+    names = [name for name, _ in network.stages()]
+    found = {name: {key: value for key, value in state.items() if key.partition(".")[0] == name} for name in names}
+    return {name: tensors for name, tensors in found.items() if tensors}
+
+
+def freeze(network: Network, frozen: str) -> list[str]:
+    """Let these layers stay as they are; their names.
+
+    frozen: a comma list of names, or how many convolutions, counted from the image, with all layers up to the next one;
+    empty for none. UsageError for a layer that does not exist, and for the last, which must learn the classes.
+    """
+    layers = list(layers_of(network))
+    names = _first(network, int(frozen)) if frozen.strip().isdigit() else _listed(frozen)
+    for name in names:
+        if name not in layers:
+            raise unknown_name(f"layer of {network.name} to freeze", name, layers)
+    if layers[-1] in names:
+        raise UsageError(f"freeze names {layers[-1]!r}, the layer that must learn the classes; leave it out")
+    for name in names:
+        network.get_submodule(name).requires_grad_(False)
+    return names
+
+
+def training_mode(network: nn.Module) -> None:
+    """Training mode, but for what is frozen, whose BatchNorm keeps the statistics that it has."""
+    network.train()
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+
+
+def _first(network: Network, convolutions: int) -> list[str]:
+    """The layers before convolution number `convolutions`, counted from 0, among those of convolutions."""
+    stages = list(network.stages())
+    places = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Conv2d)]
+    if convolutions > len(places):
+        raise UsageError(f"freeze is {convolutions}, but {network.name} has {len(places)} convolutions; take no more")
+    last = next(place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Linear | nn.Flatten))
+    end = [*places, last][convolutions]
+    layers = layers_of(network)
+    return [name for name, _ in itertools.islice(stages, end) if name in layers]
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _misfit(name: str, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str | None:
+    """Why a layer cannot be taken, "" where the file does not have it, None where it fits."""
+    if not any(key in tensors for key in wanted):
+        return ""
+    for key, tensor in wanted.items():
+        if key not in tensors:
+            return f"no {key.removeprefix(name + '.')}"
+        if tensors[key].shape != tensor.shape:
+            return f"{_times(tensors[key].shape)} there, {_times(tensor.shape)} here"
+    return None
+
+
+def _times(shape: torch.Size) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _refuse_other(card: Card, path: str, network: str) -> None:
+    if card.network != network:
+        raise WeightsError(
+            f"{path} is of the network {card.network!r}, this run trains {network!r}; "
+            f"give --network {card.network}, or a run of {network}"
+        )

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from alexnet.explain import pretraining
+
+
+def test_filters_are_drawn_a_row_for_each_epoch(tmp_path: Path):
+    few, many = tmp_path / "few.png", tmp_path / "many.png"
+    grown = {epoch: torch.randn(24, 3, 7, 7) for epoch in (0, 1, 2, 4)}
+    pretraining.filters({0: grown[0]}, "conv1", few)
+    pretraining.filters(grown, "conv1", many)
+    assert matplotlib.image.imread(many).shape[0] > matplotlib.image.imread(few).shape[0]
+
+
+def test_zero_is_middle_grey_and_the_largest_weight_an_end_of_the_scale():
+    weight = torch.zeros(3, 2, 2)
+    weight[0, 0, 0], weight[1, 1, 1] = -4.0, 2.0
+    colors = pretraining._as_colors(weight)
+    assert colors[0, 0].tolist() == [0.0, 0.5, 0.5]
+    assert colors[1, 1].tolist() == [0.5, 0.75, 0.5]
+
+
+def test_images_are_shown_in_their_own_colours(tmp_path: Path):
+    red = torch.zeros(2, 3, 8, 8)
+    red[:, 0] = 2.0
+    pretraining.rebuilt({"original": red, "rebuilt": red}, (55.0, 0.0, 0.0), (100.0, 1.0, 1.0), tmp_path / "r.png")
+    seen = matplotlib.image.imread(tmp_path / "r.png")[..., :3]
+    assert (np.abs(seen - [1.0, 0, 0]).max(-1) < 0.02).mean() > 0.3
+
+
+@pytest.mark.parametrize("layers", [0, 1, 5])
+def test_errors_are_drawn_for_any_number_of_layers(tmp_path: Path, layers):
+    rows = [
+        {
+            "layer": f"conv{n}",
+            "layer_epoch": epoch,
+            "train_loss": 1 / epoch,
+            "error": 0.9 / epoch,
+            "constant_error": 1.0,
+        }
+        for n in range(layers)
+        for epoch in (1, 2, 3)
+    ]
+    pretraining.errors(rows, tmp_path / "e.png")
+    assert (tmp_path / "e.png").exists() == bool(layers)

@@ -1,0 +1,193 @@
+"""Whole pre-trainings, small: real digits as PNG files, with and without class folders."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from alexnet import cli
+from alexnet.data.sources import open_source
+from alexnet.errors import DataError, Interrupted, UsageError, WeightsError
+from alexnet.inference.classifier import load
+from alexnet.pretraining import run as pretraining
+from alexnet.pretraining.run import pretrain, resume
+from alexnet.pretraining.settings import Settings
+from alexnet.training.checkpoint import FILE
+from alexnet.training.recipes import recipe
+from alexnet.training.run import resume as resume_training
+from alexnet.training.run import train
+from alexnet.weights.card import BEST, read_card
+
+SMALL = {"input_size": 64, "batch_size": 8, "layers": "2", "epochs": 2, "augment": "crop"}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 real digits in one folder, without classes."""
+    source, root = open_source("digits"), tmp_path_factory.mktemp("data") / "digits"
+    root.mkdir()
+    for row in range(48):
+        Image.fromarray(source.read(row)).save(root / f"{row}.png")
+    return root
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def equal(one: Path, two: Path) -> bool:
+    a, b = load_file(one / BEST), load_file(two / BEST)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def coded(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrain(
+        str(digits), Settings(**{**SMALL, "epochs": 3, "lr": 5e-3}), tmp_path_factory.mktemp("runs") / "coded"
+    )
+
+
+def test_a_run_leaves_everything_that_it_promises(coded):
+    files = "config.json metrics.csv metrics.json split.csv samples.png filters.png rebuilt.png errors.png"
+    assert {path.name for path in coded.iterdir()} == {*files.split(), "filters", "weights", "last"}
+    rows = table(coded / "metrics.csv")
+    assert [row["layer"] for row in rows] == ["conv1"] * 3 + ["conv2"] * 3
+    assert [row["split"] for row in table(coded / "split.csv")].count("val") == 5
+    assert set(load_file(coded / BEST)) >= {"conv1.weight", "bn1.running_mean", "conv2.weight"}
+    assert not any(name.startswith(("conv3", "fc", "trainer")) for name in load_file(coded / BEST))
+    assert read_card(coded / BEST).training["layers"] == ["conv1", "conv2"]
+
+
+def test_the_auto_encoders_error_on_held_out_images_falls_below_that_of_a_constant(coded):
+    layers = json.loads((coded / "metrics.json").read_text())["layers"]
+    assert layers.keys() == {"conv1", "conv2"}
+    assert layers["conv1"]["error"] < 0.7 * layers["conv1"]["constant_error"]
+    errors = [float(row["error"]) for row in table(coded / "metrics.csv") if row["layer"] == "conv2"]
+    assert errors[-1] < errors[0]
+
+
+def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, capsys):
+    source, root = open_source("digits"), tmp_path / "classes"
+    for row in [row for row, sample in enumerate(source.samples) if sample.label < 2][:32]:
+        folder = root / str(source.samples[row].label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.read(row)).save(folder / f"{row}.png")
+    small = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "epochs": 1, "ema": 0.0}
+    run = train(str(root), recipe("modern", init=str(coded), freeze="1", **small), tmp_path / "run")
+    assert "conv1, bn1, conv2, bn2; new: conv3" in capsys.readouterr().err
+    assert torch.equal(load_file(run / BEST)["conv1.weight"], load_file(coded / BEST)["conv1.weight"])
+    assert not torch.equal(load_file(run / BEST)["conv2.weight"], load_file(coded / BEST)["conv2.weight"])
+
+
+def test_batchnorm_has_the_statistics_of_what_the_layer_gives(coded, digits):
+    run = pretraining.build(pretraining.named_store(str(digits), opener=pretraining.open_images), Settings(**SMALL))
+    run.network.load_state_dict(load_file(coded / BEST), strict=False)
+    images = torch.cat(list(run.views(run.parts["train"]))).float()
+    found = run.layer.conv(images).detach()
+    assert torch.allclose(run.layer.norm.running_mean, found.mean((0, 2, 3)), atol=0.02 * found.std().item())
+
+
+def test_labels_are_not_read(digits, tmp_path):
+    runs = []
+    for name, labels in (("same", lambda row: "a" if row % 2 else "b"), ("other", lambda row: "ab"[row < 20])):
+        file = digits / f"{name}.csv"
+        lines = [f"{row}.png,{labels(row)},{'val' if row % 6 == 0 else 'train'}" for row in range(48)]
+        file.write_text("\n".join(["path,label,split", *lines]))
+        runs.append(
+            pretrain(str(file), Settings(**{**SMALL, "epochs": 1, "layers": "1", "test": 0.0}), tmp_path / name)
+        )
+        file.unlink()
+    assert equal(*runs)
+
+
+@pytest.mark.parametrize("method", ["autoencoder", "crbm"])
+@pytest.mark.parametrize("step", [4, 10, 11, 13])  # in the first layer, at its end, after it, in the second
+def test_a_stopped_run_goes_on_bit_for_bit(digits, tmp_path, monkeypatch, method, step):
+    settings = Settings(**{**SMALL, "method": method})
+    unbroken = tmp_path.parent / f"unbroken-{method}"
+    if not unbroken.exists():
+        pretrain(str(digits), settings, unbroken)
+    stop_at(monkeypatch, step)
+    with pytest.raises(Interrupted, match="alexnet pretrain --resume"):
+        pretrain(str(digits), settings, tmp_path / "stopped")
+    monkeypatch.undo()
+    resume(tmp_path / "stopped")
+    assert equal(unbroken, tmp_path / "stopped")
+    for column in ("layer", "train_loss", "error", "on"):
+        one, two = ([row[column] for row in table(run / "metrics.csv")] for run in (unbroken, tmp_path / "stopped"))
+        assert one == two
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Ctrl-C after so many steps, five an epoch."""
+    take, taken = pretraining.Pretraining.take, []
+
+    def counting(self, *given):
+        taken.append(1)
+        if len(taken) == step:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+        return take(self, *given)
+
+    monkeypatch.setattr(pretraining.Pretraining, "take", counting)
+
+
+def test_the_machines_mean_activation_comes_near_its_target(digits, tmp_path):
+    settings = {**SMALL, "method": "crbm", "layers": "1", "epochs": 24, "sparsity": 0.02}
+    run = pretrain(str(digits), Settings(**settings), tmp_path / "run")
+    rows = table(run / "metrics.csv")
+    assert 0.01 < float(rows[-1]["on"]) < 0.04  # contrastive divergence pulls the other way: they meet at .032
+
+
+def test_a_run_in_bfloat16_learns_too(digits, tmp_path):
+    for method in ("autoencoder", "crbm"):
+        settings = {**SMALL, "method": method, "precision": "bfloat16", "layers": "1"}
+        run = pretrain(str(digits), Settings(**settings), tmp_path / method)
+        assert all(tensor.isfinite().all() for tensor in load_file(run / BEST).values())
+
+
+def test_each_command_sends_the_others_runs_away_and_a_classifier_refuses_them(coded, tmp_path):
+    with pytest.raises(UsageError, match="alexnet pretrain --resume"):
+        resume_training(coded)
+    with pytest.raises(WeightsError, match="knows no classes; train it first"):
+        load(coded)
+    other = tmp_path / "trained"
+    shutil.copytree(coded, other)
+    config = json.loads((other / "config.json").read_text())
+    del config["pretraining"]
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="alexnet train --resume"):
+        resume(other)
+
+
+def test_a_damaged_checkpoint_is_refused_in_a_line(coded, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(coded, broken)
+    (broken / FILE).write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"the checkpoint .* is damaged"):
+        resume(broken)
+
+
+def test_folders_without_enough_images_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="is empty"):
+        pretrain(str(tmp_path / "empty"), Settings(**SMALL), tmp_path / "run")
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (70, 70)).save(tmp_path / "one" / "1.png")
+    with pytest.raises(DataError, match="has 1 image"):
+        pretrain(str(tmp_path / "one"), Settings(**SMALL), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_from_the_command_line(digits, tmp_path, capsys):
+    small = ["--input-size", "64", "--batch-size", "8", "--epochs", "1", "--layers", "1"]
+    assert cli.main(["pretrain", str(digits), "--method", "crbm", *small, "--out", str(tmp_path / "r"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["method"] == "crbm"
+    assert told["layers"]["conv1"]["constant_error"] > 0
