@@ -43,3 +43,15 @@ def test_the_strongest_maps_are_those_of_largest_magnitude_in_the_order_of_their
 @pytest.mark.parametrize("value", [0, 255])
 def test_an_image_without_contrast_is_drawn(tiny: Network, preprocessing: Preprocessing, value: int) -> None:
     assert png(figure(tiny, preprocessing, np.full((72, 72, 3), value, np.uint8)))
+
+
+def test_the_scale_of_a_row_is_that_of_the_maps_in_it(tiny: Network, preprocessing: Preprocessing) -> None:
+    with torch.no_grad():  # one map of conv2 that its ReLU silences, so that it is not among the ten of twelve
+        tiny.conv2.bias.fill_(5.0)
+        tiny.conv2.bias[0] = -1000.0
+    label = next(
+        axes.get_ylabel()
+        for axes in figure(tiny, preprocessing, np.full((72, 72, 3), 90, np.uint8)).axes
+        if axes.get_ylabel().startswith("conv2")
+    )
+    assert float(label.splitlines()[2].lstrip("±0 …")) < 100

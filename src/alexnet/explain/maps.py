@@ -37,8 +37,12 @@ def figure(network: Network, preprocessing: Preprocessing, image: Pixels) -> Fig
     show(drawn.add_subplot(grid[0]), shown(preprocessing, [image])[0], "what the network sees", 10)
     for place, (name, values, channels, new) in enumerate(rows, 1):
         axes = drawn.add_subplot(grid[place])
-        (_draw_maps if values.ndim == 3 else _draw_values)(axes, values, channels, new)
-        _label(axes, name, values)
+        seen = values[list(channels)] if values.ndim == 3 else values
+        if values.ndim == 3:
+            _draw_maps(axes, seen, channels if new else [])
+        else:
+            _draw_values(axes, values)
+        _label(axes, name, values, seen)
     _scales(drawn, drawn.add_subplot(grid[-1]))
     return drawn
 
@@ -86,20 +90,19 @@ def _height(values: Tensor) -> float:
     return 0.92 if values.ndim == 3 else 0.5
 
 
-def _draw_maps(axes: Axes, values: Tensor, channels: Sequence[int], new: bool) -> None:
-    """The chosen maps side by side, all of one size whatever their number of places."""
-    for index, number in enumerate(channels):
+def _draw_maps(axes: Axes, maps: Tensor, numbers: Sequence[int]) -> None:
+    """Maps side by side, all of one size whatever their number of places, with what numbers are given."""
+    for index, values in enumerate(maps):
         extent = (index * PITCH, index * PITCH + 1, 1, 0)
-        axes.imshow(values[number].numpy(), interpolation="nearest", extent=extent, **_colors(values))
+        axes.imshow(values.numpy(), interpolation="nearest", extent=extent, **_colors(maps))
     axes.xaxis.tick_top()
-    axes.set_xticks([index * PITCH + 0.5 for index in range(len(channels))] if new else [])
-    if new:
-        axes.set_xticklabels([f"map {number}" for number in channels])
+    ticks = [index * PITCH + 0.5 for index in range(len(numbers))]
+    axes.set_xticks(ticks, [f"map {number}" for number in numbers])
     axes.tick_params(length=0, labelsize=SMALL, pad=1)
     _frame(axes, 1.0)
 
 
-def _draw_values(axes: Axes, values: Tensor, _channels: Sequence[int], _new: bool) -> None:
+def _draw_values(axes: Axes, values: Tensor) -> None:
     """All values of a dense layer, line after line as in a text."""
     count = len(values)
     across = count if count <= 64 else 32 if count <= 256 else 128 if count <= 1024 else 512
@@ -118,18 +121,18 @@ def _frame(axes: Axes, height: float) -> None:
 
 
 def _colors(values: Tensor) -> dict[str, Any]:
-    """The colours and their range for a layer: around zero where there are negative values, else from zero."""
+    """The colours and their range for what is shown of a layer: around zero if any is negative, else from zero."""
     largest = float(values.abs().max()) or 1.0
     if bool((values < 0).any()):
         return {"cmap": SIGNED, "vmin": -largest, "vmax": largest}
     return {"cmap": POSITIVE, "vmin": 0, "vmax": largest}
 
 
-def _label(axes: Axes, name: str, values: Tensor) -> None:
-    """Beside a row: the layer's name, its size and its scale."""
+def _label(axes: Axes, name: str, values: Tensor, seen: Tensor) -> None:
+    """Beside a row: the layer's name, its size and the scale of what is shown of it."""
     size = " × ".join(map(str, values.shape))
-    largest = float(values.abs().max())
-    scale = f"±{largest:.3g}" if bool((values < 0).any()) else f"0 … {largest:.3g}"
+    largest = float(seen.abs().max())
+    scale = f"±{largest:.3g}" if bool((seen < 0).any()) else f"0 … {largest:.3g}"
     axes.set_ylabel(f"{name}\n{size}\n{scale}", rotation=0, ha="right", va="center", fontsize=SMALL, labelpad=6)
     axes.spines[:].set_visible(False)
 
