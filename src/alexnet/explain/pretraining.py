@@ -1,23 +1,19 @@
 """Pictures of pre-training: filters as they grow, images beside what is rebuilt of them, errors layer by layer."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.files import whole_file
+from alexnet.explain.canvas import BLUE, GRAY, VERMILION, new_figure, save
 
-DOTS_PER_INCH = 150
 FILTERS = 20  # shown of a layer, those that ended with the most energy
-HELD_OUT, TRAINING, CONSTANT = "#0072B2", "#8a8a8a", "#D55E00"  # of Okabe and Ito's palette
+HELD_OUT, TRAINING, CONSTANT = BLUE, GRAY, VERMILION
 
 
 def filters(grown: Mapping[int, Tensor], title: str, path: str | Path) -> None:
@@ -29,7 +25,7 @@ def filters(grown: Mapping[int, Tensor], title: str, path: str | Path) -> None:
     epochs = sorted(grown)
     energy = grown[epochs[-1]].square().sum((1, 2, 3))
     best = energy.argsort(descending=True)[:FILTERS].tolist()
-    figure = _figure(10, 0.9 + 0.52 * len(epochs))
+    figure = new_figure(10, 0.9 + 0.52 * len(epochs))
     for row, epoch in zip(figure.subplots(len(epochs), 1, squeeze=False)[:, 0], epochs, strict=True):
         row.imshow(_strip([_as_colors(grown[epoch][index]) for index in best]), interpolation="nearest")
         row.set(xticks=[], yticks=[])
@@ -38,7 +34,7 @@ def filters(grown: Mapping[int, Tensor], title: str, path: str | Path) -> None:
     figure.suptitle(f"{title}: {len(best)} of {len(energy)} filters after so many epochs", fontsize=11)
     figure.supylabel("epochs", fontsize=9)
     figure.supxlabel("a column a filter, each on its own scale; middle grey is 0", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float], path: str | Path) -> None:
@@ -47,7 +43,7 @@ def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[flo
     rows: title -> (N, 3, H, W), normalized by `mean` and `std` (RGB, 0..255), which is undone here. A row whose title
     is not `original` and that was whitened has no brightness of its own: it is drawn about the mean colour.
     """
-    figure = _figure(10, 0.5 + 1.35 * len(rows))
+    figure = new_figure(10, 0.5 + 1.35 * len(rows))
     count = len(next(iter(rows.values())))
     grid = figure.subplots(len(rows), count, squeeze=False)
     for line, (title, images) in zip(grid, rows.items(), strict=True):
@@ -58,7 +54,7 @@ def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[flo
             axes.spines[:].set_visible(False)
         line[0].set_ylabel(title, fontsize=9, wrap=True)
     figure.suptitle("held-out images, and what the first layer keeps of them", fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def errors(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -69,7 +65,7 @@ def errors(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     names = list(dict.fromkeys(row["layer"] for row in rows))
     if not names:
         return
-    figure = _figure(max(4.5, min(12, 2.6 * len(names))), 3.2)
+    figure = new_figure(max(4.5, min(12, 2.6 * len(names))), 3.2)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _errors_of(axes, [row for row in rows if row["layer"] == name])
         axes.set_title(name, fontsize=10)
@@ -78,7 +74,7 @@ def errors(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     first.set_ylabel("squared error, as a share of\na constant prediction's", fontsize=9)
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _errors_of(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -109,15 +105,3 @@ def _strip(tiles: Sequence[NDArray[np.float64]], gap: int = 1) -> NDArray[np.flo
     for place, tile in enumerate(tiles):
         strip[:, place * (width + gap) : place * (width + gap) + width] = tile
     return strip
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    with whole_file(path, "wb") as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
