@@ -82,6 +82,17 @@ def test_one_seed_tells_no_spread_and_a_diverged_arm_has_no_figure() -> None:
     )
 
 
+def test_no_error_at_all_is_an_error_to_compare_with_and_a_reference_that_diverged_is_none() -> None:
+    found = {("S", "a"): [outcome("a", 0, error=0.0)], ("S", "b"): [outcome("b", 0, error=0.1)]}
+    a, b = summarize(made := study("error", "a", "b"), found)
+    assert (b.difference, sentence(made, [a, b])) == (
+        pytest.approx(0.1),
+        "S: a 0.0 % test error; b 10.0 % (10.0 points more; one seed tells no spread).",
+    )
+    found["S", "a"] = [outcome("a", 0, diverged=True)]
+    assert sentence(made, summarize(made, found)) == "S: a diverged; b 10.0 %."
+
+
 def test_a_difference_is_clear_where_its_95_percent_interval_leaves_out_none() -> None:
     """Student's t of three degrees of freedom has its 97.5 % point at 3.182; the standard error is 0.02 here."""
     assert is_clear(0.0637, 0.04, 4, 0.0)

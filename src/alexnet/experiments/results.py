@@ -117,9 +117,9 @@ def summarize(study: Study, outcomes: Mapping[tuple[str, str], Sequence[Outcome]
 def summary(study: Study, arm: Arm, outcomes: Sequence[Outcome], first: Sequence[float | None]) -> Summary:
     """One arm beside the first one's figures, by seed."""
     values = [outcome.measured(study.measure) for outcome in outcomes]
-    pairs = [(value, other) for value, other in zip(values, first, strict=True) if value is not None and other]
+    pairs = [(value, one) for value, one in zip(values, first, strict=True) if value is not None and one is not None]
     ratio = study.measure == "epochs"
-    compared = [value / other if ratio else value - other for value, other in pairs]
+    compared = [value / one if ratio else value - one for value, one in pairs]
     difference, spread = mean_and_spread(compared if len(compared) == len(values) else [])
     errors = [outcome.train_error for outcome in outcomes if outcome.train_error is not None]
     whole = [value for value in values if value is not None]
@@ -177,10 +177,11 @@ def _epochs(study: Study, first: Summary, others: Sequence[Summary]) -> str:
 
 
 def _errors(study: Study, first: Summary, others: Sequence[Summary]) -> str:
-    told = [f"{study.title}: {first.name} {percent(first.mean, first.spread)} test error"]
+    began = "diverged" if first.mean is None else f"{percent(first.mean, first.spread)} test error"
+    told = [f"{study.title}: {first.name} {began}"]
     for arm in others:
-        if arm.difference is None:
-            told.append(f"{arm.name} diverged")
+        if arm.mean is None or arm.difference is None:
+            told.append(f"{arm.name} {'diverged' if arm.mean is None else percent(arm.mean, arm.spread)}")
             continue
         points = plus_minus(abs(100 * arm.difference), _times(arm.difference_spread, 100))
         word = "fewer" if arm.difference < 0 else "more"
