@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from alexnet.explain.pictures import DOTS_PER_INCH
-from alexnet.files import whole_file
+from alexnet.explain import canvas
+from alexnet.explain.canvas import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, new_figure
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8a8a")
+COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000", GRAY)
 DASHES = ("-", "--", ":", "-.")
 CURVES_UP_TO = 5  # arms whose curves are drawn
-WIDTH = 10.0  # inches
 
 
 def figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
@@ -30,8 +28,7 @@ def figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
     lists, with None for gaps.
     """
     heights = [max(3.0, 1.1 + 0.36 * len(study["arms"])) for study in studies]
-    drawn = Figure(figsize=(WIDTH, sum(heights)), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(drawn)
+    drawn = new_figure(WIDTH, sum(heights))
     rows = drawn.subfigures(len(studies), 1, height_ratios=heights, squeeze=False)[:, 0]
     for row, study in zip(rows, studies, strict=True):
         if len(study["arms"]) > CURVES_UP_TO:
@@ -45,8 +42,7 @@ def figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
 
 def save(studies: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """`figure`, as PNG."""
-    with whole_file(path, "wb") as file:
-        figure(studies).savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+    canvas.save(figure(studies), path)
 
 
 def _draw_curves(axes: Axes, study: Mapping[str, Any]) -> None:
