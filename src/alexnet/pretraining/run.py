@@ -24,12 +24,12 @@ from alexnet.data.packed import Store, named_store
 from alexnet.data.sources import Source, open_images
 from alexnet.device import autocast, pick_device, pick_precision
 from alexnet.errors import AlexNetError, DataError, UsageError
-from alexnet.evaluation.predict import evaluating
 from alexnet.explain import pictures
 from alexnet.explain import pretraining as drawn
 from alexnet.files import whole_file
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
+from alexnet.networks.layers import evaluating
 from alexnet.pretraining.autoencoder import AutoEncoder, constant_error
 from alexnet.pretraining.crbm import CRBM, EARLY_EPOCHS, EARLY_MOMENTUM, sigma_at
 from alexnet.pretraining.cut import Layer, chosen, cut, without_dense
