@@ -56,7 +56,6 @@ def _load() -> ctypes.CDLL:
     return loaded
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def instruction_set() -> str | None:
     """The name of the instruction set that kernels are called for now; None where they are not to be used."""
     wanted = _chosen or os.environ.get(VARIABLE) or "auto"
@@ -74,6 +73,10 @@ def instruction_set() -> str | None:
     if known.index(wanted) < known.index(best):
         raise UsageError(f"{VARIABLE} is {wanted!r}, which this processor lacks; it has {best}: take auto")
     return wanted
+
+
+# What torch.compiler.assume_constant_result does, which imports the whole compiler: three seconds at every start.
+instruction_set._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @contextmanager
