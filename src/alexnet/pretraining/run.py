@@ -27,18 +27,17 @@ from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.explain import pictures
 from alexnet.explain import pretraining as drawn
 from alexnet.files import whole_file
-from alexnet.memory import reuse_memory
 from alexnet.networks import create
 from alexnet.networks.layers import evaluating
 from alexnet.pretraining.autoencoder import AutoEncoder, constant_error
 from alexnet.pretraining.crbm import CRBM, EARLY_EPOCHS, EARLY_MOMENTUM, sigma_at
 from alexnet.pretraining.cut import Layer, chosen, cut, without_dense
 from alexnet.pretraining.settings import Settings, from_json
-from alexnet.training.checkpoint import Progress, load_checkpoint, read_progress
+from alexnet.training.checkpoint import Progress, read_progress
 from alexnet.training.environment import environment
 from alexnet.training.folder import new_folder, read_config, write_csv, write_json
 from alexnet.training.initial import training_mode
-from alexnet.training.loop import Run, fit, stop_signal
+from alexnet.training.loop import Run
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, learning_rate, set_learning_rate
 from alexnet.training.report import bar, say
 from alexnet.training.run import (
@@ -46,9 +45,11 @@ from alexnet.training.run import (
     SHOWN,
     absolute,
     augmentation_of,
+    go,
     preprocessing_of,
     say_what_differs,
     split,
+    unchanged,
     workers_of,
     write_rows,
 )
@@ -93,7 +94,7 @@ def pretrain(data: str, settings: Settings, out: Path | None = None) -> Path:
         **environment(run.device, run.dtype),
     }
     write_json(folder / "config.json", config)
-    return _go(run, folder)
+    return go(run, folder, start, keep, log, finish)
 
 
 def resume(folder: Path, device: str | None = None, workers: int | None = None) -> Path:
@@ -108,13 +109,10 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
         store = named_store(
             config["data"], settings.split_seed, settings.store_size, packing, settings.max_bad, opener=open_images
         )
-    if store.fingerprint != config["fingerprint"]:
-        raise DataError(
-            f"the data {config['data']} has changed since the run {folder} began; put it back as it was, or start anew"
-        )
+    unchanged(store, config, folder)
     run = build(store, settings, _number_at(read_progress(folder), settings))
     say_what_differs(config, run)
-    return _go(run, folder)
+    return go(run, folder, start, keep, log, finish)
 
 
 def _number_at(progress: Progress | None, settings: Settings) -> int:
@@ -123,22 +121,6 @@ def _number_at(progress: Progress | None, settings: Settings) -> int:
         return 0
     epoch = progress.epoch if progress.step else max(0, progress.epoch - 1)
     return epoch // settings.epochs
-
-
-def _go(run: "Pretraining", folder: Path) -> Path:
-    """Train in `folder` from its checkpoint, or from the start, and finish."""
-    reuse_memory()
-    run.folder = folder
-    with stop_signal() as stopped:
-        progress = load_checkpoint(folder, run.network, None, run.optimizer)
-        run.working.refresh()
-        if progress is None:
-            progress = start(run)
-        else:
-            say(f"going on after {progress.epoch} of {run.recipe.epochs} epochs and {progress.step} steps")
-        fit(run, progress, stopped, keep, log)
-        finish(run, progress)
-    return folder
 
 
 @dataclass(kw_only=True)

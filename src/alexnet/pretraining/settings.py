@@ -2,11 +2,11 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from alexnet.errors import UsageError, unknown_name
-from alexnet.training.recipes import Recipe
+from alexnet.training.recipes import Recipe, setting
 
 METHODS = ("autoencoder", "crbm")
 # What the methods take where a setting is left open. The machine's are those of Lee et al.'s published program.
@@ -16,46 +16,42 @@ OWN = {
 }
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class Settings:
     """Every setting of a pre-training run."""
 
-    method: str = _setting("autoencoder", "autoencoder (Masci 2011) or crbm (Lee 2009)")
-    network: str = _setting("modern", "which network (see `alexnet summary`)")
-    layers: str = _setting("", "comma list of convolutions, or how many from the image on; empty: all")
-    input_size: int | None = _setting(None, "pixels a side that the network sees; none: the network's own")
-    resize: int | None = _setting(
+    method: str = setting("autoencoder", "autoencoder (Masci 2011) or crbm (Lee 2009)")
+    network: str = setting("modern", "which network (see `alexnet summary`)")
+    layers: str = setting("", "comma list of convolutions, or how many from the image on; empty: all")
+    input_size: int | None = setting(None, "pixels a side that the network sees; none: the network's own")
+    resize: int | None = setting(
         None, "pixels of the square that views are cropped from; none: the network's, in proportion"
     )
-    store_size: int | None = _setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
-    max_bad: float = _setting(0.01, "largest share of unreadable images that is skipped over")
-    epochs: int = _setting(20, "passes over the training images for each layer")
-    batch_size: int = _setting(32, "images a step")
-    lr: float | None = _setting(None, "learning rate; none: 0.003 for the auto-encoder, 0.01 for the machine")
-    weight_decay: float | None = _setting(None, "weight decay; none: 0 for the auto-encoder, 0.01 for the machine")
-    noise: float = _setting(0.3, "autoencoder: share of the input's values that are set to zero")
-    tied: bool = _setting(True, "autoencoder: decode with the encoder's own filters, flipped")
-    sparsity: float = _setting(0.002, "crbm: mean probability of a hidden unit that is aimed at")
-    sparsity_rate: float = _setting(5.0, "crbm: how hard a hidden bias is drawn to that, as a multiple of the rate")
-    block: int = _setting(2, "crbm: side of the blocks in which at most one hidden unit is on")
-    sigma: float = _setting(0.2, "crbm: deviation of the visible units at the first step")
-    sigma_last: float = _setting(0.1, "crbm: the smallest that it becomes")
-    sigma_decay: float = _setting(0.99, "crbm: what it is multiplied by at each step")
-    whiten: bool = _setting(True, "crbm: whiten the images that the first layer sees; its filters take that in")
-    augment: str = _setting("crop,flip", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color")
-    crop_scale: float = _setting(0.25, "resized_crop: smallest share of the image's area")
-    validation: float | None = _setting(None, "share of each class kept for validation; none: the data's own rule")
-    test: float | None = _setting(None, "share of each class kept for test; none: the data's own rule")
-    checkpoint_minutes: float = _setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
-    seed: int = _setting(0, "seed of weights, order, augmentation, noise and sampling")
-    split_seed: int = _setting(0, "seed of the division into training, validation and test images")
-    device: str = _setting("auto", "auto, cpu, cuda or mps")
-    precision: str = _setting("auto", "auto, bfloat16 or float32")
-    workers: int | None = _setting(
+    store_size: int | None = setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
+    max_bad: float = setting(0.01, "largest share of unreadable images that is skipped over")
+    epochs: int = setting(20, "passes over the training images for each layer")
+    batch_size: int = setting(32, "images a step")
+    lr: float | None = setting(None, "learning rate; none: 0.003 for the auto-encoder, 0.01 for the machine")
+    weight_decay: float | None = setting(None, "weight decay; none: 0 for the auto-encoder, 0.01 for the machine")
+    noise: float = setting(0.3, "autoencoder: share of the input's values that are set to zero")
+    tied: bool = setting(True, "autoencoder: decode with the encoder's own filters, flipped")
+    sparsity: float = setting(0.002, "crbm: mean probability of a hidden unit that is aimed at")
+    sparsity_rate: float = setting(5.0, "crbm: how hard a hidden bias is drawn to that, as a multiple of the rate")
+    block: int = setting(2, "crbm: side of the blocks in which at most one hidden unit is on")
+    sigma: float = setting(0.2, "crbm: deviation of the visible units at the first step")
+    sigma_last: float = setting(0.1, "crbm: the smallest that it becomes")
+    sigma_decay: float = setting(0.99, "crbm: what it is multiplied by at each step")
+    whiten: bool = setting(True, "crbm: whiten the images that the first layer sees; its filters take that in")
+    augment: str = setting("crop,flip", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color")
+    crop_scale: float = setting(0.25, "resized_crop: smallest share of the image's area")
+    validation: float | None = setting(None, "share of each class kept for validation; none: the data's own rule")
+    test: float | None = setting(None, "share of each class kept for test; none: the data's own rule")
+    checkpoint_minutes: float = setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
+    seed: int = setting(0, "seed of weights, order, augmentation, noise and sampling")
+    split_seed: int = setting(0, "seed of the division into training, validation and test images")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    precision: str = setting("auto", "auto, bfloat16 or float32")
+    workers: int | None = setting(
         None, "threads that prepare batches ahead of the step; none: 2 where a GPU trains, 0 where the processor does"
     )
 

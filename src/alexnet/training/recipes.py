@@ -26,7 +26,8 @@ SEEDS = 2**32
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
 
 
-def _setting(default: Any, text: str) -> Any:
+def setting(default: Any, text: str) -> Any:
+    """A field of a record of settings, with its help text."""
     return field(default=default, metadata={"help": text})
 
 
@@ -34,71 +35,71 @@ def _setting(default: Any, text: str) -> Any:
 class Recipe:
     """Every setting of a training run."""
 
-    name: str = _setting("modern", "the recipe's own name")
-    network: str = _setting("modern", "which network (see `alexnet summary`)")
-    input_size: int | None = _setting(None, "pixels a side that the network sees; none: the network's own")
-    differences: str = _setting("", "comma list of name=value in which the network differs, such as activation=tanh")
-    resize: int | None = _setting(
+    name: str = setting("modern", "the recipe's own name")
+    network: str = setting("modern", "which network (see `alexnet summary`)")
+    input_size: int | None = setting(None, "pixels a side that the network sees; none: the network's own")
+    differences: str = setting("", "comma list of name=value in which the network differs, such as activation=tanh")
+    resize: int | None = setting(
         None, "pixels of the square that views are cropped from; none: the network's, in proportion"
     )
-    store_size: int | None = _setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
-    max_bad: float = _setting(0.01, "largest share of unreadable images that is skipped over")
-    init: str | None = _setting(
+    store_size: int | None = setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
+    max_bad: float = setting(0.01, "largest share of unreadable images that is skipped over")
+    init: str | None = setting(
         None, "a run's folder or weights file of the same network to begin from; layers that fit are taken, others new"
     )
-    init_lr_factor: float = _setting(1.0, "init: learning rate of the layers taken from it, as a multiple")
-    freeze: str = _setting(
+    init_lr_factor: float = setting(1.0, "init: learning rate of the layers taken from it, as a multiple")
+    freeze: str = setting(
         "", "layers that stay as they are: comma list of names, or how many convolutions with all between; empty: none"
     )
-    epochs: int = _setting(100, "passes over the training images")
-    stop_train_error: float | None = _setting(
+    epochs: int = setting(100, "passes over the training images")
+    stop_train_error: float | None = setting(
         None, "share of an epoch's training images named wrongly that ends the run"
     )
-    batch_size: int = _setting(64, "images a step")
-    optimizer: str = _setting(
+    batch_size: int = setting(64, "images a step")
+    optimizer: str = setting(
         "nesterov",
         "sgd (momentum), nesterov, velocity (momentum with the learning rate inside, as in 2012), adam, adamw, muon",
     )
-    lr: float = _setting(0.05, "highest learning rate")
-    momentum: float = _setting(0.9, "momentum; adam and adamw: their first beta")
-    adam_lr_factor: float = _setting(0.1, "muon: learning rate of what is not a hidden weight, as a multiple")
-    weight_decay: float = _setting(5e-4, "weight decay on weights")
-    bias_lr_factor: float = _setting(1.0, "learning rate of biases as a multiple")
-    layer_decay: str = _setting("", "comma list of layer=value: weight decay of these layers' weights instead")
-    decay_biases: bool = _setting(False, "weight decay on biases and normalisation settings too")
-    schedule: str = _setting("cosine", "learning rate over time: constant, cosine or steps")
-    warmup_epochs: float = _setting(0.0, "epochs in which the learning rate rises linearly")
-    lr_drops: tuple[float, ...] = _setting((), "steps: the epochs after which the rate drops, for the recipe's epochs")
-    lr_drop_factor: float = _setting(0.1, "steps: what the rate is multiplied by at each drop")
-    loss: str = _setting("cross_entropy", "cross_entropy or logistic (independent units)")
-    label_smoothing: float = _setting(0.0, "share of the target spread over all classes")
-    dropout: float | None = _setting(None, "probability of dropping a dense unit; none: the network's own")
-    augment: str = _setting("", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color; empty: none")
-    crop_scale: float = _setting(0.25, "resized_crop: smallest share of the image's area")
-    color_strength: float = _setting(0.4, "color: strength of brightness, contrast and saturation changes")
-    pca_strength: float = _setting(0.1, "pca and lighting: standard deviation of the random coefficients")
-    gaussian_std: float = _setting(4.0, "gaussian: standard deviation of pixel noise, 0..255 scale")
-    mixup: float = _setting(0.0, "mixup: Beta(a, a) parameter; 0 for none")
-    cutmix: float = _setting(0.0, "cutmix: Beta(a, a) parameter; 0 for none")
-    mix_probability: float = _setting(1.0, "share of images that mixup or cutmix touches")
-    mix_stop: float = _setting(1.0, "share of the run after which mixing stops")
-    train_scale: float = _setting(1.0, "side of training images at the end of the run, as a share of input_size")
-    first_train_scale: float = _setting(1.0, "the same at its beginning; the side grows from one to the other")
-    ema: float = _setting(0.0, "decay of the weights' moving average, which is then what is kept; 0 for none")
-    balance: str = _setting("none", "class imbalance: none, weights (in the loss) or sampling")
-    validation: float | None = _setting(None, "share of each class kept for validation; none: the data's own rule")
-    test: float | None = _setting(None, "share of each class kept for test; none: the data's own rule")
-    train_images: int | None = _setting(None, "training images taken of each class, or as many as it has; none: all")
-    evaluate_every: int = _setting(1, "epochs between evaluations; the last epoch is always evaluated")
-    checkpoint_minutes: float = _setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
-    seed: int = _setting(0, "seed of weights, order and augmentation")
-    split_seed: int = _setting(0, "seed of the division into training, validation and test images")
-    device: str = _setting("auto", "auto, cpu, cuda or mps")
-    precision: str = _setting("auto", "auto, bfloat16 or float32")
-    workers: int | None = _setting(
+    lr: float = setting(0.05, "highest learning rate")
+    momentum: float = setting(0.9, "momentum; adam and adamw: their first beta")
+    adam_lr_factor: float = setting(0.1, "muon: learning rate of what is not a hidden weight, as a multiple")
+    weight_decay: float = setting(5e-4, "weight decay on weights")
+    bias_lr_factor: float = setting(1.0, "learning rate of biases as a multiple")
+    layer_decay: str = setting("", "comma list of layer=value: weight decay of these layers' weights instead")
+    decay_biases: bool = setting(False, "weight decay on biases and normalisation settings too")
+    schedule: str = setting("cosine", "learning rate over time: constant, cosine or steps")
+    warmup_epochs: float = setting(0.0, "epochs in which the learning rate rises linearly")
+    lr_drops: tuple[float, ...] = setting((), "steps: the epochs after which the rate drops, for the recipe's epochs")
+    lr_drop_factor: float = setting(0.1, "steps: what the rate is multiplied by at each drop")
+    loss: str = setting("cross_entropy", "cross_entropy or logistic (independent units)")
+    label_smoothing: float = setting(0.0, "share of the target spread over all classes")
+    dropout: float | None = setting(None, "probability of dropping a dense unit; none: the network's own")
+    augment: str = setting("", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color; empty: none")
+    crop_scale: float = setting(0.25, "resized_crop: smallest share of the image's area")
+    color_strength: float = setting(0.4, "color: strength of brightness, contrast and saturation changes")
+    pca_strength: float = setting(0.1, "pca and lighting: standard deviation of the random coefficients")
+    gaussian_std: float = setting(4.0, "gaussian: standard deviation of pixel noise, 0..255 scale")
+    mixup: float = setting(0.0, "mixup: Beta(a, a) parameter; 0 for none")
+    cutmix: float = setting(0.0, "cutmix: Beta(a, a) parameter; 0 for none")
+    mix_probability: float = setting(1.0, "share of images that mixup or cutmix touches")
+    mix_stop: float = setting(1.0, "share of the run after which mixing stops")
+    train_scale: float = setting(1.0, "side of training images at the end of the run, as a share of input_size")
+    first_train_scale: float = setting(1.0, "the same at its beginning; the side grows from one to the other")
+    ema: float = setting(0.0, "decay of the weights' moving average, which is then what is kept; 0 for none")
+    balance: str = setting("none", "class imbalance: none, weights (in the loss) or sampling")
+    validation: float | None = setting(None, "share of each class kept for validation; none: the data's own rule")
+    test: float | None = setting(None, "share of each class kept for test; none: the data's own rule")
+    train_images: int | None = setting(None, "training images taken of each class, or as many as it has; none: all")
+    evaluate_every: int = setting(1, "epochs between evaluations; the last epoch is always evaluated")
+    checkpoint_minutes: float = setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
+    seed: int = setting(0, "seed of weights, order and augmentation")
+    split_seed: int = setting(0, "seed of the division into training, validation and test images")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    precision: str = setting("auto", "auto, bfloat16 or float32")
+    workers: int | None = setting(
         None, "threads that prepare batches ahead of the step; none: 2 where a GPU trains, 0 where the processor does"
     )
-    tensorboard: bool = _setting(False, "write TensorBoard events into the run folder")
+    tensorboard: bool = setting(False, "write TensorBoard events into the run folder")
 
     def __post_init__(self) -> None:
         _positive(

@@ -2,9 +2,9 @@
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ from alexnet.weights.card import BEST, Card, load, save
 
 PARTS = ("train", "val", "test")
 SHOWN = 16  # images in samples.png
+
+R = TypeVar("R", bound=Run)
 
 
 def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
@@ -76,7 +78,7 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
         **environment(run.device, run.dtype),
     }
     write_json(folder / "config.json", config)
-    return _go(run, folder)
+    return go(run, folder, start, keep, log, finish)
 
 
 def resume(folder: Path, device: str | None = None, workers: int | None = None) -> Path:
@@ -92,14 +94,11 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers)
     with bar("packing") as packing:
         store = named_store(config["data"], recipe.split_seed, recipe.store_size, packing, recipe.max_bad)
-    if store.fingerprint != config["fingerprint"]:
-        raise DataError(
-            f"the data {config['data']} has changed since the run {folder} began; put it back as it was, or start anew"
-        )
+    unchanged(store, config, folder)
     # Once there is a checkpoint, the file that the run began from may be gone.
     run = build(store, recipe, config.get("initialised", []) if (folder / FILE).is_file() else None)
     say_what_differs(config, run)
-    return _go(run, folder)
+    return go(run, folder, start, keep, log, finish)
 
 
 def say_what_differs(config: dict[str, Any], run: Run) -> None:
@@ -110,8 +109,26 @@ def say_what_differs(config: dict[str, Any], run: Run) -> None:
             say(f"the run began with {name} {config[name]}, now {now[name]}: weights will differ in their last bits")
 
 
-def _go(run: Run, folder: Path) -> Path:
-    """Train in `folder` from its checkpoint, or from the start, and finish."""
+def unchanged(store: Store, config: dict[str, Any], folder: Path) -> None:
+    """DataError where the store does not hold the data that the run in `folder` began with."""
+    if store.fingerprint != config["fingerprint"]:
+        raise DataError(
+            f"the data {config['data']} has changed since the run {folder} began; put it back as it was, or start anew"
+        )
+
+
+def go(
+    run: R,
+    folder: Path,
+    start: Callable[[R], Progress],
+    keep: Callable[[R, Progress], None],
+    log: Callable[[R, Progress], None],
+    finish: Callable[[R, Progress], None],
+) -> Path:
+    """Train in `folder` from its checkpoint, or from the start, and finish.
+
+    start: writes what stands before the first step; keep, log: as for `fit`; finish: writes what the run came to.
+    """
     reuse_memory()
     run.folder = folder
     with stop_signal() as stopped:
