@@ -5,12 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet import cli
+from alexnet.data.images import stored_form
 from alexnet.data.sources import open_source
 from alexnet.errors import DataError, Interrupted, UsageError, WeightsError
 from alexnet.inference.classifier import load
@@ -71,6 +73,27 @@ def test_the_auto_encoders_error_on_held_out_images_falls_below_that_of_a_consta
     assert errors[-1] < errors[0]
 
 
+def test_more_data_is_learned_from_and_never_measured_on(digits, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    for row in range(48, 68):
+        Image.fromarray(open_source("digits").read(row)).save(more / f"{row}.png")
+    settings = Settings(**{**SMALL, "layers": "1", "epochs": 1}, also=str(more))
+    run = pretrain(str(digits), settings, tmp_path / "run")
+    parts = {row["path"]: row["split"] for row in table(run / "split.csv")}
+    assert {parts[f"{row}.png"] for row in range(48, 68)} == {"train"}
+    assert sum(part == "val" for part in parts.values()) == 5
+    built = pretraining.build(pretraining.open_all(str(digits), settings), settings)
+    rows = np.array([67, 0, 48])
+    source = open_source("digits")
+    for image, row in zip(built.loader.store.mapped(rows), rows, strict=True):
+        assert np.array_equal(image, stored_form(source.read(row), built.loader.store.size))
+    assert np.array_equal(built.loader.store.images(rows), np.stack(built.loader.store.mapped(rows)))
+    (more / "67.png").unlink()
+    with pytest.raises(DataError, match="has changed since the run"):
+        resume(run)
+
+
 def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, capsys):
     source, root = open_source("digits"), tmp_path / "classes"
     for row in [row for row, sample in enumerate(source.samples) if sample.label < 2][:32]:
@@ -85,7 +108,7 @@ def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, capsys):
 
 
 def test_batchnorm_has_the_statistics_of_what_the_layer_gives(coded, digits):
-    run = pretraining.build(pretraining.named_store(str(digits), opener=pretraining.open_images), Settings(**SMALL))
+    run = pretraining.build(pretraining.open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
     run.network.load_state_dict(load_file(coded / BEST), strict=False)
     images = torch.cat(list(run.views(run.parts["train"]))).float()
     found = run.layer.conv(images).detach()

@@ -7,7 +7,7 @@ for one thing alone: to divide labelled data as `alexnet train` does, so that no
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from alexnet.data.joined import join
 from alexnet.data.loader import Batch, Loader, check_batch
 from alexnet.data.packed import Store, named_store
 from alexnet.data.sources import Source, open_images
@@ -73,22 +74,14 @@ def pretrain(data: str, settings: Settings, out: Path | None = None) -> Path:
     """
     with torch.device("meta"):  # only to refuse wrong settings
         chosen(cut(create(settings.network, None, settings.input_size)), settings.layers)
-    with bar("packing") as packing:
-        store = named_store(
-            data,
-            settings.split_seed,
-            settings.store_size,
-            packing,
-            settings.max_bad,
-            look=lambda source: look(source, settings),
-            opener=open_images,
-        )
-    run = build(store, settings)
-    place = Path("runs") / f"{store.name}-{settings.network}-{settings.method}"
+    settings = dataclasses.replace(settings, also=",".join(absolute(name) for name in settings.more))
+    stores = open_all(data, settings, look)
+    run = build(stores, settings)
+    place = Path("runs") / f"{stores[0].name}-{settings.network}-{settings.method}"
     folder = new_folder(out or place, numbered=out is None)
     config = {
         "data": absolute(data),
-        "fingerprint": store.fingerprint,
+        "fingerprint": run.loader.store.fingerprint,
         "pretraining": dataclasses.asdict(settings),
         "recipe": dataclasses.asdict(run.recipe),
         **environment(run.device, run.dtype),
@@ -105,12 +98,9 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     settings = from_json(config["pretraining"])
     workers = settings.workers if workers is None else workers
     settings = dataclasses.replace(settings, device=device or settings.device, workers=workers)
-    with bar("packing") as packing:
-        store = named_store(
-            config["data"], settings.split_seed, settings.store_size, packing, settings.max_bad, opener=open_images
-        )
-    unchanged(store, config, folder)
-    run = build(store, settings, _number_at(read_progress(folder), settings))
+    stores = open_all(config["data"], settings)
+    unchanged(join(stores), config, folder)
+    run = build(stores, settings, _number_at(read_progress(folder), settings))
     say_what_differs(config, run)
     return go(run, folder, start, keep, log, finish)
 
@@ -267,6 +257,24 @@ class Pretraining(Run):
             norm.eval()
 
 
+def open_all(data: str, settings: Settings, look: Callable[[Source, Settings], None] | None = None) -> list[Store]:
+    """The store of the data called `data`, and of all that is named in `also`, in its size; packed if need be.
+
+    look: raises what speaks against the first.
+    """
+    check = None if look is None else lambda source: look(source, settings)
+    stores: list[Store] = []
+    for name in (data, *settings.more):
+        size = stores[0].size if stores else settings.store_size
+        with bar("packing") as packing:
+            opened = named_store(
+                name, settings.split_seed, size, packing, settings.max_bad, look=check, opener=open_images
+            )
+        stores.append(opened)
+        check = None
+    return stores
+
+
 def look(source: Source, settings: Settings) -> None:
     """Refuse, before any image is read, data with too few images."""
     if len(source.samples) < 2:
@@ -277,8 +285,11 @@ def look(source: Source, settings: Settings) -> None:
     check_batch(int((parts == "train").sum()), settings.batch_size)
 
 
-def build(store: Store, settings: Settings, number: int = 0) -> Pretraining:
-    """Everything the run works with, at layer `number`, as a function of its data and settings; nothing is written."""
+def build(stores: Sequence[Store], settings: Settings, number: int = 0) -> Pretraining:
+    """Everything the run works with, at layer `number`, as a function of its data and settings; nothing is written.
+
+    stores: the first is divided as `alexnet train` does; of the others, given val and test images are left out.
+    """
     device = pick_device(settings.device)
     dtype = pick_precision(settings.precision, device)
     torch.manual_seed(settings.seed)
@@ -286,11 +297,13 @@ def build(store: Store, settings: Settings, number: int = 0) -> Pretraining:
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     layers = chosen(cut(network), settings.layers)
     recipe = settings.recipe(len(layers))
-    named = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
+    first, store = stores[0], join(stores)
+    named = split(first.labels, first.splits, first.class_names, first.fractions, recipe)
+    rest = np.isin(store.splits[len(first) :], ("train", ""))
     parts = {part: np.flatnonzero(named == part) for part in PARTS}
-    unlabelled = dataclasses.replace(store, class_names=["image"], labels=np.zeros_like(store.labels))
+    parts["train"] = np.concatenate([parts["train"], len(first) + np.flatnonzero(rest)])
     loader = Loader(
-        unlabelled,
+        store,
         parts["train"],
         recipe.batch_size,
         preprocessing_of(network, recipe, store.size),

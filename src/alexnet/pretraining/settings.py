@@ -22,6 +22,7 @@ class Settings:
 
     method: str = setting("autoencoder", "autoencoder (Masci 2011) or crbm (Lee 2009)")
     network: str = setting("modern", "which network (see `alexnet summary`)")
+    also: str = setting("", "comma list of more data, as DATA: its training images are learned from, too")
     layers: str = setting("", "comma list of convolutions, or how many from the image on; empty: all")
     input_size: int | None = setting(None, "pixels a side that the network sees; none: the network's own")
     resize: int | None = setting(
@@ -71,6 +72,11 @@ class Settings:
         if not 0 <= self.sparsity_rate < math.inf:
             raise UsageError(f"sparsity_rate is {self.sparsity_rate}; it takes 0 or more")
         self.recipe(1)  # which refuses what is wrong with the rest
+
+    @property
+    def more(self) -> list[str]:
+        """The names in `also`."""
+        return [name.strip() for name in self.also.split(",") if name.strip()]
 
     def recipe(self, layers: int) -> Recipe:
         """What the data path, the optimiser and the loop of training work by, for `layers` layers one after another."""

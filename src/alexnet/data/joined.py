@@ -1,0 +1,63 @@
+"""Several stores as one, for what needs images alone: their rows one after the other, all of one class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.data.images import Pixels
+from alexnet.data.packed import Store
+from alexnet.errors import DataError
+
+
+@dataclass(eq=False)
+class Joined(Store):
+    """A store whose rows lie in others; what is read of it is a store's."""
+
+    stores: tuple[Store, ...] = ()
+
+    def images(self, indices: NDArray[Any] | slice) -> Pixels:
+        """As `Store.images`."""
+        rows = np.arange(len(self))[indices]
+        return np.stack(self.mapped(rows)) if len(rows) else np.empty((0, self.size, self.size, 3), np.uint8)
+
+    def mapped(self, indices: NDArray[np.int64]) -> list[Pixels]:
+        """As `Store.mapped`."""
+        rows = np.arange(len(self))[indices]
+        firsts = np.cumsum([0, *(len(store) for store in self.stores)])
+        numbers = np.searchsorted(firsts, rows, side="right") - 1
+        images: list[Pixels] = [np.empty(0, np.uint8)] * len(rows)
+        for number, store in enumerate(self.stores):
+            here = np.flatnonzero(numbers == number)
+            for place, image in zip(here, store.mapped(rows[here] - firsts[number]), strict=True):
+                images[place] = image
+        return images
+
+
+def join(stores: Sequence[Store]) -> Store:
+    """One store of the rows of all these, in their order; labels are forgotten, given splits are kept.
+
+    DataError where they are of different sizes.
+    """
+    first = stores[0]
+    for store in stores:
+        if store.size != first.size:
+            raise DataError(
+                f"{store.name} has images of {store.size} px a side, {first.name} of {first.size}; give --store-size"
+            )
+    return Joined(
+        folder=first.folder,
+        name=" + ".join(store.name for store in stores),
+        fingerprint=" + ".join(store.fingerprint for store in stores),
+        size=first.size,
+        class_names=["image"],
+        fractions=first.fractions,
+        paths=[path for store in stores for path in store.paths],
+        labels=np.zeros(sum(map(len, stores)), np.int64),
+        splits=np.concatenate([store.splits for store in stores]),
+        skipped=[skip for store in stores for skip in store.skipped],
+        shard_rows=first.shard_rows,
+        stores=tuple(stores),
+    )
