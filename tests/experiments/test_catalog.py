@@ -9,13 +9,14 @@ from alexnet.errors import UsageError
 from alexnet.experiments.catalog import EXPERIMENTS, experiment, listed
 from alexnet.experiments.experiment import Job
 from alexnet.networks import create
+from alexnet.pretraining.settings import Settings
 from alexnet.training.optimizer import parameter_groups
 from alexnet.training.recipes import from_json, recipe
 from alexnet.training.run import preprocessing_of
 
 NAMES = (
-    *("relu-vs-tanh", "remedies", "article", "augmentation", "lrn", "lrn-kinds", "overlapping-pool", "dropout"),
-    *("weight-decay", "views", "cuda-convnet"),
+    *("relu-vs-tanh", "remedies", "pretraining", "article", "augmentation", "lrn", "lrn-kinds", "overlapping-pool"),
+    *("dropout", "weight-decay", "views", "cuda-convnet"),
 )
 
 
@@ -25,7 +26,10 @@ def test_every_arms_recipe_holds_and_its_network_can_be_made(name: str, quick: b
     made = experiment(name, quick)
     assert made.name == name
     for study in made.studies:
-        recipes = [Job(study, arm, 1).recipe for arm in study.trained()]
+        begins = [None if arm.pretrained is None else str(arm.pretrained) for arm in study.trained()]
+        jobs = [Job(study, arm, 1, init=init) for arm, init in zip(study.trained(), begins, strict=True)]
+        recipes = [job.recipe for job in jobs]
+        assert all(Settings(**arm.pretrained) for arm in study.trained() if arm.pretrained is not None)
         assert len(set(recipes)) == len(recipes)  # no arm is another one
         for each in recipes:
             assert from_json(dataclasses.asdict(each)) == each
@@ -39,7 +43,8 @@ def test_every_arms_recipe_holds_and_its_network_can_be_made(name: str, quick: b
 def test_quick_asks_the_same_question_of_the_same_arms_in_less(name: str) -> None:
     whole, quick = experiment(name, False), experiment(name, True)
     assert whole.seeds >= 3 >= quick.seeds
-    for one, other in zip(whole.studies, quick.studies, strict=True):
+    assert whole.across is not None or len(whole.studies) == len(quick.studies)
+    for one, other in zip(whole.studies, quick.studies, strict=whole.across is None):
         assert {arm.name for arm in other.arms} <= {arm.name for arm in one.arms}
         assert other.arms[0].name == one.arms[0].name
         assert other.base.epochs <= one.base.epochs

@@ -38,9 +38,11 @@ def test_the_best_rate_is_the_soonest_at_the_target_or_else_the_nearest_to_it() 
     slow, soon = outcome("a", 0, epochs_to_target=9.0), outcome("a", 0, epochs_to_target=4.0)
     near, far = outcome("a", 0, train_error=0.3), outcome("a", 0, train_error=0.7)
     lost = outcome("a", 0, diverged=True)
-    assert best_rate({0.1: far, 0.2: slow, 0.3: soon, 0.4: near, 0.5: lost}) == 0.3
-    assert best_rate({0.1: far, 0.4: near, 0.5: lost}) == 0.4
-    assert best_rate({0.5: lost, 0.1: far}) == 0.1
+    assert best_rate({0.1: far, 0.2: slow, 0.3: soon, 0.4: near, 0.5: lost}, "epochs") == 0.3
+    assert best_rate({0.1: far, 0.4: near, 0.5: lost}, "epochs") == 0.4
+    assert best_rate({0.5: lost, 0.1: far}, "epochs") == 0.1
+    bad, good = outcome("a", 0, error=0.4, train_error=0.0), outcome("a", 0, error=0.2, train_error=0.1)
+    assert best_rate({0.1: bad, 0.2: good, 0.3: lost}, "error") == 0.2
 
 
 def test_ratios_of_epochs_are_taken_seed_by_seed_with_their_spread() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
 from alexnet.errors import Interrupted, UsageError
-from alexnet.experiments.experiment import Arm, Experiment, Study
+from alexnet.experiments.experiment import TUNING_SEED, Arm, Experiment, Study
 from alexnet.experiments.run import run
 from alexnet.inference.evaluate import evaluate
 from alexnet.training.recipes import Recipe, recipe
@@ -98,7 +99,7 @@ def test_a_finished_run_is_only_read_and_more_seeds_add_runs(digits, tmp_path, c
 KILLED = """
 import sys
 from pathlib import Path
-from alexnet.experiments.experiment import Arm, Experiment, Study
+from alexnet.experiments.experiment import TUNING_SEED, Arm, Experiment, Study
 from alexnet.experiments.run import run
 from alexnet.training.recipes import recipe
 base = recipe("cifar-80sec", **{settings})
@@ -160,6 +161,44 @@ def test_the_best_rate_is_taken_and_a_slower_one_is_cut_short(digits, tmp_path):
     assert int(runs["1e-06", "0"]["epochs"]) == reached
     assert study["rates"].startswith("Rates tried with seed 0: ReLU 0.003 (")
     assert study["rates"].endswith(f" % after {reached} epochs), the best at the edge of those tried.")
+
+
+def test_an_error_does_not_choose_the_rate_that_it_is_reported_at(digits, tmp_path):
+    arm = Arm("ReLU", {}, rates=(1e-9, 0.003))
+    results = run(made(digits, arm, optimizer="adam"), tmp_path / "out", 1, "", False)
+    (study,) = results["studies"]
+    rows = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
+    tried = {float(row["rate"]): float(row["error"]) for row in rows if row["seed"] == str(TUNING_SEED)}
+    assert set(tried) == {1e-9, 0.003}
+    assert tried[study["arms"][0]["rate"]] == min(tried.values())
+    assert [each["seed"] for each in study["arms"][0]["runs"]] == [0]
+    assert study["rates"].startswith(f"Rates tried with seed {TUNING_SEED}: ReLU 1e-09 (")
+
+
+def test_arms_of_several_studies_begin_from_one_pre_training_a_seed(digits, tmp_path, capsys):
+    coded = {"method": "autoencoder", "layers": "1", "epochs": 1, "batch_size": 6}
+    arms = (Arm("random"), Arm("auto-encoder", pretrained=coded))
+    base = small(network="modern", input_size=64, store_size=64, resize=64, differences="", layer_decay="", epochs=1)
+    studies = tuple(Study(f"{count} labels", str(digits), replace(base, train_images=count), arms) for count in (3, 6))
+    experiment = Experiment("small", "Does it?", "nothing.", studies, across=("labels", (3, 6)))
+    results = run(experiment, tmp_path / "out", 1, "", False)
+    (folder,) = (tmp_path / "out" / "pretrained").iterdir()
+    told = json.loads((folder / "metrics.json").read_text())
+    for count in (3, 6):
+        config = json.loads(
+            (tmp_path / "out" / "runs" / f"{count}-labels-auto-encoder-seed0" / "config.json").read_text()
+        )
+        assert config["recipe"]["init"] == str(folder)
+        assert config["initialised"] == ["conv1", "bn1"]
+    assert results["pretrained"][0]["layers"] == told["layers"]
+    assert results["studies"][0]["arms"][1]["settings"]["pretrained by"].startswith("autoencoder, layers 1")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"Pre-training {folder.name}: {told['images']} images without labels" in page
+    moved = tmp_path / "moved"
+    (tmp_path / "out").rename(moved)
+    capsys.readouterr()
+    run(experiment, moved, 1, "", False)
+    assert "run " not in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_is_an_outcome_and_is_not_tried_again(digits, tmp_path, capsys):

@@ -14,6 +14,7 @@ from alexnet.errors import UsageError
 from alexnet.training.recipes import Recipe
 
 MEASURES = ("error", "epochs")
+TUNING_SEED = 1000
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class Arm:
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # fields of a recipe
-    rates: tuple[float, ...] = ()  # learning rates of which the best is taken, by the first seed; none: the base's
+    rates: tuple[float, ...] = ()  # learning rates of which the best is taken (see `Study`); none: the base's
     views: int = 1  # of each test image: 1 or 10
+    pretrained: Mapping[str, Any] | None = None  # settings of a pre-training that its runs begin from
     trained_as: str | None = None  # the arm whose runs these are; only the evaluation differs
     published: str = ""  # the figure that this one stands beside
 
@@ -33,6 +35,8 @@ class Study:
     """Arms on one set of data; the first is what the others are compared with.
 
     measure: "error", the test error of the run's weights, or "epochs", those until its training error is `target`.
+    Where an arm has several rates, epochs choose by the first seed's; errors by those on a division of the data that is
+    for nothing else, TUNING_SEED's, since the least of several errors is too good to be reported.
     """
 
     title: str
@@ -53,6 +57,11 @@ class Study:
         """The training error, a share, that ends a run."""
         return self.base.stop_train_error
 
+    @property
+    def tuning_seed(self) -> int:
+        """The seed by which rates are chosen."""
+        return TUNING_SEED if self.measure == "error" else 0
+
     def trained(self) -> list[Arm]:
         """The arms that have runs of their own."""
         return [arm for arm in self.arms if arm.trained_as is None]
@@ -67,6 +76,13 @@ class Experiment:
     published: str  # a sentence with its source
     studies: tuple[Study, ...]
     seeds: int = 3
+    across: tuple[str, tuple[float, ...]] | None = None  # what changes from study to study, and its value in each
+
+
+def runs_of(study: Study, arm: Arm, seeds: int) -> int:
+    """Trainings that an arm takes."""
+    shared = study.tuning_seed < seeds  # a run that chose the rate is one of those reported
+    return seeds + max(0, len(arm.rates) - shared) if arm.rates else seeds
 
 
 @dataclass(frozen=True)
@@ -77,12 +93,13 @@ class Job:
     arm: Arm
     seed: int
     rate: float | None = None
+    init: str | None = None  # the pre-training run that it begins from
     most_epochs: int | None = None  # fewer than the recipe's where another rate did it in that many
 
     @property
     def recipe(self) -> Recipe:
         """The base, the arm's differences, the seed (of the data's division, too) and the rate."""
-        settings = {**self.arm.settings, "seed": self.seed, "split_seed": self.seed}
+        settings = {**self.arm.settings, "seed": self.seed, "split_seed": self.seed, "init": self.init}
         if self.rate is not None:
             settings["lr"] = self.rate
         made = dataclasses.replace(self.study.base, **settings)

@@ -47,13 +47,14 @@ def write(
     """Write all of it into `out`; what results.json holds."""
     summaries = [summarize(study, outcomes) for study in experiment.studies]
     everything = _every_run(experiment, outcomes, tried)
+    pretrained = _pretrained(out)
     results = {
         "experiment": experiment.name,
         "question": experiment.question,
         "published": experiment.published,
         "quick": quick,
         "command": command,
-        "hours": sum(outcome.seconds for outcome in everything) / 3600,
+        "hours": (sum(run.seconds for run in everything) + sum(each["seconds"] for each in pretrained)) / 3600,
         "hardware": _hardware(everything),
         "studies": [
             {
@@ -63,13 +64,15 @@ def write(
             }
             for study, found in zip(experiment.studies, summaries, strict=True)
         ],
+        "pretrained": pretrained,
     }
     write_json(out / "results.json", results)
     write_csv(
         out / "results.csv", [*RUN_COLUMNS, "seconds"], ([*_cells(run), f"{run.seconds:.1f}"] for run in everything)
     )
     tables = [table(study, found) for study, found in zip(experiment.studies, summaries, strict=True)]
-    pictures.save([_drawn(study, outcomes) for study in experiment.studies], out / "picture.png")
+    drawn = [_drawn(study, outcomes) for study in experiment.studies]
+    pictures.save(drawn, out / "picture.png", experiment.across)
     with whole_file(out / "table.md") as file:
         file.write(markdown(results, tables))
     with whole_file(out / "report.html") as file:
@@ -117,6 +120,7 @@ def markdown(results: Mapping[str, Any], tables: Sequence[list[list[str]]]) -> s
             *(_markdown_line(line) for line in lines[:1]),
         ]
         parts += ["|" + "---|" * len(lines[0]), *(_markdown_line(line) for line in lines[1:]), ""]
+    parts += [f"{told}\n" for told in _pretraining_told(results)]
     parts += [f"Published: {results['published']}\n", f"{_provenance(results)}\n"]
     return "\n".join(parts)
 
@@ -132,7 +136,7 @@ def page(results: Mapping[str, Any], tables: Sequence[list[list[str]]], picture:
         parts += [f"<h2>{_text(study['title'])}</h2>", _html_table(lines), f"<p>{_text(study['images'])}.</p>"]
         if study["rates"]:
             parts.append(f'<p class="small">{_text(study["rates"])}</p>')
-    parts.append(f'<p class="small">{_text(_provenance(results))}</p>')
+    parts += [f'<p class="small">{_text(told)}</p>' for told in (*_pretraining_told(results), _provenance(results))]
     title = f"<title>{_text(results['experiment'])}</title>"
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{title}<style>{STYLE}</style></head>'
     return f"{head}<body>\n" + "\n".join(parts) + "\n</body></html>\n"
@@ -146,6 +150,24 @@ def _provenance(results: Mapping[str, Any]) -> str:
         f"{hardware.get('processor')}, {hardware.get('threads')} threads, {hardware.get('precision')}, "
         f"torch {hardware.get('versions', {}).get('torch')}{quick}"
     )
+
+
+def _pretrained(out: Path) -> list[dict[str, Any]]:
+    """What the pre-trainings of an experiment came to, as their metrics.json say."""
+    files = sorted(out.glob("pretrained/*/metrics.json"))
+    return [{"name": file.parent.name, **json.loads(file.read_text(encoding="utf-8"))} for file in files]
+
+
+def _pretraining_told(results: Mapping[str, Any]) -> list[str]:
+    """A line for each pre-training: what it saw, and its error beside a constant's."""
+    lines = []
+    for run in results["pretrained"]:
+        shares = ", ".join(f"{layer} {found['share']:.1%}" for layer, found in run["layers"].items())
+        lines.append(
+            f"Pre-training {run['name']}: {run['images']:,} images without labels, {run['seconds'] / 60:.1f} minutes; "
+            f"error on {run['measured_on']} images as a share of a constant prediction's: {shares}."
+        )
+    return lines
 
 
 def _every_run(
@@ -192,15 +214,17 @@ def _rates(study: Study, tried: Mapping[tuple[str, str], Mapping[float, Outcome]
     for arm in study.arms:
         rates = tried.get((study.title, arm.name), {})
         if rates:
-            figures = ", ".join(f"{rate:g} ({_reached(outcome)})" for rate, outcome in rates.items())
-            at_edge = len(rates) > 1 and best_rate(rates) in (min(rates), max(rates))
+            figures = ", ".join(f"{rate:g} ({_reached(study, outcome)})" for rate, outcome in rates.items())
+            at_edge = len(rates) > 1 and best_rate(rates, study.measure) in (min(rates), max(rates))
             told.append(f"{arm.name} {figures}" + (", the best at the edge of those tried" if at_edge else ""))
-    return f"Rates tried with seed 0: {'; '.join(told)}." if told else ""
+    return f"Rates tried with seed {study.tuning_seed}: {'; '.join(told)}." if told else ""
 
 
-def _reached(outcome: Outcome) -> str:
+def _reached(study: Study, outcome: Outcome) -> str:
     if outcome.diverged:
         return "diverged"
+    if study.measure == "error":
+        return percent(outcome.error, None)
     if outcome.epochs_to_target is not None:
         return f"{outcome.epochs_to_target:.1f} epochs"
     return f"{percent(outcome.train_error, None)} after {outcome.epochs} epochs"

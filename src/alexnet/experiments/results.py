@@ -78,13 +78,13 @@ def epochs_to(target: float, train_errors: Sequence[float | None]) -> float | No
     return None
 
 
-def best_rate(tried: Mapping[float, Outcome]) -> float:
-    """The rate that was soonest at the target or, where none was, that got nearest to it."""
+def best_rate(tried: Mapping[float, Outcome], measure: str) -> float:
+    """The rate with the least of the measure or, where epochs never reached the target, that got nearest to it."""
 
     def order(rate: float) -> tuple[float, float]:
         outcome = tried[rate]
-        reached, error = outcome.epochs_to_target, outcome.train_error
-        return (math.inf if reached is None else reached, math.inf if error is None else error)
+        measured, nearest = outcome.measured(measure), outcome.train_error
+        return (math.inf if measured is None else measured, math.inf if nearest is None else nearest)
 
     return min(tried, key=order)
 
@@ -126,7 +126,7 @@ def summary(study: Study, arm: Arm, outcomes: Sequence[Outcome], first: Sequence
     mean, own_spread = mean_and_spread(whole if len(whole) == len(values) else [])
     return Summary(
         name=arm.name,
-        settings=dict(arm.settings),
+        settings={**arm.settings, **pretrained(arm)},
         published=arm.published,
         rate=outcomes[0].rate,
         seeds=len(outcomes),
@@ -139,6 +139,14 @@ def summary(study: Study, arm: Arm, outcomes: Sequence[Outcome], first: Sequence
         clear=is_clear(difference, spread, len(compared), 1.0 if ratio else 0.0),
         seconds=sum(outcome.seconds for outcome in outcomes),
     )
+
+
+def pretrained(arm: Arm) -> dict[str, str]:
+    """An arm's pre-training in words, as one more setting; {} for none."""
+    if arm.pretrained is None:
+        return {}
+    told = (str(value) if name == "method" else f"{name} {value}" for name, value in arm.pretrained.items())
+    return {"pretrained by": ", ".join(told)}
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -9,17 +9,20 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from alexnet.errors import Diverged, Interrupted, UsageError
 from alexnet.experiments import report
-from alexnet.experiments.experiment import Arm, Experiment, Job, Study, slug
+from alexnet.experiments.experiment import Arm, Experiment, Job, Study, runs_of, slug
 from alexnet.experiments.results import Outcome, best_rate
 from alexnet.files import cannot_write
 from alexnet.inference.evaluate import evaluate
+from alexnet.pretraining.run import pretrain
+from alexnet.pretraining.run import resume as resume_pretraining
+from alexnet.pretraining.settings import Settings
 from alexnet.training.folder import write_json
 from alexnet.training.recipes import from_json
 from alexnet.training.report import say
@@ -99,7 +102,7 @@ class Jobs:
     def __init__(self, experiment: Experiment, out: Path, seeds: int) -> None:
         self.experiment, self.out, self.seeds = experiment, out, seeds
         self.left = {
-            (study.title, arm.name): max(len(arm.rates), 1) + seeds - 1
+            (study.title, arm.name): runs_of(study, arm, seeds)
             for study in experiment.studies
             for arm in study.trained()
         }
@@ -111,13 +114,13 @@ class Jobs:
         return self.total - sum(self.left.values())
 
     def study(self, study: Study, runs: Runs) -> None:
-        """The first seed of every arm, at every rate where there are several; then the other seeds at the best."""
+        """The rates of every arm that has several; then seed by seed every arm at its best."""
         for arm in study.trained():
-            self.first_seed(study, arm, runs)
-        for seed in range(1, self.seeds):
+            if arm.rates:
+                self.tune(study, arm, runs)
+        for seed in range(self.seeds):
             for arm in study.trained():
-                rate = best_rate(runs.tried[study.title, arm.name]) if arm.rates else None
-                runs.of(study, arm).append(self.do(Job(study, arm, seed, rate), runs))
+                runs.of(study, arm).append(self.at_best_rate(study, arm, seed, runs))
         for arm in study.arms:
             if arm.trained_as is not None:
                 trained = runs.outcomes[study.title, arm.trained_as]
@@ -126,16 +129,26 @@ class Jobs:
                 again = [self.seen_again(study, arm, outcome) for outcome in runs.of(study, arm)]
                 runs.outcomes[study.title, arm.name] = again
 
-    def first_seed(self, study: Study, arm: Arm, runs: Runs) -> None:
-        """Seed 0. Where rates are tried, one that needs more epochs than the best so far is stopped there."""
-        if not arm.rates:
-            runs.of(study, arm).append(self.do(Job(study, arm, 0), runs))
-            return
+    def tune(self, study: Study, arm: Arm, runs: Runs) -> None:
+        """Every rate, by the study's tuning seed; one that needs more epochs than the best so far is stopped there."""
         tried = runs.tried.setdefault((study.title, arm.name), {})
         for rate in arm.rates:
             reached = [outcome.epochs for outcome in tried.values() if outcome.epochs_to_target is not None]
-            tried[rate] = self.do(Job(study, arm, 0, rate, min(reached, default=None)), runs)
-        runs.of(study, arm).append(tried[best_rate(tried)])
+            job = self.job(study, arm, study.tuning_seed, rate)
+            tried[rate] = self.do(replace(job, most_epochs=min(reached, default=None)), runs)
+
+    def at_best_rate(self, study: Study, arm: Arm, seed: int, runs: Runs) -> Outcome:
+        """A seed's run at the rate that was found best, which may be one of those that found it."""
+        if not arm.rates:
+            return self.do(self.job(study, arm, seed), runs)
+        tried = runs.tried[study.title, arm.name]
+        rate = best_rate(tried, study.measure)
+        return tried[rate] if seed == study.tuning_seed else self.do(self.job(study, arm, seed, rate), runs)
+
+    def job(self, study: Study, arm: Arm, seed: int, rate: float | None = None) -> Job:
+        """A run of an arm; its pre-training, if it has one, is where `pretrained` puts it."""
+        init = None if arm.pretrained is None else str(pretrained_folder(self.out, study, arm.pretrained, seed))
+        return Job(study, arm, seed, rate, init)
 
     def do(self, job: Job, runs: Runs) -> Outcome:
         """The job's outcome, read where it is finished, else run or resumed."""
@@ -143,6 +156,8 @@ class Jobs:
         folder = self.out / "runs" / f"{prefix}{job.name}"
         if not is_finished(folder):
             self.announce(job, runs)
+            if job.init is not None:
+                pretrain_once(job, Path(job.init))
             do(job, folder)
         else:
             check_settings(job, folder)
@@ -157,10 +172,11 @@ class Jobs:
         say(f"run {self.done + 1} of {self.total}: {job.study.title}, {job.arm.name}{rate}, seed {job.seed}{time_left}")
 
     def seconds_left(self, runs: Runs) -> float | None:
-        """For the runs that are not done, each to its last epoch, as fast as those that are; None before the first."""
-        if not any(runs.everything()):
+        """For what is not done, each run to its last epoch, as fast as those that are; None before the first."""
+        missing, ahead = self.pretraining_left()
+        if not any(runs.everything()) or (missing and ahead is None):
             return None
-        return sum(
+        return missing * (ahead or 0.0) + sum(
             self.left[study.title, arm.name]
             * Job(study, arm, 0).recipe.epochs
             * (runs.seconds_per_epoch(study.title, arm.name) or 0.0)
@@ -168,17 +184,35 @@ class Jobs:
             for arm in study.trained()
         )
 
+    def pretraining_left(self) -> tuple[int, float | None]:
+        """How many pre-trainings are missing, and the mean seconds of those that are there; None without any."""
+        folders = {
+            pretrained_folder(self.out, study, arm.pretrained, seed)
+            for study in self.experiment.studies
+            for arm in study.trained()
+            if arm.pretrained is not None
+            for seed in {*range(self.seeds), *([study.tuning_seed] if arm.rates else [])}
+        }
+        done = [read_json(folder / "metrics.json")["seconds"] for folder in folders if is_finished(folder)]
+        return len(folders) - len(done), sum(done) / len(done) if done else None
+
     def seen_again(self, study: Study, arm: Arm, outcome: Outcome) -> Outcome:
         """The outcome of the same weights over other views."""
         if outcome.diverged or arm.views == 1:
             return replace(outcome, arm=arm.name)
         path = Path(outcome.folder) / f"views-{arm.views}.json"
         if not path.is_file():
-            split = json.loads((Path(outcome.folder) / "metrics.json").read_text(encoding="utf-8"))["split"]
+            split = read_json(Path(outcome.folder) / "metrics.json")["split"]
             scores = evaluate(Path(outcome.folder), study.data, arm.views, split)
             write_json(path, {"top1": scores["top1"]})
-        top1 = json.loads(path.read_text(encoding="utf-8"))["top1"]
+        top1 = read_json(path)["top1"]
         return replace(outcome, arm=arm.name, error=1 - top1)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that a run wrote."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def is_finished(folder: Path) -> bool:
@@ -200,11 +234,34 @@ def do(job: Job, folder: Path) -> None:
         write_json(folder / DIVERGED, {"error": str(error), "seconds": time.monotonic() - began})
 
 
+def pretrained_folder(out: Path, study: Study, settings: Mapping[str, Any], seed: int) -> Path:
+    """Where the pre-training by these settings stands, which all runs of that seed on that data begin from."""
+    told = [study.data, *(f"{name}-{value}" if name != "method" else str(value) for name, value in settings.items())]
+    return (out / "pretrained" / f"{slug('-'.join(told))}-seed{seed}").absolute()
+
+
+def pretrain_once(job: Job, folder: Path) -> None:
+    """Pre-train for the job on all training images of its division, unless that is done; or go on with it.
+
+    The network, the sizes of its images and the division are those of the job's recipe.
+    """
+    if is_finished(folder):
+        return
+    if (folder / "config.json").is_file():
+        resume_pretraining(folder)
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
+    shared = ("network", "input_size", "resize", "store_size", "validation", "test", "seed", "split_seed")
+    settings = {**{name: getattr(job.recipe, name) for name in shared}, **(job.arm.pretrained or {})}
+    pretrain(job.study.data, Settings(**settings), folder)
+
+
 def check_settings(job: Job, folder: Path) -> None:
     """UsageError where the run in `folder` was made by other settings than this job's."""
-    theirs = asdict(from_json(json.loads((folder / "config.json").read_text(encoding="utf-8"))["recipe"]))
+    theirs = asdict(from_json(read_json(folder / "config.json")["recipe"]))
     mine = asdict(job.recipe)
-    if changed := [name for name in mine if mine[name] != theirs[name]]:
+    # `init` lies in the experiment's folder, which may have been moved.
+    if changed := [name for name in mine if mine[name] != theirs[name] and name != "init"]:
         raise UsageError(
             f"{folder} was run with another {changed[0]} ({theirs[changed[0]]}, now {mine[changed[0]]}); give another "
             "--out, or remove that run"
@@ -221,9 +278,9 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
         "folder": str(folder),
     }
     if not (folder / "metrics.json").is_file():
-        told = json.loads((folder / DIVERGED).read_text(encoding="utf-8"))
+        told = read_json(folder / DIVERGED)
         return Outcome(**base, diverged=True, seconds=told["seconds"])
-    scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    scores = read_json(folder / "metrics.json")
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return Outcome.read(base, scores, rows, job.study.target)

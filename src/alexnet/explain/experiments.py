@@ -6,6 +6,7 @@ Colours are Okabe and Ito's, which those who confuse red and green tell apart; l
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -20,13 +21,20 @@ DASHES = ("-", "--", ":", "-.")
 CURVES_UP_TO = 5  # arms whose curves are drawn
 
 
-def figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
+Across = tuple[str, Sequence[float]]
+
+
+def figure(studies: Sequence[Mapping[str, Any]], across: Across | None = None) -> Figure:
     """The picture of an experiment.
 
     studies: each "title"; "measure", "error" (a share) or "epochs"; "target", a training error, or None; "arms", each
     "name" and "runs", each "measured" (None where there is nothing) and "curves": "epoch", "train_error", "test_error"
-    lists, with None for gaps.
+    lists, with None for gaps. across: what changes from study to study and its value in each; then all are one plot.
     """
+    if across is not None:
+        drawn = new_figure(WIDTH, 5.0)
+        _draw_across(drawn.subplots(), studies, *across)
+        return drawn
     heights = [max(3.0, 1.1 + 0.36 * len(study["arms"])) for study in studies]
     drawn = new_figure(WIDTH, sum(heights))
     rows = drawn.subfigures(len(studies), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -40,9 +48,43 @@ def figure(studies: Sequence[Mapping[str, Any]]) -> Figure:
     return drawn
 
 
-def save(studies: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+def save(studies: Sequence[Mapping[str, Any]], path: str | Path, across: Across | None = None) -> None:
     """`figure`, as PNG."""
-    canvas.save(figure(studies), path)
+    canvas.save(figure(studies, across), path)
+
+
+def _draw_across(axes: Axes, studies: Sequence[Mapping[str, Any]], what: str, values: Sequence[float]) -> None:
+    """Test error by what changes from study to study, a line an arm; bars are standard deviations over seeds.
+
+    Values stand at equal distances, each arm a little beside the others.
+    """
+    names = list(dict.fromkeys(arm["name"] for study in studies for arm in study["arms"]))
+    for index, name in enumerate(names):
+        shift = 0.06 * (index - (len(names) - 1) / 2)
+        places, means, spreads = [], [], []
+        for place, study in enumerate(studies):
+            runs = [run for arm in study["arms"] if arm["name"] == name for run in arm["runs"]]
+            errors = [100 * run["measured"] for run in runs if run["measured"] is not None]
+            if errors and len(errors) == len(runs):
+                places.append(place + shift)
+                means.append(fmean(errors))
+                spreads.append(stdev(errors) if len(errors) > 1 else 0.0)
+        axes.errorbar(
+            places,
+            means,
+            spreads,
+            color=COLORS[index % len(COLORS)],
+            linestyle=DASHES[index % len(DASHES)],
+            marker="o",
+            markersize=5,
+            linewidth=1.5,
+            capsize=3,
+            label=name,
+        )
+    axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    axes.set(xlabel=what, ylabel="test error, % (bars: standard deviation)", ylim=(0, None))
+    axes.legend(frameon=False, fontsize=9)
+    _plain(axes)
 
 
 def _draw_curves(axes: Axes, study: Mapping[str, Any]) -> None:
