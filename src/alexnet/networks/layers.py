@@ -3,12 +3,14 @@
 N images, C channels, H x W pixels; K classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from alexnet.errors import UsageError
 from alexnet.ops.fusion import fused
@@ -179,3 +181,20 @@ def gaussian_(layer: nn.Conv2d | nn.Linear | LocallyConnected2d, std: float, bia
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)
+
+
+class Undrawn(TorchFunctionMode):
+    """A context in which new networks get no first values: for what asks for their layers and shapes alone.
+
+    Their memory is claimed, not touched. Torch's meta device does without it, too, but its first operator imports
+    torch's compiler, which takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Leave out what fills a tensor by `torch.nn.init`; all else is as ever."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from alexnet.networks import create
-from alexnet.networks.layers import LocallyConnected2d, Network
+from alexnet.networks.layers import LocallyConnected2d, Network, Undrawn
 from alexnet.ops import LocalResponseNorm
 
 
@@ -55,7 +55,7 @@ class Summary:
 
 def summarize(name: str, num_classes: int | None = None, input_size: int | None = None, **differences: Any) -> Summary:
     """The summary of the network that `create` makes of the same arguments; the same errors."""
-    with torch.device("meta"):
+    with Undrawn():
         network = create(name, num_classes, input_size, **differences).eval()
     layers = _layers(network)
     params = _count(network)
@@ -109,7 +109,8 @@ def _layers(network: Network) -> list[Layer]:
         for inner_name, module in stage.named_modules():
             if not any(module.children()):
                 _on_output(module, ".".join(filter(None, (stage_name, inner_name))), seen)
-    network(torch.empty(1, 3, network.input_size, network.input_size, device="meta"))
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, network.input_size, network.input_size))
     return seen
 
 

@@ -29,7 +29,7 @@ from alexnet.explain import pictures
 from alexnet.explain import pretraining as drawn
 from alexnet.files import whole_file
 from alexnet.networks import create
-from alexnet.networks.layers import evaluating
+from alexnet.networks.layers import Undrawn, evaluating
 from alexnet.pretraining.autoencoder import AutoEncoder, constant_error
 from alexnet.pretraining.crbm import CRBM, EARLY_EPOCHS, EARLY_MOMENTUM, sigma_at
 from alexnet.pretraining.cut import Layer, chosen, cut, without_dense
@@ -72,7 +72,7 @@ def pretrain(data: str, settings: Settings, out: Path | None = None) -> Path:
     data: as for `alexnet.training.run.train`, or a folder of images without classes. out: as there. What can be refused
     is refused before images are read.
     """
-    with torch.device("meta"):  # only to refuse wrong settings
+    with Undrawn():  # only to refuse wrong settings
         chosen(cut(create(settings.network, None, settings.input_size)), settings.layers)
     settings = dataclasses.replace(settings, also=",".join(absolute(name) for name in settings.more))
     stores = open_all(data, settings, look)

@@ -24,7 +24,7 @@ from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import Network, Undrawn
 from alexnet.training.checkpoint import FILE, Progress, load_checkpoint
 from alexnet.training.environment import environment
 from alexnet.training.folder import COMPARED, new_folder, read_config, write_csv, write_json
@@ -51,7 +51,7 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     """
     if recipe.tensorboard:
         summary_writer()
-    with torch.device("meta"):  # only to refuse wrong settings
+    with Undrawn():  # only to refuse wrong settings
         network = create(recipe.network, 2, recipe.input_size, **recipe.network_differences)
         freeze(network, recipe.freeze)
         parameter_groups(network, recipe)
