@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
 from alexnet.errors import UsageError, WeightsError
-from alexnet.networks import create
-from alexnet.networks.layers import Network
+from alexnet.networks import create, list_networks
+from alexnet.networks.layers import Network, Undrawn
 from alexnet.training.checkpoint import FILE
 from alexnet.training.initial import begin_from, freeze, training_mode
 from alexnet.training.optimizer import build_optimizer
@@ -58,6 +58,22 @@ def test_layers_that_fit_are_taken_and_the_rest_is_said(tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "new: fc8 (5 x 512 there, 3 x 512 here)" in said
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_every_networks_layers_are_found_frozen_and_kept_by_their_stages_names(name, tmp_path):
+    with Undrawn():
+        network = create(name, 3)
+    every = network.stage_tensors()
+    assert [key for tensors in every.values() for key in tensors] == list(network.state_dict())
+    first = next(iter(every))
+    assert freeze(network, "1")[0] == first
+    frozen = [key for key, value in network.named_parameters() if not value.requires_grad]
+    assert set(every[first]) >= set(frozen[:1])
+    size = network.input_size
+    card = Card(name, 0, size, {}, [], NORMALIZED | {"input_size": size, "resize": size, "store_size": size})
+    save(tmp_path / "some.safetensors", network, card, [first])
+    assert set(load_file(tmp_path / "some.safetensors")) == set(every[first])
 
 
 def test_the_last_layer_is_taken_for_the_same_classes_only(tmp_path):

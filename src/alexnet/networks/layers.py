@@ -56,6 +56,16 @@ class Network(nn.Module):
         """The stages in their order, each with its name."""
         yield from self.named_children()
 
+    def stage_tensors(self) -> dict[str, dict[str, Tensor]]:
+        """The stages that have parameters or buffers, in their order, with these by their names in the state dict."""
+        state = self.state_dict()
+        path_of = {id(module): path for path, module in self.named_modules()}
+        found = {
+            name: {key: value for key, value in state.items() if key.startswith(f"{path_of[id(stage)]}.")}
+            for name, stage in self.stages()
+        }
+        return {name: tensors for name, tensors in found.items() if tensors}
+
     def forward(self, x: Tensor, return_maps: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Float (N, 3, H, W), normalised with `mean` and `std`, to logits (N, K).
 

@@ -58,9 +58,9 @@ def cut(network: Network) -> list[Layer]:
 
 def without_dense(network: Network) -> Network:
     """The network with nothing in the place of its dense layers and their normalisation: most of its weights."""
-    for name, stage in list(network.named_children()):
-        if isinstance(stage, nn.Linear | nn.BatchNorm1d):
-            setattr(network, name, nn.Identity())
+    for path, module in list(network.named_modules()):
+        if isinstance(module, nn.Linear | nn.BatchNorm1d):
+            network.set_submodule(path, nn.Identity())
     return network
 
 

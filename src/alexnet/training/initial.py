@@ -27,7 +27,7 @@ def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[
     file = model_file(path)
     card, tensors = read(file)
     _refuse_other(card, path, network.name)
-    layers = layers_of(network)
+    layers = network.stage_tensors()
     misfits = {name: _misfit(name, state, tensors) for name, state in layers.items()}
     last = list(layers)[-1]
     if misfits[last] is None and list(class_names) != card.class_names:
@@ -44,21 +44,13 @@ def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[
     return taken
 
 
-def layers_of(network: Network) -> dict[str, dict[str, Tensor]]:
-    """The stages that have tensors, in their order, and their tensors by full name."""
-    state = network.state_dict()
-    names = [name for name, _ in network.stages()]
-    found = {name: {key: value for key, value in state.items() if key.partition(".")[0] == name} for name in names}
-    return {name: tensors for name, tensors in found.items() if tensors}
-
-
 def freeze(network: Network, frozen: str) -> list[str]:
     """Let these layers stay as they are; their names.
 
     frozen: a comma list of names, or how many convolutions, counted from the image, with all layers up to the next one;
     empty for none. UsageError for a layer that does not exist, and for the last, which must learn the classes.
     """
-    layers = list(layers_of(network))
+    stages, layers = dict(network.stages()), list(network.stage_tensors())
     names = _first(network, int(frozen)) if frozen.strip().isdigit() else _listed(frozen)
     for name in names:
         if name not in layers:
@@ -66,7 +58,7 @@ def freeze(network: Network, frozen: str) -> list[str]:
     if layers[-1] in names:
         raise UsageError(f"freeze names {layers[-1]!r}, the layer that must learn the classes; leave it out")
     for name in names:
-        network.get_submodule(name).requires_grad_(False)
+        stages[name].requires_grad_(False)
     return names
 
 
@@ -87,7 +79,7 @@ def _first(network: Network, convolutions: int) -> list[str]:
         raise UsageError(f"freeze is {convolutions}, but {network.name} has {len(places)} convolutions; take no more")
     last = next(place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Linear | nn.Flatten))
     end = [*places, last][convolutions]
-    layers = layers_of(network)
+    layers = network.stage_tensors()
     return [name for name, _ in itertools.islice(stages, end) if name in layers]
 
 

@@ -190,7 +190,7 @@ def build(store: Store, recipe: Recipe, initialised: list[str] | None = None) ->
     weights = (
         class_weights(store.labels[parts["train"]], len(store.class_names)) if recipe.balance == "weights" else None
     )
-    slow = [parameter for name in initialised for parameter in network.get_submodule(name).parameters()]
+    slow = [parameter for name, stage in network.stages() if name in initialised for parameter in stage.parameters()]
     working, optimizer = WorkingWeights(network, device, dtype), build_optimizer(network, recipe, slow)
     if isinstance(optimizer, (Momentum, Adam)):
         optimizer.copies = working.copies

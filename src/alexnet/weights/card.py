@@ -71,11 +71,11 @@ def save(path: str | Path, network: Network, card: Card, layers: Collection[str]
             f"the card is for {card.network!r} with {card.num_classes} classes,"
             f" the network is {network.name!r} with {classes}"
         )
-    tensors = {
-        name: _plain(tensor)
-        for name, tensor in network.state_dict().items()
-        if layers is None or name.partition(".")[0] in layers
-    }
+    state = network.state_dict()
+    if layers is not None:
+        of_stage = network.stage_tensors()
+        state = {key: tensor for name in layers for key, tensor in of_stage[name].items()}
+    tensors = {name: _plain(tensor) for name, tensor in state.items()}
     entry = {"format": FORMAT, "card": asdict(card), "sha256": checksum(card, tensors)}
     with whole_file(path, "wb") as file:
         file.write(to_bytes(tensors, metadata={KEY: json.dumps(entry, sort_keys=True)}))
