@@ -78,22 +78,29 @@ def run(experiment: Experiment, out: Path, seeds: int, command: str, quick: bool
 
 def claim(experiment: Experiment, out: Path, quick: bool) -> None:
     """Make `out` this experiment's folder; UsageError where it holds something else."""
-    mine = {"experiment": experiment.name, "quick": quick}
     path = out / MARK
     try:
         if path.is_file():
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-            if theirs != mine:
-                other = f"{theirs.get('experiment')}{' --quick' if theirs.get('quick') else ''}"
-                raise UsageError(f"{out} holds the experiment {other}; give another --out, or that experiment's name")
+            _refuse_other(experiment, quick, path)
             return
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out} holds something that is no experiment; give --out a new or empty folder")
-    except (ValueError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged ({error}); give another --out") from error
+        strange = out.exists() and (not out.is_dir() or any(out.iterdir()))
     except OSError as error:
         raise cannot_write(out, error) from error
-    write_json(path, mine)
+    if strange:
+        raise UsageError(f"{out} holds something that is no experiment; give --out a new or empty folder")
+    write_json(path, {"experiment": experiment.name, "quick": quick})
+
+
+def _refuse_other(experiment: Experiment, quick: bool, path: Path) -> None:
+    """UsageError where the mark of an experiment's folder is another one's, or cannot be understood."""
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        name, theirs_quick = theirs["experiment"], theirs["quick"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path} is damaged ({error}); give another --out") from error
+    if (name, theirs_quick) != (experiment.name, quick):
+        other = f"{name}{' --quick' if theirs_quick else ''}"
+        raise UsageError(f"{path.parent} holds the experiment {other}; give another --out, or that experiment's name")
 
 
 class Jobs:
