@@ -47,8 +47,14 @@ def positions(vectors: ArrayLike, method: str = "t-sne", seed: int = 0) -> NDArr
     return np.asarray(tsne.fit_transform(kept), np.float64)
 
 
+def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """That of the points (N, 2) with the least sum of distances to the others: a name stands among its own."""
+    sums = np.linalg.norm(points[:, None] - points[None], axis=2).sum(1)
+    return np.asarray(points[sums.argmin()])
+
+
 def figure(places: ArrayLike, labels: ArrayLike, class_names: Sequence[str], vector: str, method: str) -> Figure:
-    """A point for each image, with the class's name at the middle of its points.
+    """A point for each image, with the class's name at the one in the middle of its points.
 
     places: (N, 2), of `positions`. labels: (N,). vector: what was laid out ("fc7"). Up to 24 classes, those with most
     images, have colours and names.
@@ -67,7 +73,7 @@ def figure(places: ArrayLike, labels: ArrayLike, class_names: Sequence[str], vec
     _names(
         axes,
         at,
-        [np.median(at[of == label], axis=0) for label in sorted(named)],
+        [_middle(at[of == label]) for label in sorted(named)],
         [class_names[n] for n in sorted(named)],
     )
     _legend(axes, [class_names[label] for label in sorted(named)], int(rest.sum()))
