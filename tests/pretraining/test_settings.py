@@ -30,7 +30,8 @@ def test_settings_that_cannot_be_are_refused(settings, said):
 def test_each_method_has_its_own_rate_unless_one_is_given():
     assert (Settings().recipe(1).optimizer, Settings().recipe(1).lr) == ("adam", 3e-3)
     machine = Settings(method="crbm").recipe(3)
-    assert (machine.optimizer, machine.lr, machine.weight_decay) == ("velocity", 0.01, 0.01)
+    assert (machine.optimizer, machine.lr, machine.weight_decay) == ("velocity", 0.03, 0.01)
+    assert (Settings().recipe(1).batch_size, machine.batch_size) == (32, 8)
     assert Settings(method="crbm", lr=0.5, weight_decay=0.0).recipe(1).lr == 0.5
     assert machine.epochs == 3 * Settings().epochs
 

@@ -59,7 +59,7 @@ class CRBM(nn.Module):
         *,
         block: int = 2,
         sigma: float = 0.2,
-        sparsity: float = 0.002,
+        sparsity: float = 0.03,
         sparsity_rate: float = 5.0,
         whiten: bool = False,
     ) -> None:

@@ -282,7 +282,7 @@ def look(source: Source, settings: Settings) -> None:
     labels = np.array([sample.label for sample in source.samples])
     given = np.array([sample.split for sample in source.samples])
     parts = split(labels, given, source.class_names, source.fractions, settings.recipe(1))
-    check_batch(int((parts == "train").sum()), settings.batch_size)
+    check_batch(int((parts == "train").sum()), settings.recipe(1).batch_size)
 
 
 def build(stores: Sequence[Store], settings: Settings, number: int = 0) -> Pretraining:
