@@ -29,8 +29,8 @@ def test_epochs_are_drawn_as_the_papers_figure_1_training_error_a_line_a_run_and
     assert [text.get_text() for text in curves.get_legend().get_texts()] == ["ReLU", "$tanh$"]
     assert len({line.get_linestyle() for line in lines}) == 2
     assert (curves.get_xlabel(), curves.get_ylabel()) == ("epochs", "training error")
-    assert figures.get_xlabel() == "epochs to 25% training error"
-    assert [text.get_text() for text in figures.texts] == ["4.5", "25.0"]
+    assert figures.get_xlabel() == "epochs to 25% training error (a shape a seed, bar: mean)"
+    assert [text.get_text() for text in figures.texts] == ["4.5 ± 0.7", "25.0 ± 7.1"]
 
 
 def test_errors_are_drawn_in_percent_with_test_and_training_curves() -> None:
@@ -45,6 +45,19 @@ def test_many_arms_have_their_figures_alone_and_what_was_not_reached_is_said() -
     drawn = figure([study(*many, arm("lost", None)), study(arm("a", 0.5))])
     assert [len(row.axes) for row in drawn.subfigs] == [1, 2]
     assert drawn.subfigs[0].axes[0].texts[-1].get_text() == "not reached"
+
+
+def test_studies_that_differ_in_one_number_are_lines_across_it_with_their_deviations() -> None:
+    few, many = study(arm("random", 0.6, 0.4), arm("coded", 0.3, 0.3)), study(arm("random", 0.2, 0.2))
+    (axes,) = figure([few, many], ("labels", (5, 60))).axes
+    assert (axes.get_xlabel(), [label.get_text() for label in axes.get_xticklabels()]) == ("labels", ["5", "60"])
+    assert axes.get_ylabel().startswith("test error, %")
+    random, coded = axes.containers
+    assert list(random[0].get_ydata()) == pytest.approx([50.0, 20.0])
+    assert list(coded[0].get_ydata()) == pytest.approx([30.0])
+    bars = [segment[:, 1] for segment in random[2][0].get_segments()]
+    assert bars[0][1] - bars[0][0] == pytest.approx(2 * 200**0.5)  # a deviation up and one down
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["random", "coded"]
 
 
 def test_the_file_is_a_png_in_the_colours_of_its_arms(tmp_path: Path) -> None:

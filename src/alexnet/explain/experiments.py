@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which those who confuse red and green tell apart; l
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -18,6 +19,7 @@ from alexnet.explain.canvas import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMI
 
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000", GRAY)
 DASHES = ("-", "--", ":", "-.")
+MARKERS = "os^Dv"  # a shape a seed, as the same seed makes a pair of two arms
 CURVES_UP_TO = 5  # arms whose curves are drawn
 
 
@@ -144,7 +146,7 @@ def _line(
 
 
 def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
-    """The arms below one another: seeds as points, the mean as a bar and in figures."""
+    """The arms below one another: seeds as points, each of a shape of its own, the mean as a bar and in figures."""
     scale = 1.0 if study["measure"] == "epochs" else 100.0
     names = [arm["name"] for arm in study["arms"]]
     for index, arm in enumerate(study["arms"]):
@@ -155,25 +157,26 @@ def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.tick_params(axis="y", length=0)
     label = f"epochs to {study['target']:.0%} training error" if study["measure"] == "epochs" else "test error, %"
-    axes.set(xlabel=label)
+    several = max(len(arm["runs"]) for arm in study["arms"]) > 1
+    axes.set(xlabel=f"{label} (a shape a seed, bar: mean)" if several else label)
     axes.set_xlim(left=0 if study["measure"] == "epochs" else None)
-    axes.margins(x=0.2)
     if colored is False:
         axes.set_title(study["title"])
     _plain(axes)
 
 
 def _row(axes: Axes, height: int, values: Sequence[float], runs: int, color: str) -> None:
-    """One arm; in words where not every run has a figure."""
+    """One arm, its mean and deviation in figures at the right; in words where not every run has a figure."""
+    told: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
     if len(values) < runs or not values:
-        axes.annotate("not reached", (0.02, height), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        axes.annotate("not reached", (0.02, height), **told)
         return
-    mean = sum(values) / len(values)
-    axes.plot(values, [height] * len(values), "o", color=color, markersize=5, alpha=0.6, clip_on=False)
+    for value, marker in zip(values, cycle(MARKERS)):
+        axes.plot(value, height, marker, color=color, markersize=6, alpha=0.6, clip_on=False)
+    mean = fmean(values)
     axes.plot([mean, mean], [height - 0.28, height + 0.28], color=color, linewidth=2.5)
-    axes.annotate(
-        f"{mean:.1f}", (max(*values, mean), height), (8, 0), textcoords="offset points", va="center", fontsize=9
-    )
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    axes.annotate(f"{mean:.1f}{spread}", (1.02, height), annotation_clip=False, **told)
 
 
 def _plain(axes: Axes) -> None:
