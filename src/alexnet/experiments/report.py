@@ -145,11 +145,17 @@ def page(results: Mapping[str, Any], tables: Sequence[list[list[str]]], picture:
 def _provenance(results: Mapping[str, Any]) -> str:
     hardware = results["hardware"]
     quick = "; --quick: smaller and shorter than the whole experiment" if results["quick"] else ""
+    versions = hardware["versions"] if isinstance(hardware["versions"], list) else [hardware["versions"]]
     return (
-        f"{results['command']}; {results['hours']:.2f} hours of training on {hardware.get('device')}, "
-        f"{hardware.get('processor')}, {hardware.get('threads')} threads, {hardware.get('precision')}, "
-        f"torch {hardware.get('versions', {}).get('torch')}{quick}"
+        f"{results['command']}; {results['hours']:.2f} hours of training on {_told(hardware['device'])}, "
+        f"{_told(hardware['processor'])}, threads: {_told(hardware['threads'])}, {_told(hardware['precision'])}, "
+        f"torch {_told(sorted({each['torch'] for each in versions}))}{quick}"
     )
+
+
+def _told(values: Any) -> str:
+    """A value, or several joined by "and"."""
+    return " and ".join(map(str, values)) if isinstance(values, list) else str(values)
 
 
 def _pretrained(out: Path) -> list[dict[str, Any]]:
@@ -183,13 +189,15 @@ def _every_run(
 
 
 def _hardware(runs: Sequence[Outcome]) -> dict[str, Any]:
-    """Of the newest run."""
-    for run in reversed(runs):
-        path = Path(run.folder) / "config.json"
-        if path.is_file():
-            config = json.loads(path.read_text(encoding="utf-8"))
-            return {name: config.get(name) for name in HARDWARE}
-    return {}
+    """What computed: each fact as all runs have it, or, where they differ, as a list."""
+    files = [Path(run.folder) / "config.json" for run in runs]
+    configs = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    found: dict[str, Any] = {}
+    for name in HARDWARE:
+        values = [config.get(name) for config in configs]
+        different = [value for place, value in enumerate(values) if value not in values[:place]]
+        found[name] = different[0] if len(different) == 1 else different
+    return found
 
 
 def _images(study: Study, outcomes: Outcomes) -> str:
