@@ -199,6 +199,10 @@ def test_arms_of_several_studies_begin_from_one_pre_training_a_seed(digits, tmp_
     capsys.readouterr()
     run(experiment, moved, 1, "", False)
     assert "run " not in capsys.readouterr().err
+    other = replace(arms[1], pretrained={**coded, "epochs": 2})
+    changed = replace(experiment, studies=(replace(studies[0], arms=(arms[0], other)), studies[1]))
+    with pytest.raises(UsageError, match="was run with another init"):
+        run(changed, moved, 1, "", False)
 
 
 def test_a_loss_that_is_not_finite_is_an_outcome_and_is_not_tried_again(digits, tmp_path, capsys):

@@ -267,8 +267,9 @@ def check_settings(job: Job, folder: Path) -> None:
     """UsageError where the run in `folder` was made by other settings than this job's."""
     theirs = asdict(from_json(read_json(folder / "config.json")["recipe"]))
     mine = asdict(job.recipe)
-    # `init` lies in the experiment's folder, which may have been moved.
-    if changed := [name for name in mine if mine[name] != theirs[name] and name != "init"]:
+    for settings in (theirs, mine):  # the experiment's folder may have been moved
+        settings["init"] = settings["init"] and Path(settings["init"]).name
+    if changed := [name for name in mine if mine[name] != theirs[name]]:
         raise UsageError(
             f"{folder} was run with another {changed[0]} ({theirs[changed[0]]}, now {mine[changed[0]]}); give another "
             "--out, or remove that run"
