@@ -1,10 +1,13 @@
 """What tests of every room share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from alexnet.data.sources import open_source
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,6 +17,21 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALEXNET_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def write_digits() -> Callable[[Path, int, int], Path]:
+    """Writes real digits into a folder: (root, classes, images of each) -> root, with root/digit <n>/<row>.png."""
+
+    def write(root: Path, classes: int, count: int) -> Path:
+        source = open_source("digits")
+        for label in range(classes):
+            (root / f"digit {label}").mkdir(parents=True)
+            for row in [row for row, sample in enumerate(source.samples) if sample.label == label][:count]:
+                Image.fromarray(source.read(row)).save(root / f"digit {label}" / f"{row}.png")
+        return root
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
-from alexnet.data.sources import open_source
 from alexnet.errors import Interrupted, UsageError
 from alexnet.experiments.experiment import TUNING_SEED, Arm, Experiment, Study
 from alexnet.experiments.run import run
@@ -30,14 +29,9 @@ SMALL = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "lr"
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits(tmp_path_factory: pytest.TempPathFactory, write_digits: Callable[[Path, int, int], Path]) -> Path:
     """Two classes of twelve real digits."""
-    source, root = open_source("digits"), tmp_path_factory.mktemp("data") / "digits"
-    for label in range(2):
-        (root / f"digit {label}").mkdir(parents=True)
-        for row in [row for row, sample in enumerate(source.samples) if sample.label == label][:12]:
-            Image.fromarray(source.read(row)).save(root / f"digit {label}" / f"{row}.png")
-    return root
+    return write_digits(tmp_path_factory.mktemp("data") / "digits", 2, 12)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from torch import nn
 
 from alexnet.ops import native
 from alexnet.ops.blocks import ImageConv, blocks_of, pays
-from alexnet.ops.native.builder import instruction_sets
 
 needs_kernels = pytest.mark.skipif(native.instruction_set() is None, reason="the native kernels are not built")
 
@@ -18,15 +17,6 @@ LAYERS = {  # colours, outputs, window, stride, padding, height and width of the
     "gray, a window as wide as the stride": (1, 3, 2, 2, 0, 9, 8),
     "padded by more than a block": (2, 3, 7, 2, 3, 7, 7),
 }
-
-
-@pytest.fixture(params=["off", *instruction_sets()])
-def instructions(request: pytest.FixtureRequest):
-    names = list(instruction_sets())
-    if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
-        pytest.skip(f"this processor lacks {request.param}")
-    with native.using(request.param):
-        yield request.param
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -4,18 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.ops import native
-from alexnet.ops.native.builder import instruction_sets
 from alexnet.ops.resize import resize_square
-
-
-@pytest.fixture(params=["off", *instruction_sets()])
-def instructions(request: pytest.FixtureRequest):
-    names = list(instruction_sets())
-    if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
-        pytest.skip(f"this processor lacks {request.param}")
-    with native.using(request.param):
-        yield request.param
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 225, 256])

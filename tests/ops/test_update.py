@@ -4,20 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.ops import native
-from alexnet.ops.native.builder import instruction_sets
 from alexnet.ops.update import RULES, adam_step, momentum_step
 
 SHAPES = [(1,), (17,), (1000, 133), (8, 5, 3, 3), (0,)]
-
-
-@pytest.fixture(params=["off", *instruction_sets()])
-def instructions(request: pytest.FixtureRequest):
-    names = list(instruction_sets())
-    if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
-        pytest.skip(f"this processor lacks {request.param}")
-    with native.using(request.param):
-        yield request.param
 
 
 def made(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

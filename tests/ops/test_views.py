@@ -8,20 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import UsageError
-from alexnet.ops import native
-from alexnet.ops.native.builder import instruction_sets
 from alexnet.ops.views import LUMA, ColorMap, Mixing, Windows, mix, normals, render
 
 COUNT, SIDE = 5, 37
-
-
-@pytest.fixture(params=["off", *instruction_sets()])
-def instructions(request: pytest.FixtureRequest):
-    names = list(instruction_sets())
-    if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
-        pytest.skip(f"this processor lacks {request.param}")
-    with native.using(request.param):
-        yield request.param
 
 
 def random() -> torch.Generator:

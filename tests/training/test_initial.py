@@ -1,14 +1,13 @@
 """Beginning from another run's weights: what is taken, what is slower, what stays as it was."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
-from alexnet.data.sources import open_source
 from alexnet.errors import UsageError, WeightsError
 from alexnet.networks import create, list_networks
 from alexnet.networks.layers import Network, Undrawn
@@ -35,14 +34,9 @@ def written(network: Network, path: Path, names: list[str], layers: list[str] | 
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(tmp_path_factory: pytest.TempPathFactory, write_digits: Callable[[Path, int, int], Path]) -> Path:
     """Three classes of twelve real digits."""
-    source, root = open_source("digits"), tmp_path_factory.mktemp("data") / "digits"
-    for label in range(3):
-        (root / f"digit {label}").mkdir(parents=True)
-        for row in [row for row, sample in enumerate(source.samples) if sample.label == label][:12]:
-            Image.fromarray(source.read(row)).save(root / f"digit {label}" / f"{row}.png")
-    return root
+    return write_digits(tmp_path_factory.mktemp("data") / "digits", 3, 12)
 
 
 def test_layers_that_fit_are_taken_and_the_rest_is_said(tmp_path, capsys):

@@ -1,0 +1,18 @@
+"""What the tests of operators share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from alexnet.ops import native
+from alexnet.ops.native.builder import instruction_sets
+
+
+@pytest.fixture(params=["off", *instruction_sets()])
+def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kernels of each instruction set that this processor has, and plain torch: "off"."""
+    names = list(instruction_sets())
+    if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
+        pytest.skip(f"this processor lacks {request.param}")
+    with native.using(request.param):
+        yield request.param
