@@ -67,7 +67,13 @@ Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON alone on standard output.")]
-Views = Annotated[int, typer.Option(help="1: the centre; 10: corners, centre and their mirror images, averaged.")]
+Views = Annotated[
+    int,
+    typer.Option(
+        help="1: the centre; 10: corners, centre and their mirror images, averaged; 9: a grid of 3 x 3, as for "
+        "cuda-convnet's networks."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
 

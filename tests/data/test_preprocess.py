@@ -38,6 +38,14 @@ def test_ten_views_are_the_papers_corners_centre_and_mirror_images():
     assert torch.equal(views[10:], plain(4, 8).views(ramp()[1:], 10))
 
 
+def test_nine_views_are_a_grid_from_corner_to_corner_none_mirrored():
+    views = plain(4, 8).views(ramp(), 9)
+    whole = torch.arange(64.0).view(8, 8)
+    for number, (top, left) in enumerate((top, left) for top in (0, 2, 4) for left in (0, 2, 4)):
+        assert torch.equal(views[number, 0], whole[top : top + 4, left : left + 4])
+    assert torch.equal(views[9:], plain(4, 8).views(ramp()[1:], 9))
+
+
 def test_channels_are_normalized_with_their_own_mean_and_deviation():
     batch = torch.tensor([10, 20, 30], dtype=torch.uint8).expand(1, 4, 4, 3)
     view = Preprocessing(4, 4, (10.0, 10.0, 10.0), (1.0, 2.0, 4.0), 4).views(batch)

@@ -13,7 +13,7 @@ from torch import Tensor
 from alexnet.errors import UsageError
 from alexnet.ops.views import ColorMap, Images, Windows, render
 
-VIEWS = (1, 10)
+VIEWS = (1, 9, 10)
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,21 @@ class Preprocessing:
         """The views of stored images that a network is evaluated on.
 
         images: N of uint8 (S, S, 3). Returns `dtype` (N * views, 3, input_size, input_size), channels last, normalized,
-        on `device`, or else where the images are; view v of image n lies at n * views + v. views: 1, the centre; or 10,
-        the four corners and the centre and their mirror images (Krizhevsky et al. 2012, section 4.1).
+        on `device`, or else where the images are; view v of image n lies at n * views + v. views: 1, the centre; 10,
+        the four corners and the centre and their mirror images (Krizhevsky et al. 2012, section 4.1); 9, the corners,
+        the middles of the sides and the centre, none mirrored (cuda-convnet's networks for CIFAR-10).
         """
         check_views(views)
-        margin = self.resize - self.input_size
-        middle = margin // 2
-        corners = [(middle, middle)]
-        if views == 10:
-            corners = [(0, 0), (0, margin), (margin, 0), (margin, margin), *corners] * 2
-        tops, lefts = zip(*corners * len(images), strict=True)
+        far = self.resize - self.input_size
+        middle = far // 2
+        places = {
+            1: [(middle, middle)],
+            9: [(top, left) for top in (0, middle, far) for left in (0, middle, far)],
+            10: [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)] * 2,
+        }
+        tops, lefts = zip(*places[views] * len(images), strict=True)
         shown = squares(len(images[0]), tops, lefts, self.resize, self.input_size)
-        mirrored = (torch.arange(len(tops)) % views) >= 5
+        mirrored = (torch.arange(len(tops)) % views >= 5) & (views == 10)
         colors = ColorMap.identity(len(tops)).normalized(self.mean, self.std)
         repeated = [image for image in images for _ in range(views)]
         return render(repeated, replace(shown, mirrored=mirrored), colors, self.input_size, dtype, device)
@@ -76,7 +79,7 @@ class Preprocessing:
 def check_views(views: int) -> None:
     """UsageError for a number of views that there is not."""
     if views not in VIEWS:
-        raise UsageError(f"views is {views}; take 1 (the centre) or 10 (the paper's)")
+        raise UsageError(f"views is {views}; take 1 (the centre), 10 (the paper's) or 9 (cuda-convnet's)")
 
 
 def squares(side: int, tops: Sequence[int], lefts: Sequence[int], resized: int, size: int) -> Windows:

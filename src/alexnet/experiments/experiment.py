@@ -24,7 +24,7 @@ class Arm:
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # fields of a recipe
     rates: tuple[float, ...] = ()  # learning rates of which the best is taken (see `Study`); none: the base's
-    views: int = 1  # of each test image: 1 or 10
+    views: int = 1  # of each test image: 1, 9 or 10
     pretrained: Mapping[str, Any] | None = None  # settings of a pre-training that its runs begin from
     trained_as: str | None = None  # the arm whose runs these are; only the evaluation differs
     published: str = ""  # the figure that this one stands beside

@@ -68,7 +68,7 @@ class Classifier:
 
         images: paths, PIL images or uint8 arrays (H, W, 3) or (H, W), mixed as you like. An image that cannot be read
         gets a Prediction with `error`; the others get their answers. top_k: at least 1, at most all classes are given.
-        views: 1 (the centre) or 10 (the paper's: corners, centre and their mirror images, averaged).
+        views: 1 (the centre), 10 (the paper's: corners, centre and their mirror images, averaged) or 9.
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             raise UsageError("predict takes a list of images; put the one image into a list: predict([image])")

@@ -27,7 +27,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The measures of `alexnet.evaluation.metrics.metrics`, and model, data, split, views, and files (those written).
 
-    model: a run's folder or a .safetensors file. data: as in `named_store`. views: 1 or 10. split: "train", "val",
+    model: a run's folder or a .safetensors file. data: as in `named_store`. views: 1, 9 or 10. split: "train", "val",
     "test" or "all"; None: test where there is one, else val, else all. out: a folder for confusion.png and
     predictions.csv; None: evaluation-<split>-<views>/ in the run's folder, or none for a file on its own. The parts are
     those that the run recorded where `data` is what it was trained on, else those that the data itself gives.
