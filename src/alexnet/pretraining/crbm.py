@@ -21,6 +21,7 @@ N images, C visible channels, K hidden ones, h x w hidden positions.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,10 +94,11 @@ class CRBM(nn.Module):
         """E[v | h]: (N, K, h, w) to float32 (N, C, *size)."""
         return transposed(hidden, self.conv.weight, self.conv, size).float() + self.mean.view(1, -1, 1, 1)
 
-    def free_energy(self, v: Tensor) -> Tensor:
-        """F of the formulas, float32 (N,)."""
+    def free_energy(self, v: Tensor, signals: Tensor | None = None) -> Tensor:
+        """F of the formulas, float32 (N,). signals: those of v, where they are known."""
         far = (v.float() - self.mean.view(1, -1, 1, 1)).square().sum((1, 2, 3)) / (2 * self.sigma.square())
-        return far - log_partition(self.signals(v), self.block).sum((1, 2, 3))
+        told = self.signals(v) if signals is None else signals
+        return far - log_partition(told, self.block).sum((1, 2, 3))
 
     def forward(self, v: Tensor) -> Tensor:
         """Visible units to float32 (3,): what is minimised; the squared error a value; the mean of P(h = 1).
@@ -104,13 +106,14 @@ class CRBM(nn.Module):
         In training the gradient of the first is what W and b follow downwards, and the hidden units that rebuild v are
         sampled from torch's generator; in evaluation they are their probabilities.
         """
+        signals = self.signals(v)
         with torch.no_grad():
-            hidden, off = block_probabilities(self.signals(v), self.block)
+            hidden, off = block_probabilities(signals, self.block)
             states = sample(hidden, off, self.block) if self.training else hidden
             rebuilt = self.mean_visible(states, v.shape[2:])
             error = F.mse_loss(rebuilt, v.float())
         positions = hidden.numel() / hidden.shape[1]
-        contrast = (self.free_energy(v) - self.free_energy(rebuilt)).sum() * self.sigma.square() / positions
+        contrast = (self.free_energy(v, signals) - self.free_energy(rebuilt)).sum() * self.sigma.square() / positions
         push = (self.sparsity_rate * (hidden.mean((0, 2, 3)) - self.sparsity) * self.hidden_bias).sum()
         return torch.stack([contrast + push, error, hidden.mean()])
 
@@ -146,15 +149,32 @@ def block_probabilities(signals: Tensor, block: int) -> tuple[Tensor, Tensor]:
 
     A block over the right or lower edge has only the units that are there.
     """
-    blocks = _blocks(signals, block, float("-inf"))
-    with_off = torch.cat([blocks, torch.zeros_like(blocks[..., :1])], -1).softmax(-1)
-    return _unblocks(with_off[..., :-1], block, signals.shape), with_off[..., -1]
+    weights, off, _ = _exponentials(signals, block)
+    total = _sums(weights, block) + off
+    return weights / _spread(total, block, signals), off / total
 
 
 def log_partition(signals: Tensor, block: int) -> Tensor:
     """log(1 + sum of exp(I)) of each block: (N, K, h, w) to (N, K, h / block, w / block), rounded up."""
-    blocks = _blocks(signals, block, float("-inf"))
-    return torch.cat([blocks, torch.zeros_like(blocks[..., :1])], -1).logsumexp(-1)
+    found: Tensor = _LogPartition.apply(signals, block)
+    return found
+
+
+class _LogPartition(torch.autograd.Function):
+    """Its gradient by a signal is the unit's probability."""
+
+    @staticmethod
+    def forward(ctx: Any, signals: Tensor, block: int) -> Tensor:
+        weights, off, largest = _exponentials(signals, block)
+        total = _sums(weights, block) + off
+        ctx.save_for_backward(weights, total)
+        ctx.block = block
+        return largest + total.log()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        weights, total = ctx.saved_tensors
+        return weights * _spread(gradients[0] / total, ctx.block, weights), None
 
 
 def sample(hidden: Tensor, off: Tensor, block: int, generator: torch.Generator | None = None) -> Tensor:
@@ -162,10 +182,16 @@ def sample(hidden: Tensor, off: Tensor, block: int, generator: torch.Generator |
 
     hidden, off: as `block_probabilities` gives them. generator: torch's own without one.
     """
-    ladder = _blocks(hidden, block, 0.0).cumsum(-1)
-    drawn = torch.rand(off.shape, generator=generator, device=off.device, dtype=off.dtype)[..., None]
-    below = torch.cat([torch.zeros_like(drawn), ladder[..., :-1]], -1)
-    return _unblocks(((below <= drawn) & (drawn < ladder)).to(hidden.dtype), block, hidden.shape)
+    drawn = torch.rand(off.shape, generator=generator, device=off.device, dtype=off.dtype)
+    states, below = torch.empty_like(hidden), torch.zeros_like(drawn)
+    for row in range(block):
+        for column in range(block):
+            chances = hidden[:, :, row::block, column::block]
+            here = (..., slice(chances.shape[2]), slice(chances.shape[3]))
+            above = below[here] + chances
+            states[:, :, row::block, column::block] = (below[here] <= drawn[here]) & (drawn[here] < above)
+            below[here] = above
+    return states
 
 
 def sigma_at(step: int, first: float, last: float, decay: float) -> float:
@@ -191,18 +217,20 @@ def whitening_filter(images: Tensor, size: int) -> Tensor:
     return rows.view(channels, channels, size, size).float()
 
 
-def _blocks(units: Tensor, block: int, fill: float) -> Tensor:
-    """(N, K, h, w) to (N, K, h / block, w / block, block²), rounded up, with `fill` beyond the edges."""
-    down, across = (-units.shape[2] % block, -units.shape[3] % block)
-    padded = F.pad(units, (0, across, 0, down), value=fill)
-    return padded.unfold(2, block, block).unfold(3, block, block).flatten(-2)
+def _exponentials(signals: Tensor, block: int) -> tuple[Tensor, Tensor, Tensor]:
+    """exp of each signal and of 0, which stands for all off, less the block's largest of them; and that largest."""
+    largest = F.max_pool2d(signals, block, ceil_mode=True).clamp_min(0)
+    return (signals - _spread(largest, block, signals)).exp(), (-largest).exp(), largest
 
 
-def _unblocks(blocks: Tensor, block: int, shape: torch.Size) -> Tensor:
-    """The inverse: (N, K, h', w', block²) to (N, K, h, w) of `shape`."""
-    n, k, rows, columns, _ = blocks.shape
-    units = blocks.view(n, k, rows, columns, block, block).transpose(3, 4)
-    return units.reshape(n, k, rows * block, columns * block)[:, :, : shape[2], : shape[3]]
+def _sums(units: Tensor, block: int) -> Tensor:
+    """(N, K, h, w) to the sum of each block, (N, K, h / block, w / block), rounded up."""
+    return F.avg_pool2d(units, block, ceil_mode=True, divisor_override=1)
+
+
+def _spread(blocks: Tensor, block: int, like: Tensor) -> Tensor:
+    """A value a block, (N, K, h', w'), to each of its units: (N, K, h, w) as `like` has them."""
+    return F.interpolate(blocks, scale_factor=block)[:, :, : like.shape[2], : like.shape[3]]
 
 
 def _whitening_size(conv: nn.Conv2d) -> int:
