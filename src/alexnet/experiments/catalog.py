@@ -37,7 +37,7 @@ def relu_vs_tanh(quick: bool) -> Experiment:
     # The likeliest rate comes first: another one is stopped where that was done.
     relu = (0.004, 0.002, 0.006) if quick else (0.004, 0.002, 0.008)
     tanh = (0.012, 0.024, 0.006)
-    sigmoid = (0.016, 0.064) if quick else (0.032, 0.064, 0.016)
+    sigmoid = (0.016, 0.064) if quick else (0.032, 0.064, 0.128)
     arms = (
         Arm("ReLU", {}, relu),
         Arm("tanh", {"differences": "activation=tanh"}, tanh, published="6 times"),
