@@ -94,6 +94,18 @@ def test_more_data_is_learned_from_and_never_measured_on(digits, tmp_path):
         resume(run)
 
 
+def test_what_is_measured_before_learning_is_of_all_classes_though_a_store_has_them_one_after_another(tmp_path):
+    for name, gray in (("black", 0), ("white", 255)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(100):
+            Image.new("L", (8, 8), gray).save(tmp_path / "data" / name / f"{number}.png")
+    settings = Settings(**SMALL, store_size=64)
+    run = pretraining.build(pretraining.open_all(str(tmp_path / "data"), settings), settings)
+    seen = pretraining.probe(run.loader, run.layer)
+    assert len(seen) == pretraining.PROBE
+    assert (seen[:, 0, 32, 32] > 0).float().mean() == 0.5
+
+
 def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, capsys):
     source, root = open_source("digits"), tmp_path / "classes"
     for row in [row for row, sample in enumerate(source.samples) if sample.label < 2][:32]:

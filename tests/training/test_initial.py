@@ -114,6 +114,10 @@ def test_frozen_layers_are_named_or_counted(frozen, names):
     assert fixed == set(names)
 
 
+def test_layers_whose_weights_differ_from_place_to_place_are_no_convolutions():
+    assert freeze(create("cifar-13pct"), "2") == ["conv1", "conv2"]
+
+
 @pytest.mark.parametrize(
     ("frozen", "said"),
     [("6", "5 convolutions"), ("conv9", "unknown layer .*did you mean 'conv"), ("fc8", "must learn the classes")],

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
-from alexnet.errors import AlexNetError, DataError, UsageError, WeightsError
+from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
 from alexnet.training.checkpoint import FILE, Progress
 from alexnet.training.loop import is_best
 from alexnet.training.recipes import recipe
@@ -123,6 +123,16 @@ def test_a_signal_saves_and_leaves_with_130_and_the_run_goes_on(digits, tmp_path
     unbroken = train(str(digits), recipe("modern", epochs=2, optimizer="adam", **SMALL), tmp_path / "unbroken")
     resume(tmp_path / "stopped")
     assert equal(unbroken, tmp_path / "stopped")
+
+
+def test_a_signal_that_comes_in_the_last_evaluation_is_not_lost(digits, tmp_path, monkeypatch):
+    def press(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("alexnet.explain.pictures.curves", press)
+    with pytest.raises(Interrupted, match="interrupted, but the run is finished: "):
+        train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.json").is_file()
 
 
 def test_a_finished_run_is_resumed_to_itself_with_every_file_again(digits, tmp_path):

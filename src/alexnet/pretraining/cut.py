@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from alexnet.errors import UsageError, unknown_name
 from alexnet.networks.layers import Network
 from alexnet.ops.fusion import fused
+from alexnet.training.initial import ENDS
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Layer:
 def cut(network: Network) -> list[Layer]:
     """The network's convolutions in their order."""
     stages = list(network.stages())
-    ends = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Flatten | nn.Linear)]
+    ends = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, ENDS)]
     places = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Conv2d)]
     places = [place for place in places if place < min(ends, default=len(stages))]
     layers = []

@@ -217,11 +217,8 @@ class Pretraining(Run):
         return error, constant, on
 
     def held_out(self) -> NDArray[np.int64]:
-        """Rows of the store that errors are measured on, spread over the part."""
-        rows = self.parts[self.measured]
-        places = np.linspace(0, len(rows) - 1, min(MEASURED, len(rows))).astype(np.int64)
-        spread: NDArray[np.int64] = rows[np.unique(places)]
-        return spread
+        """Rows of the store that errors are measured on."""
+        return spread(self.parts[self.measured], MEASURED)
 
     def views(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
         """The centre views of these rows, a batch at a time."""
@@ -241,14 +238,16 @@ class Pretraining(Run):
 
     @torch.no_grad()
     def _calibrate(self, norms: Sequence[nn.BatchNorm2d]) -> None:
-        """Mean and variance over training images, each batch counting alike."""
+        """Mean and variance over training images, in batches of one size, for each counts alike."""
+        rows = self.loader.indices
+        taken = spread(rows, min(CALIBRATED, len(rows) // PROBE * PROBE) or PROBE)
         usual = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # an average, not one that forgets
             norm.train()
         with autocast(self.device, self.dtype):
-            for images in self.views(self.parts["train"][:CALIBRATED]):
+            for images in self.views(taken):
                 x = self.layer.conv(self.layer.inputs(images))
                 for stage in self.layer.after:
                     x = stage(x)
@@ -364,7 +363,13 @@ def learner(
 def probe(loader: Loader, layer: Layer) -> Tensor:
     """The layer's inputs for a few training images, float32: what scales are measured on."""
     with autocast(loader.device, loader.dtype):
-        return torch.cat([layer.inputs(images) for images in views(loader, loader.indices[:PROBE])])
+        return torch.cat([layer.inputs(images) for images in views(loader, spread(loader.indices, PROBE))])
+
+
+def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of the rows, spread evenly over them: rows of one class stand together."""
+    found: NDArray[np.int64] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+    return found
 
 
 def views(loader: Loader, rows: NDArray[np.int64]) -> Iterator[Tensor]:

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError, WeightsError, unknown_name
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import LocallyConnected2d, Network
 from alexnet.training.report import say
 from alexnet.weights.card import Card, model_file, read, read_card
+
+ENDS = (nn.Linear, nn.Flatten, LocallyConnected2d)
+"""What ends the convolutions of a network and all that stands between them."""
 
 
 def look_into(path: str, network: str) -> None:
@@ -77,7 +80,7 @@ def _first(network: Network, convolutions: int) -> list[str]:
     places = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Conv2d)]
     if convolutions > len(places):
         raise UsageError(f"freeze is {convolutions}, but {network.name} has {len(places)} convolutions; take no more")
-    last = next(place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Linear | nn.Flatten))
+    last = next(place for place, (_, stage) in enumerate(stages) if isinstance(stage, ENDS))
     end = [*places, last][convolutions]
     layers = network.stage_tensors()
     return [name for name, _ in itertools.islice(stages, end) if name in layers]

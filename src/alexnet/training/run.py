@@ -18,7 +18,7 @@ from alexnet.data.packed import Store, named_store
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import KNOWN, Source, assign_splits, check_classes
 from alexnet.device import pick_device, pick_precision
-from alexnet.errors import DataError, UsageError
+from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
@@ -140,6 +140,8 @@ def go(
             say(f"going on after {progress.epoch} of {run.recipe.epochs} epochs and {progress.step} steps")
         fit(run, progress, stopped, keep, log)
         finish(run, progress)
+        if stopped.is_set():
+            raise Interrupted(f"interrupted, but the run is finished: {folder}")
     return folder
 
 
