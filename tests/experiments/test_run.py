@@ -203,7 +203,7 @@ def test_a_loss_that_is_not_finite_is_an_outcome_and_is_not_tried_again(digits, 
     wild = Arm("wild", {"lr": 1e30})
     experiment, out = made(digits, RELU, wild, differences="norm=none", epochs=3), tmp_path / "out"
     results = run(experiment, out, 1, "", False)
-    assert results["studies"][0]["sentence"].endswith("wild diverged.")
+    assert results["studies"][0]["sentence"].endswith("wild: diverged.")
     assert "the loss is" in json.loads((out / "runs" / "wild-seed0" / "diverged.json").read_text())["error"]
     capsys.readouterr()
     assert run(experiment, out, 1, "", False) == results
@@ -218,6 +218,10 @@ def test_views_are_of_the_same_weights(digits, tmp_path):
     folder = tmp_path / "out" / "runs" / "relu-seed0"
     assert one["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 1, "test")["top1"])
     assert other["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 10, "test")["top1"])
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
+    assert [(row["arm"], row["views"]) for row in rows] == [("ReLU", "1"), ("ten views", "10")]
+    assert "| ten views | views 10 |" in (tmp_path / "out" / "table.md").read_text()
+    assert results["hours"] == pytest.approx(float(rows[0]["seconds"]) / 3600, abs=1e-4)
 
 
 def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.experiments.experiment import Experiment, Study
-from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json
+from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json, unmeasured
 from alexnet.explain import experiments as pictures
 from alexnet.files import whole_file
 from alexnet.training.folder import write_csv, write_json
@@ -22,6 +22,7 @@ RUN_COLUMNS = (
     "rate",
     "diverged",
     "split",
+    "views",
     "error",
     "train_error",
     "epochs",
@@ -54,7 +55,7 @@ def write(
         "published": experiment.published,
         "quick": quick,
         "command": command,
-        "hours": (sum(run.seconds for run in everything) + sum(each["seconds"] for each in pretrained)) / 3600,
+        "hours": _hours(everything, pretrained),
         "hardware": _hardware(everything),
         "studies": [
             {
@@ -71,7 +72,7 @@ def write(
         out / "results.csv", [*RUN_COLUMNS, "seconds"], ([*_cells(run), f"{run.seconds:.1f}"] for run in everything)
     )
     tables = [table(study, found) for study, found in zip(experiment.studies, summaries, strict=True)]
-    drawn = [_drawn(study, outcomes) for study in experiment.studies]
+    drawn = [_drawn(study, found, outcomes) for study, found in zip(experiment.studies, summaries, strict=True)]
     pictures.save(drawn, out / "picture.png", experiment.across)
     with whole_file(out / "table.md") as file:
         file.write(markdown(results, tables))
@@ -87,13 +88,12 @@ def table(study: Study, summaries: Sequence[Summary]) -> list[list[str]]:
     compared = f"times {summaries[0].name}" if epochs else f"points from {summaries[0].name}"
     lines = [["arm", "differs by", measured, compared, "training error", "published", "runs", "minutes"]]
     for arm in summaries:
-        value = percent(arm.mean, arm.spread) if not epochs else _number(arm.mean, arm.spread) or "not reached"
         scale = 1 if epochs else 100
         lines.append(
             [
                 arm.name,
                 differences(arm),
-                value,
+                _value(study, arm),
                 "" if arm is summaries[0] else _number(arm.difference, arm.difference_spread, scale) or "–",
                 percent(arm.train_error, None),
                 arm.published or "",
@@ -102,6 +102,13 @@ def table(study: Study, summaries: Sequence[Summary]) -> list[list[str]]:
             ]
         )
     return lines
+
+
+def _value(study: Study, arm: Summary) -> str:
+    """What the study measures of an arm, in words."""
+    if arm.mean is None:
+        return unmeasured(arm)
+    return percent(arm.mean, arm.spread) if study.measure == "error" else plus_minus(arm.mean, arm.spread)
 
 
 def differences(arm: Summary) -> str:
@@ -179,13 +186,19 @@ def _pretraining_told(results: Mapping[str, Any]) -> list[str]:
 def _every_run(
     experiment: Experiment, outcomes: Outcomes, tried: Mapping[tuple[str, str], Mapping[float, Outcome]]
 ) -> list[Outcome]:
-    """Each run once, those at the rates that were not taken among them."""
-    found: dict[str, Outcome] = {}
+    """Each evaluation of a run once, those at the rates that were not taken among them."""
+    found: dict[tuple[str, int], Outcome] = {}
     for study in experiment.studies:
-        for arm in study.trained():
+        for arm in study.arms:
             for outcome in (*tried.get((study.title, arm.name), {}).values(), *outcomes[study.title, arm.name]):
-                found.setdefault(outcome.folder, outcome)
+                found.setdefault((outcome.folder, outcome.views), outcome)
     return list(found.values())
+
+
+def _hours(runs: Sequence[Outcome], pretrained: Sequence[Mapping[str, Any]]) -> float:
+    """Of training, each run once however often it was evaluated."""
+    seconds = {run.folder: run.seconds for run in runs}
+    return float(sum(seconds.values()) + sum(each["seconds"] for each in pretrained)) / 3600
 
 
 def _hardware(runs: Sequence[Outcome]) -> dict[str, Any]:
@@ -238,7 +251,7 @@ def _reached(study: Study, outcome: Outcome) -> str:
     return f"{percent(outcome.train_error, None)} after {outcome.epochs} epochs"
 
 
-def _drawn(study: Study, outcomes: Outcomes) -> dict[str, Any]:
+def _drawn(study: Study, summaries: Sequence[Summary], outcomes: Outcomes) -> dict[str, Any]:
     """A study as the picture takes it."""
     return {
         "title": study.title,
@@ -247,12 +260,13 @@ def _drawn(study: Study, outcomes: Outcomes) -> dict[str, Any]:
         "arms": [
             {
                 "name": arm.name,
+                "told": _value(study, arm),
                 "runs": [
                     {"measured": run.measured(study.measure), "curves": run.curves}
                     for run in outcomes[study.title, arm.name]
                 ],
             }
-            for arm in study.arms
+            for arm in summaries
         ],
     }
 

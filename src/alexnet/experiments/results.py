@@ -25,6 +25,7 @@ class Outcome:
     folder: str
     diverged: bool = False  # its loss was not finite; then there are no figures
     split: str = ""  # the part that the error was measured on
+    views: int = 1  # of each image, over which its answer was averaged
     error: float | None = None
     train_error: float | None = None  # of its last epoch, while training
     epochs: int = 0  # trained
@@ -68,12 +69,12 @@ def curves_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]
 def epochs_to(target: float, train_errors: Sequence[float | None]) -> float | None:
     """Epochs until the training error has fallen to `target`, by straight lines from epoch to epoch.
 
-    The error of an epoch is a mean over it, and counts for its end.
+    The error of an epoch is a mean over it, and counts for its middle.
     """
     before = None
     for epoch, error in enumerate(train_errors, 1):
         if error is not None and error <= target:
-            return float(epoch) if before is None else epoch - (target - error) / (before - error)
+            return epoch - 0.5 - (0.0 if before is None else (target - error) / (before - error))
         before = error
     return None
 
@@ -98,7 +99,8 @@ class Summary:
     published: str
     rate: float | None
     seeds: int
-    values: list[float | None]  # the measure, a seed
+    values: list[float | None]  # the measure, a seed; None where the run diverged, or did not reach the target
+    diverged: int  # runs whose loss was not finite
     mean: float | None  # of the measure, where every run has one
     spread: float | None
     train_error: float | None
@@ -126,11 +128,12 @@ def summary(study: Study, arm: Arm, outcomes: Sequence[Outcome], first: Sequence
     mean, own_spread = mean_and_spread(whole if len(whole) == len(values) else [])
     return Summary(
         name=arm.name,
-        settings={**arm.settings, **pretrained(arm)},
+        settings={**arm.settings, **pretrained(arm), **({} if arm.views == 1 else {"views": arm.views})},
         published=arm.published,
         rate=outcomes[0].rate,
         seeds=len(outcomes),
         values=values,
+        diverged=sum(outcome.diverged for outcome in outcomes),
         mean=mean,
         spread=own_spread,
         train_error=statistics.fmean(errors) if errors else None,
@@ -158,8 +161,12 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None
 
 
 def is_clear(mean: float | None, spread: float | None, count: int, nothing: float) -> bool:
-    """Whether the 95 % interval of a mean difference (Student's t) leaves out `nothing`; never for one seed."""
-    if mean is None or spread is None:
+    """Whether the 95 % interval of a mean difference (Student's t) leaves out `nothing`; never without a spread.
+
+    Seeds divide the same images anew, so that their differences are not independent and the interval is somewhat too
+    narrow (Nadeau and Bengio 2003).
+    """
+    if mean is None or not spread:
         return False
     return abs(mean - nothing) > float(student.ppf(0.975, count - 1)) * spread / math.sqrt(count)
 
@@ -173,29 +180,48 @@ def sentence(study: Study, summaries: Sequence[Summary]) -> str:
 def _epochs(study: Study, first: Summary, others: Sequence[Summary]) -> str:
     target = f"{study.target:.0%} training error"
     if first.mean is None:
-        return f"{first.name} did not reach {target} within {study.base.epochs} epochs."
-    told = [f"{first.name} reaches {target} after {plus_minus(first.mean, first.spread)} epochs"]
+        told = [f"{target} within {study.base.epochs} epochs: {first.name}: {unmeasured(first)}"]
+    else:
+        told = [f"{first.name} reaches {target} after {plus_minus(first.mean, first.spread)} epochs"]
     for arm in others:
-        if arm.mean is None or arm.difference is None:
-            told.append(f"{arm.name} does not within {study.base.epochs}")
+        if arm.mean is None:
+            told.append(f"{arm.name}: {unmeasured(arm)}")
+        elif arm.difference is None:
+            told.append(f"{arm.name} after {plus_minus(arm.mean, arm.spread)}")
         else:
             times = plus_minus(arm.difference, arm.difference_spread)
-            told.append(f"{arm.name} after {plus_minus(arm.mean, arm.spread)}, {times} times as many")
+            told.append(f"{arm.name} after {plus_minus(arm.mean, arm.spread)}, {times} times as many{_doubt(arm)}")
     return "; ".join(told) + "."
 
 
 def _errors(study: Study, first: Summary, others: Sequence[Summary]) -> str:
-    began = "diverged" if first.mean is None else f"{percent(first.mean, first.spread)} test error"
-    told = [f"{study.title}: {first.name} {began}"]
+    began = f"{first.name}{_alone(first)}" + (" test error" if first.mean is not None else "")
+    told = [f"{study.title}: {began}"]
     for arm in others:
         if arm.mean is None or arm.difference is None:
-            told.append(f"{arm.name} {'diverged' if arm.mean is None else percent(arm.mean, arm.spread)}")
+            told.append(f"{arm.name}{_alone(arm)}")
             continue
         points = plus_minus(abs(100 * arm.difference), _times(arm.difference_spread, 100))
         word = "fewer" if arm.difference < 0 else "more"
-        doubt = "" if arm.clear else "; one seed tells no spread" if arm.seeds == 1 else "; no clear difference"
-        told.append(f"{arm.name} {percent(arm.mean, arm.spread)} ({points} points {word}{doubt})")
+        told.append(f"{arm.name} {percent(arm.mean, arm.spread)} ({points} points {word}{_doubt(arm)})")
     return "; ".join(told) + "."
+
+
+def unmeasured(arm: Summary) -> str:
+    """Why an arm has no mean: "diverged", "not reached", or in how many of its runs."""
+    if arm.diverged:
+        return "diverged" if arm.diverged == arm.seeds else f"diverged in {arm.diverged} of {arm.seeds} runs"
+    reached = sum(value is not None for value in arm.values)
+    return f"reached in {reached} of {arm.seeds} runs" if reached else "not reached"
+
+
+def _alone(arm: Summary) -> str:
+    """An arm's error, beside nothing."""
+    return f": {unmeasured(arm)}" if arm.mean is None else f" {percent(arm.mean, arm.spread)}"
+
+
+def _doubt(arm: Summary) -> str:
+    return "" if arm.clear else "; one seed tells no spread" if arm.seeds == 1 else "; no clear difference"
 
 
 def percent(mean: float | None, spread: float | None) -> str:

@@ -213,7 +213,7 @@ class Jobs:
             scores = evaluate(Path(outcome.folder), study.data, arm.views, split)
             write_json(path, {"top1": scores["top1"]})
         top1 = read_json(path)["top1"]
-        return replace(outcome, arm=arm.name, error=1 - top1)
+        return replace(outcome, arm=arm.name, views=arm.views, error=1 - top1)
 
 
 def read_json(path: Path) -> dict[str, Any]:

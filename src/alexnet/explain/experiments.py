@@ -30,8 +30,9 @@ def figure(studies: Sequence[Mapping[str, Any]], across: Across | None = None) -
     """The picture of an experiment.
 
     studies: each "title"; "measure", "error" (a share) or "epochs"; "target", a training error, or None; "arms", each
-    "name" and "runs", each "measured" (None where there is nothing) and "curves": "epoch", "train_error", "test_error"
-    lists, with None for gaps. across: what changes from study to study and its value in each; then all are one plot.
+    "name", "told" (its figure in words) and "runs", each "measured" (None where there is nothing) and "curves":
+    "epoch", "train_error", "test_error" lists, with None for gaps. across: what changes from study to study and its
+    value in each; then all are one plot.
     """
     if across is not None:
         drawn = new_figure(WIDTH, 5.0)
@@ -152,7 +153,7 @@ def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
     for index, arm in enumerate(study["arms"]):
         values = [scale * run["measured"] for run in arm["runs"] if run["measured"] is not None]
         color = COLORS[index % len(COLORS)] if colored else COLORS[0]
-        _row(axes, len(names) - 1 - index, values, len(arm["runs"]), color)
+        _row(axes, len(names) - 1 - index, values, arm["told"], color)
     axes.set_yticks(range(len(names) - 1, -1, -1), names, parse_math=False)
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.tick_params(axis="y", length=0)
@@ -165,18 +166,20 @@ def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
     _plain(axes)
 
 
-def _row(axes: Axes, height: int, values: Sequence[float], runs: int, color: str) -> None:
-    """One arm, its mean and deviation in figures at the right; in words where not every run has a figure."""
-    told: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
-    if len(values) < runs or not values:
-        axes.annotate("not reached", (0.02, height), **told)
-        return
+def _row(axes: Axes, height: int, values: Sequence[float], told: str, color: str) -> None:
+    """One arm: the runs that have a figure, their mean, and at the right what is told of them."""
     for value, marker in zip(values, cycle(MARKERS)):
         axes.plot(value, height, marker, color=color, markersize=6, alpha=0.6, clip_on=False)
-    mean = fmean(values)
-    axes.plot([mean, mean], [height - 0.28, height + 0.28], color=color, linewidth=2.5)
-    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-    axes.annotate(f"{mean:.1f}{spread}", (1.02, height), annotation_clip=False, **told)
+    if values:
+        mean = fmean(values)
+        axes.plot([mean, mean], [height - 0.28, height + 0.28], color=color, linewidth=2.5)
+    place: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"),
+        "va": "center",
+        "fontsize": 9,
+        "annotation_clip": False,
+    }
+    axes.annotate(told, (1.02, height), **place)
 
 
 def _plain(axes: Axes) -> None:
