@@ -106,6 +106,15 @@ def test_what_is_measured_before_learning_is_of_all_classes_though_a_store_has_t
     assert (seen[:, 0, 32, 32] > 0).float().mean() == 0.5
 
 
+def test_a_stopped_run_does_not_go_on_with_other_defaults_than_it_began_with(digits, tmp_path):
+    run = pretrain(str(digits), Settings(**SMALL), tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["recipe"]["lr"] = 0.5
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=r"began with lr 0\.5, for which this version takes 0\.003; start anew"):
+        resume(run)
+
+
 def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, capsys):
     source, root = open_source("digits"), tmp_path / "classes"
     for row in [row for row, sample in enumerate(source.samples) if sample.label < 2][:32]:

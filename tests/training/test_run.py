@@ -279,6 +279,18 @@ def test_a_run_stops_at_its_training_error_and_a_resumed_one_knows_it(digits, tm
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(run).items())
 
 
+def test_without_the_datas_own_division_all_images_are_divided_by_the_shares_and_the_seed():
+    labels, given = np.repeat([0, 1], 40), np.array((["test"] * 20 + ["val"] * 10 + ["train"] * 10) * 2)
+    settings = {"given_splits": False, "test": 0.25}
+    parts = [split(labels, given, ["a", "b"], (0.0, 0.5), recipe("modern", split_seed=n, **settings)) for n in (0, 1)]
+    for found in parts:
+        assert [(found[labels == label] == "test").sum() for label in (0, 1)] == [10, 10]
+        assert set(found) == {"train", "test"}
+    assert (parts[0] != parts[1]).any()
+    kept = split(labels, given, ["a", "b"], (0.0, 0.5), recipe("modern"))
+    assert (kept == given).all()
+
+
 def test_fewer_training_images_are_a_part_of_more_and_leave_validation_and_test_alone(digits, tmp_path):
     labels = np.repeat(np.arange(3), 16)
     given = np.full(48, "", dtype="<U5")

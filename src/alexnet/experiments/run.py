@@ -30,6 +30,10 @@ from alexnet.training.run import resume, train
 
 MARK = "experiment.json"
 DIVERGED = "diverged.json"
+SHARED = (  # settings of a pre-training that are those of the runs that begin from it
+    *("network", "input_size", "resize", "store_size"),
+    *("validation", "test", "given_splits", "seed", "split_seed"),
+)
 
 
 @dataclass
@@ -258,8 +262,7 @@ def pretrain_once(job: Job, folder: Path) -> None:
         resume_pretraining(folder)
         return
     shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
-    shared = ("network", "input_size", "resize", "store_size", "validation", "test", "seed", "split_seed")
-    settings = {**{name: getattr(job.recipe, name) for name in shared}, **(job.arm.pretrained or {})}
+    settings = {**{name: getattr(job.recipe, name) for name in SHARED}, **(job.arm.pretrained or {})}
     pretrain(job.study.data, Settings(**settings), folder)
 
 

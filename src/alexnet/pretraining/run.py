@@ -40,6 +40,8 @@ from alexnet.training.folder import new_folder, read_config, write_csv, write_js
 from alexnet.training.initial import training_mode
 from alexnet.training.loop import Run
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, learning_rate, set_learning_rate
+from alexnet.training.recipes import Recipe
+from alexnet.training.recipes import from_json as recipe_from_json
 from alexnet.training.report import bar, say
 from alexnet.training.run import (
     PARTS,
@@ -101,8 +103,19 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     stores = open_all(config["data"], settings)
     unchanged(join(stores), config, folder)
     run = build(stores, settings, _number_at(read_progress(folder), settings))
+    _refuse_other_defaults(config["recipe"], run.recipe, folder)
     say_what_differs(config, run)
     return go(run, folder, start, keep, log, finish)
+
+
+def _refuse_other_defaults(began: dict[str, Any], recipe: Recipe, folder: Path) -> None:
+    """UsageError where a setting that the run left open is another in this version than in the one it began with."""
+    now = dataclasses.asdict(recipe)
+    for name, value in dataclasses.asdict(recipe_from_json(began)).items():
+        if name not in ("device", "workers") and now[name] != value:
+            raise UsageError(
+                f"the run {folder} began with {name} {value}, for which this version takes {now[name]}; start anew"
+            )
 
 
 def _number_at(progress: Progress | None, settings: Settings) -> int:

@@ -48,6 +48,7 @@ class Settings:
     crop_scale: float = setting(0.25, "resized_crop: smallest share of the image's area")
     validation: float | None = setting(None, "share of each class kept for validation; none: the data's own rule")
     test: float | None = setting(None, "share of each class kept for test; none: the data's own rule")
+    given_splits: bool = setting(True, "keep the data's own division; else all images are divided by the shares")
     checkpoint_minutes: float = setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
     seed: int = setting(0, "seed of weights, order, augmentation, noise and sampling")
     split_seed: int = setting(0, "seed of the division into training, validation and test images")

@@ -89,6 +89,7 @@ class Recipe:
     balance: str = setting("none", "class imbalance: none, weights (in the loss) or sampling")
     validation: float | None = setting(None, "share of each class kept for validation; none: the data's own rule")
     test: float | None = setting(None, "share of each class kept for test; none: the data's own rule")
+    given_splits: bool = setting(True, "keep the data's own division; else all images are divided by the shares")
     train_images: int | None = setting(None, "training images taken of each class, or as many as it has; none: all")
     evaluate_every: int = setting(1, "epochs between evaluations; the last epoch is always evaluated")
     checkpoint_minutes: float = setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")

@@ -318,11 +318,12 @@ def split(
 ) -> NDArray[np.str_]:
     """The part of each image, "train", "val" or "test": as the data gives it, unless the recipe sets a share for it.
 
-    A share above 0 takes the place of the part that the data gives; 0 only means that none is taken off.
+    A share above 0 takes the place of the part that the data gives; 0 only means that none is taken off. Without
+    `given_splits` the shares alone decide.
     """
     val = fractions[0] if recipe.validation is None else recipe.validation
     test = fractions[1] if recipe.test is None else recipe.test
-    given = given.copy()
+    given = given.copy() if recipe.given_splits else np.full_like(given, "")
     given[(given == "val") & bool(recipe.validation)] = ""
     given[(given == "test") & bool(recipe.test)] = ""
     splits = assign_splits(labels.tolist(), given.tolist(), class_names, recipe.split_seed, val, test)
