@@ -210,6 +210,16 @@ def test_a_loss_that_is_not_finite_is_an_outcome_and_is_not_tried_again(digits, 
     assert "run " not in capsys.readouterr().err
 
 
+def test_an_arm_whose_pre_training_diverges_has_diverged(digits, tmp_path):
+    wild = Arm("wild", pretrained={"method": "autoencoder", "layers": "1", "epochs": 1, "batch_size": 6, "lr": 1e30})
+    base = small(network="modern", input_size=64, store_size=64, resize=64, differences="", layer_decay="", epochs=1)
+    study = Study("Digits", str(digits), base, (Arm("random"), wild))
+    results = run(Experiment("small", "Does it?", "nothing.", (study,)), tmp_path / "out", 1, "", False)
+    assert results["studies"][0]["sentence"].endswith("wild: diverged.")
+    told = json.loads((tmp_path / "out" / "runs" / "wild-seed0" / "diverged.json").read_text())["error"]
+    assert "what conv1 minimises is" in told
+
+
 def test_views_are_of_the_same_weights(digits, tmp_path):
     ten = Arm("ten views", {}, views=10, trained_as="ReLU")
     results = run(made(digits, RELU, ten), tmp_path / "out", 1, "", False)

@@ -23,6 +23,7 @@ from alexnet.inference.evaluate import evaluate
 from alexnet.pretraining.run import pretrain
 from alexnet.pretraining.run import resume as resume_pretraining
 from alexnet.pretraining.settings import Settings
+from alexnet.training.checkpoint import FILE as CHECKPOINT
 from alexnet.training.folder import write_json
 from alexnet.training.recipes import from_json
 from alexnet.training.report import say
@@ -167,8 +168,6 @@ class Jobs:
         folder = self.out / "runs" / f"{prefix}{job.name}"
         if not is_finished(folder):
             self.announce(job, runs)
-            if job.init is not None:
-                pretrain_once(job, Path(job.init))
             do(job, folder)
         else:
             check_settings(job, folder)
@@ -232,14 +231,19 @@ def is_finished(folder: Path) -> bool:
 
 
 def do(job: Job, folder: Path) -> None:
-    """Train, or go on from the run's checkpoint. A loss that is not finite is an outcome, not an error."""
+    """Train, or go on from the run's checkpoint, after its pre-training, if it has one.
+
+    A loss that is not finite, in either, is an outcome, not an error.
+    """
     began = time.monotonic()
     try:
-        if (folder / "config.json").is_file():
+        if job.init is not None:
+            pretrain_once(job, Path(job.init))
+        if (folder / CHECKPOINT).is_file():
             check_settings(job, folder)
             resume(folder)
         else:
-            shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
+            shutil.rmtree(folder, ignore_errors=True)  # killed before its first checkpoint
             train(job.study.data, job.recipe, folder)
     except Diverged as error:
         write_json(folder / DIVERGED, {"error": str(error), "seconds": time.monotonic() - began})

@@ -24,7 +24,7 @@ from alexnet.data.loader import Batch, Loader, check_batch
 from alexnet.data.packed import Store, named_store
 from alexnet.data.sources import Source, open_images
 from alexnet.device import autocast, pick_device, pick_precision
-from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.errors import DataError, Diverged, UsageError
 from alexnet.explain import pictures
 from alexnet.explain import pretraining as drawn
 from alexnet.files import whole_file
@@ -173,9 +173,9 @@ class Pretraining(Run):
         told = self.working.logits(self.prepared(batch.images))
         loss, error, on = told.tolist()
         if not math.isfinite(loss + error):
-            raise AlexNetError(
-                f"the error of {self.layer.name} is {error} at epoch {epoch + 1}, step {step + 1}; try a lower --lr,"
-                f" or --precision float32; what was saved before is in {self.folder}"
+            raise Diverged(
+                f"what {self.layer.name} minimises is {loss}, its error {error}, at epoch {epoch + 1}, step {step + 1};"
+                f" try a lower --lr, or --precision float32; what was saved before is in {self.folder}"
             )
         self.working.backward(told[0])
         self.working.step(self.optimizer)
