@@ -3,7 +3,6 @@
 import base64
 import csv
 import html
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from alexnet.experiments.experiment import Experiment, Study
 from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json, unmeasured
 from alexnet.explain import experiments as pictures
 from alexnet.files import whole_file
-from alexnet.training.folder import write_csv, write_json
+from alexnet.training.folder import read_json, write_csv, write_json
 
 Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
 RUN_COLUMNS = (
@@ -168,7 +167,7 @@ def _told(values: Any) -> str:
 def _pretrained(out: Path) -> list[dict[str, Any]]:
     """What the pre-trainings of an experiment came to, as their metrics.json say."""
     files = sorted(out.glob("pretrained/*/metrics.json"))
-    return [{"name": file.parent.name, **json.loads(file.read_text(encoding="utf-8"))} for file in files]
+    return [{"name": file.parent.name, **read_json(file)} for file in files]
 
 
 def _pretraining_told(results: Mapping[str, Any]) -> list[str]:
@@ -204,7 +203,7 @@ def _hours(runs: Sequence[Outcome], pretrained: Sequence[Mapping[str, Any]]) -> 
 def _hardware(runs: Sequence[Outcome]) -> dict[str, Any]:
     """What computed: each fact as all runs have it, or, where they differ, as a list."""
     files = [Path(run.folder) / "config.json" for run in runs]
-    configs = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    configs = [read_json(file) for file in files if file.is_file()]
     found: dict[str, Any] = {}
     for name in HARDWARE:
         values = [config.get(name) for config in configs]

@@ -5,7 +5,6 @@ resumed. Nothing else is kept: what was decided, such as the best rate, is decid
 """
 
 import csv
-import json
 import math
 import shutil
 import time
@@ -24,7 +23,7 @@ from alexnet.pretraining.run import pretrain
 from alexnet.pretraining.run import resume as resume_pretraining
 from alexnet.pretraining.settings import Settings
 from alexnet.training.checkpoint import FILE as CHECKPOINT
-from alexnet.training.folder import write_json
+from alexnet.training.folder import read_json, write_json
 from alexnet.training.recipes import from_json
 from alexnet.training.report import say
 from alexnet.training.run import resume, train
@@ -56,7 +55,7 @@ class Runs:
         return sum(outcome.seconds for outcome in own) / sum(outcome.epochs for outcome in own) if own else None
 
     def everything(self) -> Iterator[Outcome]:
-        """Every run once."""
+        """Every run, those that chose a rate and are reported as well twice."""
         for outcomes in self.outcomes.values():
             yield from outcomes
         for rates in self.tried.values():
@@ -99,7 +98,7 @@ def claim(experiment: Experiment, out: Path, quick: bool) -> None:
 def _refuse_other(experiment: Experiment, quick: bool, path: Path) -> None:
     """UsageError where the mark of an experiment's folder is another one's, or cannot be understood."""
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs = read_json(path)
         name, theirs_quick = theirs["experiment"], theirs["quick"]
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path} is damaged ({error}); give another --out") from error
@@ -217,12 +216,6 @@ class Jobs:
             write_json(path, {"top1": scores["top1"]})
         top1 = read_json(path)["top1"]
         return replace(outcome, arm=arm.name, views=arm.views, error=1 - top1)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A file that a run wrote."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 def is_finished(folder: Path) -> bool:

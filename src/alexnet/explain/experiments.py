@@ -111,7 +111,7 @@ def _draw_curves(axes: Axes, study: Mapping[str, Any]) -> None:
             "offset points",
             va="center",
         )
-    kind = "training error" if measures_epochs else "test error (faint: training error)"
+    kind = "training error" if measures_epochs else "held-out error (faint: training error)"
     axes.set(title=study["title"], xlabel="epochs", ylabel=kind, ylim=(0, None))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.pretraining.cut import Layer, root_mean_square, transposed
+from alexnet.pretraining.cut import Layer, filtered, root_mean_square, transposed
 
 BLOCK = 2
 """Pixels: side and step of the windows that keep their maximum where the network has no pool behind a layer."""
@@ -43,7 +43,7 @@ class AutoEncoder(nn.Module):
         self.register_buffer("scale", root_mean_square(probe))
         self.register_buffer("mean", (probe / self.scale).mean((0, 2, 3)))
         with torch.no_grad():
-            self.register_buffer("gain", root_mean_square(self._filtered(probe)))
+            self.register_buffer("gain", root_mean_square(filtered(self.conv, probe)))
             self.conv.weight.mul_(self.scale / self.gain)
             if self.conv.bias is not None:
                 self.conv.bias.zero_()
@@ -93,7 +93,7 @@ class AutoEncoder(nn.Module):
         Outputs get the root mean square that the layer's first weights gave them: the layers above were made for it,
         and a ReLU code means the same at any scale. `probe`: as at the beginning.
         """
-        gain = self.gain / root_mean_square(self._filtered(probe / self.scale))
+        gain = self.gain / root_mean_square(filtered(self.conv, probe / self.scale))
         layer.conv.weight.copy_(self.conv.weight * gain / self.scale)
         if layer.conv.bias is not None and self.conv.bias is not None:
             layer.conv.bias.copy_(self.conv.bias * gain)
@@ -104,11 +104,6 @@ class AutoEncoder(nn.Module):
         """The layer's inputs beside what is made of them, each on the inputs' own scale, with a title."""
         rebuilt = self.rebuild(self.prepare(inputs)) * self.scale
         return [("original", inputs), ("rebuilt from its code", rebuilt)]
-
-    def _filtered(self, x: Tensor) -> Tensor:
-        """The convolution without its bias."""
-        conv = self.conv
-        return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def maxima(code: Tensor, pool: nn.MaxPool2d) -> Tensor:

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.pretraining.cut import Layer, root_mean_square, transposed
+from alexnet.pretraining.cut import Layer, filtered, root_mean_square, transposed
 
 SPREAD = 0.1**0.5
 """Deviation of the visible units' values that the published rate, sigma and first weights are made for."""
@@ -78,7 +78,7 @@ class CRBM(nn.Module):
         self.register_buffer("mean", (seen / self.scale).mean((0, 2, 3)))
         self.register_buffer("sigma", torch.tensor(sigma, device=probe.device))
         with torch.no_grad():
-            self.register_buffer("gain", root_mean_square(_filtered(layer.conv, probe)))
+            self.register_buffer("gain", root_mean_square(filtered(layer.conv, probe)))
         self.requires_grad_()
 
     def prepare(self, inputs: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class CRBM(nn.Module):
         if self.whitening.numel():
             weight = F.conv_transpose2d(weight, self.whitening)
         layer.conv.weight.copy_(weight)
-        layer.conv.weight.mul_(self.gain / root_mean_square(_filtered(layer.conv, probe)))
+        layer.conv.weight.mul_(self.gain / root_mean_square(filtered(layer.conv, probe)))
 
     def shown(self, inputs: Tensor) -> list[tuple[str, Tensor]]:
         """The layer's inputs beside what the machine sees and makes of them, with titles; the last two on one scale."""
@@ -248,11 +248,6 @@ def _smaller(conv: nn.Conv2d, size: int) -> nn.Conv2d:
     stride = (conv.stride[0], conv.stride[1])
     made = nn.Conv2d(conv.in_channels, conv.out_channels, kernel, stride, 0, groups=conv.groups, bias=False)
     return made.to(conv.weight.device)
-
-
-def _filtered(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """The convolution without its bias."""
-    return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def _none(like: Tensor) -> Tensor:

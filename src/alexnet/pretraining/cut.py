@@ -86,6 +86,11 @@ def root_mean_square(x: Tensor) -> Tensor:
     return x.float().square().mean().sqrt().clamp_min(1e-6)
 
 
+def filtered(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The convolution without its bias."""
+    return nn.functional.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
 def transposed(code: Tensor, weight: Tensor, conv: nn.Conv2d, size: Sequence[int]) -> Tensor:
     """The transpose of `conv` with this weight: code (N, K, h, w) to (N, C, *size), with the filters flipped.
 

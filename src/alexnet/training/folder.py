@@ -55,6 +55,12 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
         file.write("\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; ValueError for a file that is damaged."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A CSV with a header, whole or not at all."""
     with whole_file(path) as file:
