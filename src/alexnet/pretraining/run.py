@@ -275,16 +275,13 @@ def open_all(data: str, settings: Settings, look: Callable[[Source, Settings], N
     look: raises what speaks against the first.
     """
     check = None if look is None else lambda source: look(source, settings)
-    stores: list[Store] = []
-    for name in (data, *settings.more):
-        size = stores[0].size if stores else settings.store_size
-        with bar("packing") as packing:
-            opened = named_store(
-                name, settings.split_seed, size, packing, settings.max_bad, look=check, opener=open_images
-            )
-        stores.append(opened)
-        check = None
-    return stores
+    first = _opened(data, settings, settings.store_size, check)
+    return [first, *(_opened(name, settings, first.size) for name in settings.more)]
+
+
+def _opened(data: str, settings: Settings, size: int | None, look: Callable[[Source], None] | None = None) -> Store:
+    with bar("packing") as packing:
+        return named_store(data, settings.split_seed, size, packing, settings.max_bad, look=look, opener=open_images)
 
 
 def look(source: Source, settings: Settings) -> None:

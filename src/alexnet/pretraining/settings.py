@@ -17,20 +17,24 @@ OWN = {
 }
 
 
+def _as_in_recipes(name: str) -> Any:
+    """The field of that name, with the default and the help that it has in a recipe."""
+    theirs = Recipe.__dataclass_fields__[name]
+    return setting(theirs.default, theirs.metadata["help"])
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting of a pre-training run."""
 
     method: str = setting("autoencoder", "autoencoder (Masci 2011) or crbm (Lee 2009)")
-    network: str = setting("modern", "which network (see `alexnet summary`)")
+    network: str = _as_in_recipes("network")
     also: str = setting("", "comma list of more data, as DATA: its training images are learned from, too")
     layers: str = setting("", "comma list of convolutions, or how many from the image on; empty: all")
-    input_size: int | None = setting(None, "pixels a side that the network sees; none: the network's own")
-    resize: int | None = setting(
-        None, "pixels of the square that views are cropped from; none: the network's, in proportion"
-    )
-    store_size: int | None = setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
-    max_bad: float = setting(0.01, "largest share of unreadable images that is skipped over")
+    input_size: int | None = _as_in_recipes("input_size")
+    resize: int | None = _as_in_recipes("resize")
+    store_size: int | None = _as_in_recipes("store_size")
+    max_bad: float = _as_in_recipes("max_bad")
     epochs: int = setting(20, "passes over the training images for each layer")
     batch_size: int | None = setting(None, "images a step; none: 32 for the auto-encoder, 8 for the machine")
     lr: float | None = setting(None, "learning rate; none: 0.003 for the auto-encoder, 0.03 for the machine")
@@ -45,18 +49,16 @@ class Settings:
     sigma_decay: float = setting(0.99, "crbm: what it is multiplied by at each step")
     whiten: bool = setting(True, "crbm: whiten the images that the first layer sees; its filters take that in")
     augment: str = setting("crop,flip", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color")
-    crop_scale: float = setting(0.25, "resized_crop: smallest share of the image's area")
-    validation: float | None = setting(None, "share of each class kept for validation; none: the data's own rule")
-    test: float | None = setting(None, "share of each class kept for test; none: the data's own rule")
-    given_splits: bool = setting(True, "keep the data's own division; else all images are divided by the shares")
-    checkpoint_minutes: float = setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
+    crop_scale: float = _as_in_recipes("crop_scale")
+    validation: float | None = _as_in_recipes("validation")
+    test: float | None = _as_in_recipes("test")
+    given_splits: bool = _as_in_recipes("given_splits")
+    checkpoint_minutes: float = _as_in_recipes("checkpoint_minutes")
     seed: int = setting(0, "seed of weights, order, augmentation, noise and sampling")
-    split_seed: int = setting(0, "seed of the division into training, validation and test images")
-    device: str = setting("auto", "auto, cpu, cuda or mps")
-    precision: str = setting("auto", "auto, bfloat16 or float32")
-    workers: int | None = setting(
-        None, "threads that prepare batches ahead of the step; none: 2 where a GPU trains, 0 where the processor does"
-    )
+    split_seed: int = _as_in_recipes("split_seed")
+    device: str = _as_in_recipes("device")
+    precision: str = _as_in_recipes("precision")
+    workers: int | None = _as_in_recipes("workers")
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
