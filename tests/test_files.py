@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.errors import AlexNetError
-from alexnet.files import alone, whole_file, whole_folder
+from alexnet.errors import AlexNetError, UsageError
+from alexnet.files import alone, held, whole_file, whole_folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -100,3 +100,21 @@ def test_one_at_a_time_makes_a_path(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, range(8)))
     assert len(made) == 1
+
+
+def test_a_folder_is_kept_for_one_process_at_a_time(tmp_path: Path) -> None:
+    program = "import sys, pathlib, alexnet.files as f\nwith f.held(pathlib.Path(sys.argv[1])): print(1)"
+
+    def other() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        return subprocess.run(command, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True)
+
+    with held(tmp_path):
+        refused = other()
+        with pytest.raises(UsageError, match=f"^another process is at work in {tmp_path}; wait for it"), held(tmp_path):
+            pass
+    assert "another process is at work" in refused.stderr
+    assert other().stdout == "1\n"
+    assert names(tmp_path) == []
+    with pytest.raises(AlexNetError, match="cannot write"), held(tmp_path / "not there"):
+        pass

@@ -33,6 +33,21 @@ def alone(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder that is there for this process; UsageError at once where another one keeps it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        if not _lock(handle, unknown=True):
+            raise UsageError(f"another process is at work in {folder}; wait for it, or stop it first")
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file for writing that takes its name only when the block ends without an error.
 
@@ -126,12 +141,17 @@ def _remove_leftovers(path: Path) -> None:
                 os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Whether an open file or folder is locked now, until it is closed or its process ends, killed or not."""
+def _lock(handle: int, unknown: bool = False) -> bool:
+    """Whether an open file or folder is locked now, until it is closed or its process ends, killed or not.
+
+    unknown: what to say on a file system that has no locks.
+    """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another has the lock, or this file system knows none
+    except BlockingIOError:  # another has the lock
         return False
+    except OSError:
+        return unknown
     return True
 
 

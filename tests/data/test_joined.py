@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.data.joined import join
+from alexnet.data.joined import join, without_twins
 from alexnet.data.packed import Store, pack
 from alexnet.data.sources import open_images
 from alexnet.errors import DataError
@@ -34,3 +34,12 @@ def test_rows_of_all_follow_one_another_whatever_their_order(tmp_path: Path) -> 
 def test_stores_of_two_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b has images of 9 px a side, a of 8; give --store-size"):
         join([store(tmp_path / "a", [1]), store(tmp_path / "b", [2], size=9)])
+
+
+def test_rows_whose_images_are_kept_aside_are_left_out(tmp_path: Path) -> None:
+    joined = join([store(tmp_path / "a", [10, 20, 30]), store(tmp_path / "b", [30, 20, 50])])
+    assert joined.paths[3:] == ["020.png", "030.png", "050.png"]
+    rows, kept, none = np.array([3, 4, 5]), np.array([1]), np.array([], np.int64)
+    assert without_twins(joined, rows, kept).tolist() == [4, 5]
+    assert without_twins(joined, rows, none).tolist() == [3, 4, 5]
+    assert without_twins(joined, none, kept).tolist() == []

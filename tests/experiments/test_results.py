@@ -31,7 +31,7 @@ def test_curves_have_gaps_where_nothing_was_evaluated() -> None:
         {"epoch": "1", "train_top1": "0.25", "test_top1": ""},
         {"epoch": "2", "train_top1": "0.5", "test_top1": "0.4"},
     ]
-    assert curves_of(rows) == {"epoch": [1.0, 2.0], "train_error": [0.75, 0.5], "test_error": [None, 0.6]}
+    assert curves_of(rows) == {"epoch": [1.0, 2.0], "train_error": [0.75, 0.5], "held_out_error": [None, 0.6]}
 
 
 def test_the_best_rate_is_the_soonest_at_the_target_or_else_the_nearest_to_it() -> None:

@@ -4,6 +4,7 @@ import csv
 import html
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from alexnet.errors import Interrupted, UsageError
+from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.experiments.experiment import TUNING_SEED, Arm, Experiment, Study
 from alexnet.experiments.run import run
+from alexnet.files import held
 from alexnet.inference.evaluate import evaluate
 from alexnet.training.recipes import Recipe, recipe
 from alexnet.weights.card import BEST
@@ -95,6 +97,7 @@ import sys
 from pathlib import Path
 from alexnet.experiments.experiment import TUNING_SEED, Arm, Experiment, Study
 from alexnet.experiments.run import run
+from alexnet.files import held
 from alexnet.training.recipes import recipe
 base = recipe("cifar-80sec", **{settings})
 study = Study("Digits", {data!r}, base, (Arm("ReLU"), Arm("tanh", {tanh})))
@@ -193,6 +196,17 @@ def test_arms_of_several_studies_begin_from_one_pre_training_a_seed(digits, tmp_
     capsys.readouterr()
     run(experiment, moved, 1, "", False)
     assert "run " not in capsys.readouterr().err
+    smaller = tuple(replace(study, base=replace(study.base, resize=70)) for study in studies)
+    with pytest.raises(UsageError, match=r"3-labels-random-seed0 was run with another resize \(64, now 70\)"):
+        run(replace(experiment, studies=smaller), moved, 1, "", False)
+    for path in moved.glob("runs/*auto-encoder*"):
+        shutil.rmtree(path)
+    config = moved / "pretrained" / folder.name / "config.json"
+    config.write_text(config.read_text().replace('"noise": 0.3', '"noise": 0.4'))
+    with pytest.raises(UsageError, match=r"seed0 was run with another noise \(0\.4, now 0\.3\)"):
+        run(experiment, moved, 1, "", False)
+    config.write_text(config.read_text().replace('"noise": 0.4', '"noise": 0.3'))
+    run(experiment, moved, 1, "", False)
     other = replace(arms[1], pretrained={**coded, "epochs": 2})
     changed = replace(experiment, studies=(replace(studies[0], arms=(arms[0], other)), studies[1]))
     with pytest.raises(UsageError, match="was run with another init"):
@@ -232,6 +246,23 @@ def test_views_are_of_the_same_weights(digits, tmp_path):
     assert [(row["arm"], row["views"]) for row in rows] == [("ReLU", "1"), ("ten views", "10")]
     assert "| ten views | views 10 |" in (tmp_path / "out" / "table.md").read_text()
     assert results["hours"] == pytest.approx(float(rows[0]["seconds"]) / 3600, abs=1e-4)
+
+
+def test_runs_of_data_that_has_changed_are_not_compared(digits, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(digits, data)
+    run(made(data, RELU, epochs=1), tmp_path / "out", 1, "", False)
+    next(data.rglob("*.png")).unlink()
+    with pytest.raises(DataError, match=r"the data \S+data has changed between \S+relu-seed0 and \S+tanh-seed0; put"):
+        run(made(data, RELU, TANH, epochs=1), tmp_path / "out", 1, "", False)
+
+
+def test_two_processes_do_not_work_in_one_folder(digits, tmp_path):
+    experiment, out = made(digits, RELU, epochs=1), tmp_path / "out"
+    out.mkdir()
+    with held(out), pytest.raises(UsageError, match=r"another process is at work in \S+out; wait"):
+        run(experiment, out, 1, "", False)
+    run(experiment, out, 1, "", False)
 
 
 def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):

@@ -12,7 +12,7 @@ from alexnet.explain.experiments import COLORS, figure, save
 
 
 def arm(name: str, *measured: float | None) -> dict[str, Any]:
-    curves = {"epoch": [1.0, 2.0, 3.0], "train_error": [0.6, 0.4, 0.2], "test_error": [0.7, None, 0.5]}
+    curves = {"epoch": [1.0, 2.0, 3.0], "train_error": [0.6, 0.4, 0.2], "held_out_error": [0.7, None, 0.5]}
     return {
         "name": name,
         "told": f"told of {name}",

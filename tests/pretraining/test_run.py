@@ -94,6 +94,23 @@ def test_more_data_is_learned_from_and_never_measured_on(digits, tmp_path):
         resume(run)
 
 
+def test_images_that_are_kept_aside_are_not_learned_from_in_more_data_either(digits, tmp_path):
+    settings = Settings(**{**SMALL, "layers": "1", "epochs": 1}, also=str(digits))
+    run = pretraining.build(pretraining.open_all(str(digits), settings), settings)
+    held_out = set(run.parts["val"])
+    assert len(held_out) == 5
+    assert set(run.parts["train"]) == {row for row in range(2 * 48) if row % 48 not in held_out}
+
+
+def test_few_images_may_be_learned_from_beside_many(digits, tmp_path):
+    for row in (0, 1):
+        shutil.copy(digits / f"{row}.png", tmp_path / f"{row}.png")
+    settings = Settings(**{**SMALL, "layers": "1", "epochs": 1, "validation": 0.0}, also=str(digits))
+    assert len(pretraining.open_all(str(tmp_path), settings, pretraining.look)) == 2
+    with pytest.raises(UsageError, match="batch size 8 is larger than the 2 training images"):
+        pretraining.open_all(str(tmp_path), Settings(**{**SMALL, "validation": 0.0}), pretraining.look)
+
+
 def test_what_is_measured_before_learning_is_of_all_classes_though_a_store_has_them_one_after_another(tmp_path):
     for name, gray in (("black", 0), ("white", 255)):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -134,6 +151,16 @@ def test_batchnorm_has_the_statistics_of_what_the_layer_gives(coded, digits):
     images = torch.cat(list(run.views(run.parts["train"]))).float()
     found = run.layer.conv(images).detach()
     assert torch.allclose(run.layer.norm.running_mean, found.mean((0, 2, 3)), atol=0.02 * found.std().item())
+
+
+def test_weights_written_while_a_layer_learns_have_their_batchnorms_statistics(digits, tmp_path):
+    run = pretraining.build(pretraining.open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
+    run.folder = tmp_path
+    pretraining.keep(run, pretraining.Progress())
+    kept = load_file(tmp_path / BEST)
+    found = run.layer.conv(torch.cat(list(run.views(run.parts["train"]))).float()).detach()
+    assert torch.allclose(kept["bn1.running_mean"], found.mean((0, 2, 3)), atol=0.02 * found.std().item())
+    assert torch.allclose(kept["bn1.running_var"], found.var((0, 2, 3)), rtol=0.1)
 
 
 def test_labels_are_not_read(digits, tmp_path):

@@ -140,7 +140,7 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     except ImageError as error:
         return ImageFacts(**facts, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
-    return ImageFacts(**facts, digest=_digest(pixels))
+    return ImageFacts(**facts, digest=digest(pixels))
 
 
 class _PillowRules:
@@ -327,7 +327,7 @@ def _stored_in_16_bit(image: Image.Image) -> bool:
     return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in tiles)
 
 
-def _digest(pixels: Pixels) -> bytes:
+def digest(pixels: Pixels) -> bytes:
     """16 bytes over shape and content."""
     return hashlib.blake2b(pixels.data, digest_size=16, salt=np.array(pixels.shape[:2], "<u4").tobytes()).digest()
 

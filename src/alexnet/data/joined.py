@@ -1,15 +1,17 @@
 """Several stores as one, for what needs images alone: their rows one after the other, all of one class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.images import Pixels
+from alexnet.data.images import Pixels, digest
 from alexnet.data.packed import Store
 from alexnet.errors import DataError
+
+READ = 1024  # images at once
 
 
 @dataclass(eq=False)
@@ -61,3 +63,16 @@ def join(stores: Sequence[Store]) -> Store:
         shard_rows=first.shard_rows,
         stores=tuple(stores),
     )
+
+
+def without_twins(store: Store, rows: NDArray[np.int64], kept: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of `rows` whose images are not, pixel for pixel, among the rows `kept`; each image is read once."""
+    if not len(rows) or not len(kept):
+        return rows
+    aside = set(_digests(store, kept))
+    return rows[[found not in aside for found in _digests(store, rows)]]
+
+
+def _digests(store: Store, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    for first in range(0, len(rows), READ):
+        yield from map(digest, store.mapped(rows[first : first + READ]))

@@ -31,7 +31,7 @@ class Outcome:
     epochs: int = 0  # trained
     epochs_to_target: float | None = None  # None: not reached
     seconds: float = 0.0
-    curves: dict[str, list[float | None]] = field(default_factory=dict)  # "epoch", "train_error", "test_error"
+    curves: dict[str, list[float | None]] = field(default_factory=dict)  # "epoch", "train_error", "held_out_error"
 
     @classmethod
     def read(
@@ -62,7 +62,7 @@ def curves_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]
     return {
         "epoch": [float(row["epoch"]) for row in rows],
         "train_error": [1 - float(row["train_top1"]) for row in rows],
-        "test_error": [1 - float(top1) if top1 else None for top1 in told],
+        "held_out_error": [1 - float(top1) if top1 else None for top1 in told],
     }
 
 

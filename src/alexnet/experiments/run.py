@@ -8,21 +8,22 @@ import csv
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alexnet.errors import Diverged, Interrupted, UsageError
+from alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from alexnet.experiments import report
 from alexnet.experiments.experiment import Arm, Experiment, Job, Study, runs_of, slug
 from alexnet.experiments.results import Outcome, best_rate
-from alexnet.files import cannot_write
+from alexnet.files import cannot_write, held
 from alexnet.inference.evaluate import evaluate
 from alexnet.pretraining.run import pretrain
 from alexnet.pretraining.run import resume as resume_pretraining
 from alexnet.pretraining.settings import Settings
-from alexnet.training.checkpoint import FILE as CHECKPOINT
+from alexnet.pretraining.settings import from_json as pretraining_from_json
 from alexnet.training.folder import read_json, write_json
 from alexnet.training.recipes import from_json
 from alexnet.training.report import say
@@ -65,19 +66,21 @@ class Runs:
 def run(experiment: Experiment, out: Path, seeds: int, command: str, quick: bool) -> dict[str, Any]:
     """Run what is missing of `experiment` in the folder `out` and write its report; what results.json holds.
 
-    UsageError where `out` holds something else. Interrupted after Ctrl-C, with all that was done saved.
+    UsageError where `out` holds something else, or another process is at work in it; DataError where the data has
+    changed since the first of the runs. Interrupted after Ctrl-C, with all that was done saved.
     """
     if seeds < 1:
         raise UsageError(f"seeds is {seeds}; it takes 1 or more")
     claim(experiment, out, quick)
     runs, jobs = Runs(), Jobs(experiment, out, seeds)
-    try:
-        for study in experiment.studies:
-            jobs.study(study, runs)
-    except Interrupted as stop:
-        done = f"{jobs.done} of {jobs.total} runs are finished"
-        raise Interrupted(f"interrupted and saved; {done}; go on with: {command}") from stop
-    return report.write(experiment, runs.outcomes, runs.tried, out, command, quick)
+    with held(out):
+        try:
+            for study in experiment.studies:
+                jobs.study(study, runs)
+        except (Interrupted, KeyboardInterrupt) as stop:
+            done = f"{jobs.done} of {jobs.total} runs are finished"
+            raise Interrupted(f"interrupted and saved; {done}; go on with: {command}") from stop
+        return report.write(experiment, runs.outcomes, runs.tried, out, command, quick)
 
 
 def claim(experiment: Experiment, out: Path, quick: bool) -> None:
@@ -118,6 +121,7 @@ class Jobs:
             for arm in study.trained()
         }
         self.total = sum(self.left.values())
+        self.images: dict[tuple[str, int], Path] = {}  # a run by data and seed of its division
 
     @property
     def done(self) -> int:
@@ -170,6 +174,8 @@ class Jobs:
             do(job, folder)
         else:
             check_settings(job, folder)
+        first = self.images.setdefault((job.study.data, job.recipe.split_seed), folder)
+        check_images(job.study.data, first, folder)
         self.left[job.study.title, job.arm.name] -= 1
         return outcome_of(job, folder)
 
@@ -228,18 +234,23 @@ def do(job: Job, folder: Path) -> None:
 
     A loss that is not finite, in either, is an outcome, not an error.
     """
-    began = time.monotonic()
+    began, data = time.monotonic(), job.study.data
+    check_settings(job, folder)
     try:
-        if job.init is not None:
-            pretrain_once(job, Path(job.init))
-        if (folder / CHECKPOINT).is_file():
-            check_settings(job, folder)
-            resume(folder)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)  # killed before its first checkpoint
-            train(job.study.data, job.recipe, folder)
+        if job.init is not None and not is_finished(Path(job.init)):
+            begin_or_resume(Path(job.init), partial(pretrain, data, pretraining_of(job)), resume_pretraining)
+        begin_or_resume(folder, partial(train, data, job.recipe), resume)
     except Diverged as error:
         write_json(folder / DIVERGED, {"error": str(error), "seconds": time.monotonic() - began})
+
+
+def begin_or_resume(folder: Path, begin: Callable[[Path], Path], go_on: Callable[[Path], Path]) -> None:
+    """Begin a run in `folder`, or go on with the one that it holds."""
+    if (folder / "config.json").is_file():
+        go_on(folder)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
+        begin(folder)
 
 
 def pretrained_folder(out: Path, study: Study, settings: Mapping[str, Any], seed: int) -> Path:
@@ -248,31 +259,42 @@ def pretrained_folder(out: Path, study: Study, settings: Mapping[str, Any], seed
     return (out / "pretrained" / f"{slug('-'.join(told))}-seed{seed}").absolute()
 
 
-def pretrain_once(job: Job, folder: Path) -> None:
-    """Pre-train for the job on all training images of its division, unless that is done; or go on with it.
+def pretraining_of(job: Job) -> Settings:
+    """The job's pre-training, on all training images of its division.
 
     The network, the sizes of its images and the division are those of the job's recipe.
     """
-    if is_finished(folder):
-        return
-    if (folder / "config.json").is_file():
-        resume_pretraining(folder)
-        return
-    shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
-    settings = {**{name: getattr(job.recipe, name) for name in SHARED}, **(job.arm.pretrained or {})}
-    pretrain(job.study.data, Settings(**settings), folder)
+    return Settings(**{**{name: getattr(job.recipe, name) for name in SHARED}, **(job.arm.pretrained or {})})
 
 
 def check_settings(job: Job, folder: Path) -> None:
-    """UsageError where the run in `folder` was made by other settings than this job's."""
-    theirs = asdict(from_json(read_json(folder / "config.json")["recipe"]))
-    mine = asdict(job.recipe)
-    for settings in (theirs, mine):  # the experiment's folder may have been moved
-        settings["init"] = settings["init"] and Path(settings["init"]).name
+    """UsageError where the run in `folder`, or its pre-training, was made by other settings than this job's."""
+    if (folder / "config.json").is_file():
+        theirs = asdict(from_json(read_json(folder / "config.json")["recipe"]))
+        mine = asdict(job.recipe)
+        for settings in (theirs, mine):  # the experiment's folder may have been moved
+            settings["init"] = settings["init"] and Path(settings["init"]).name
+        _refuse_another(mine, theirs, folder)
+    if job.init is not None and (config := Path(job.init) / "config.json").is_file():
+        pretrained = asdict(pretraining_from_json(read_json(config)["pretraining"]))
+        _refuse_another(asdict(pretraining_of(job)), pretrained, config.parent)
+
+
+def _refuse_another(mine: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path) -> None:
     if changed := [name for name in mine if mine[name] != theirs[name]]:
         raise UsageError(
             f"{folder} was run with another {changed[0]} ({theirs[changed[0]]}, now {mine[changed[0]]}); give another "
             "--out, or remove that run"
+        )
+
+
+def check_images(data: str, *folders: Path) -> None:
+    """DataError where these runs, with one division of `data`, did not see the same images."""
+    seen = {read_json(path)["fingerprint"] for folder in folders if (path := folder / "config.json").is_file()}
+    if len(seen) > 1:
+        raise DataError(
+            f"the data {data} has changed between {' and '.join(map(str, folders))}; put it back as it was and remove "
+            "the later run, or give another --out"
         )
 
 

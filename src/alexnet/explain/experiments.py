@@ -31,7 +31,7 @@ def figure(studies: Sequence[Mapping[str, Any]], across: Across | None = None) -
 
     studies: each "title"; "measure", "error" (a share) or "epochs"; "target", a training error, or None; "arms", each
     "name", "told" (its figure in words) and "runs", each "measured" (None where there is nothing) and "curves":
-    "epoch", "train_error", "test_error" lists, with None for gaps. across: what changes from study to study and its
+    "epoch", "train_error", "held_out_error" lists, with None for gaps. across: what changes from study to study and its
     value in each; then all are one plot.
     """
     if across is not None:
@@ -99,7 +99,7 @@ def _draw_curves(axes: Axes, study: Mapping[str, Any]) -> None:
             if measures_epochs:
                 _line(axes, run["curves"], "train_error", index, label)
             else:
-                _line(axes, run["curves"], "test_error", index, label)
+                _line(axes, run["curves"], "held_out_error", index, label)
                 _line(axes, run["curves"], "train_error", index, None, alpha=0.35)
     if study["target"] is not None:
         axes.axhline(study["target"], color="#8a8a8a", linewidth=1)

@@ -43,8 +43,8 @@ class CRBM(nn.Module):
     """One layer as a machine, on inputs that are whitened where asked, and scaled to a deviation of SPREAD.
 
     Whitening is a small convolution; the machine's filters are then smaller by as much, so that the two together are
-    exactly one convolution of the layer's own size. The machine then sees no padding: it would learn the edge between
-    the image and the zeros around it before anything else.
+    exactly one convolution of the layer's own size. The convolution's own padding is left out: the machine would learn
+    the edge between the image and the zeros around it before anything else.
     """
 
     scale: Tensor

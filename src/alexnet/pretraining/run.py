@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from alexnet.data.joined import join
+from alexnet.data.joined import join, without_twins
 from alexnet.data.loader import Batch, Loader, check_batch
 from alexnet.data.packed import Store, named_store
 from alexnet.data.sources import Source, open_images
@@ -241,27 +241,31 @@ class Pretraining(Run):
         """Nothing to say."""
 
     def complete(self) -> None:
-        """Write what the layer learned into the network, and give the BatchNorm behind it its statistics."""
-        self.trainer.export(self.layer, probe(self.loader, self.layer))
-        norms = [stage for stage in self.layer.after if isinstance(stage, nn.BatchNorm2d)]
-        if norms:
-            self._calibrate(norms)
+        """Write what the layer learned into the network, and draw what the first one rebuilds."""
+        self.export(CALIBRATED)
         if self.number == 0 and self.layer.conv.weight.shape[1] == 3:
             draw_rebuilt(self)
 
+    def export(self, images: int) -> None:
+        """Write what the layer has learned into the network; a BatchNorm behind it is measured on so many images."""
+        self.trainer.export(self.layer, probe(self.loader, self.layer))
+        norms = [stage for stage in self.layer.after if isinstance(stage, nn.BatchNorm2d)]
+        if norms:
+            self._calibrate(norms, images)
+
     @torch.no_grad()
-    def _calibrate(self, norms: Sequence[nn.BatchNorm2d]) -> None:
+    def _calibrate(self, norms: Sequence[nn.BatchNorm2d], images: int) -> None:
         """Mean and variance over training images, in batches of one size, for each counts alike."""
         rows = self.loader.indices
-        taken = spread(rows, min(CALIBRATED, len(rows) // PROBE * PROBE) or PROBE)
+        taken = spread(rows, min(images, len(rows) // PROBE * PROBE) or PROBE)
         usual = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # an average, not one that forgets
             norm.train()
         with autocast(self.device, self.dtype):
-            for images in self.views(taken):
-                x = self.layer.conv(self.layer.inputs(images))
+            for view in self.views(taken):
+                x = self.layer.conv(self.layer.inputs(view))
                 for stage in self.layer.after:
                     x = stage(x)
         for norm, momentum in zip(norms, usual, strict=True):
@@ -291,13 +295,15 @@ def look(source: Source, settings: Settings) -> None:
     labels = np.array([sample.label for sample in source.samples])
     given = np.array([sample.split for sample in source.samples])
     parts = split(labels, given, source.class_names, source.fractions, settings.recipe(1))
-    check_batch(int((parts == "train").sum()), settings.recipe(1).batch_size)
+    if not settings.also:  # else that is known when all are open
+        check_batch(int((parts == "train").sum()), settings.recipe(1).batch_size)
 
 
 def build(stores: Sequence[Store], settings: Settings, number: int = 0) -> Pretraining:
     """Everything the run works with, at layer `number`, as a function of its data and settings; nothing is written.
 
-    stores: the first is divided as `alexnet train` does; of the others, given val and test images are left out.
+    stores: the first is divided as `alexnet train` does; of the others, given val and test images are left out, and
+    those that the first keeps aside.
     """
     device = pick_device(settings.device)
     dtype = pick_precision(settings.precision, device)
@@ -310,7 +316,8 @@ def build(stores: Sequence[Store], settings: Settings, number: int = 0) -> Pretr
     named = split(first.labels, first.splits, first.class_names, first.fractions, recipe)
     rest = np.isin(store.splits[len(first) :], ("train", ""))
     parts = {part: np.flatnonzero(named == part) for part in PARTS}
-    parts["train"] = np.concatenate([parts["train"], len(first) + np.flatnonzero(rest)])
+    others = without_twins(store, len(first) + np.flatnonzero(rest), np.concatenate([parts["val"], parts["test"]]))
+    parts["train"] = np.concatenate([parts["train"], others])
     loader = Loader(
         store,
         parts["train"],
@@ -410,7 +417,7 @@ def start(run: Pretraining) -> Progress:
 
 def keep(run: Pretraining, progress: Progress) -> None:
     """Write the weights as they are, what the layer under way has learned included."""
-    run.trainer.export(run.layer, probe(run.loader, run.layer))
+    run.export(PROBE)
     write_weights(run, progress)
 
 

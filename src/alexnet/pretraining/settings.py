@@ -29,7 +29,9 @@ class Settings:
 
     method: str = setting("autoencoder", "autoencoder (Masci 2011) or crbm (Lee 2009)")
     network: str = _as_in_recipes("network")
-    also: str = setting("", "comma list of more data, as DATA: its training images are learned from, too")
+    also: str = setting(
+        "", "comma list of more data, as DATA, to learn from; images that DATA keeps aside are left out"
+    )
     layers: str = setting("", "comma list of convolutions, or how many from the image on; empty: all")
     input_size: int | None = _as_in_recipes("input_size")
     resize: int | None = _as_in_recipes("resize")

@@ -22,6 +22,7 @@ from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
+from alexnet.files import held
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
 from alexnet.networks.layers import Network, Undrawn
@@ -131,7 +132,7 @@ def go(
     """
     reuse_memory()
     run.folder = folder
-    with stop_signal() as stopped:
+    with held(folder), stop_signal() as stopped:
         progress = load_checkpoint(folder, run.network, run.average, run.optimizer)
         run.working.refresh()
         if progress is None:
