@@ -31,10 +31,8 @@ from alexnet.training.run import resume, train
 
 MARK = "experiment.json"
 DIVERGED = "diverged.json"
-SHARED = (  # settings of a pre-training that are those of the runs that begin from it
-    *("network", "input_size", "resize", "store_size"),
-    *("validation", "test", "given_splits", "seed", "split_seed"),
-)
+# Settings of a pre-training that are those of the runs that begin from it.
+SHARED = ("network", "input_size", "resize", "store_size", "validation", "test", "given_splits", "seed", "split_seed")
 
 
 @dataclass
@@ -121,7 +119,7 @@ class Jobs:
             for arm in study.trained()
         }
         self.total = sum(self.left.values())
-        self.images: dict[tuple[str, int], Path] = {}  # a run by data and seed of its division
+        self.seen: dict[tuple[str, int], dict[str, Path]] = {}  # by data and seed of its division: fingerprint, a run
 
     @property
     def done(self) -> int:
@@ -169,15 +167,26 @@ class Jobs:
         """The job's outcome, read where it is finished, else run or resumed."""
         prefix = f"{slug(job.study.title)}-" if len(self.experiment.studies) > 1 else ""
         folder = self.out / "runs" / f"{prefix}{job.name}"
+        check_settings(job, folder)
         if not is_finished(folder):
             self.announce(job, runs)
             do(job, folder)
-        else:
-            check_settings(job, folder)
-        first = self.images.setdefault((job.study.data, job.recipe.split_seed), folder)
-        check_images(job.study.data, first, folder)
+        self.check_images(job, folder)
         self.left[job.study.title, job.arm.name] -= 1
         return outcome_of(job, folder)
+
+    def check_images(self, job: Job, folder: Path) -> None:
+        """DataError where this run saw other images than one before it with the same division of the same data."""
+        if not (folder / "config.json").is_file():  # its pre-training diverged
+            return
+        seen = self.seen.setdefault((job.study.data, job.recipe.split_seed), {})
+        seen.setdefault(read_json(folder / "config.json")["fingerprint"], folder)
+        if len(seen) > 1:
+            runs = " and ".join(map(str, seen.values()))
+            raise DataError(
+                f"the data {job.study.data} has changed between {runs}; put it back as it was and remove the later "
+                "run, or give another --out"
+            )
 
     def announce(self, job: Job, runs: Runs) -> None:
         """Which run this is, of how many, and how long all that is left will take at most."""
@@ -235,7 +244,6 @@ def do(job: Job, folder: Path) -> None:
     A loss that is not finite, in either, is an outcome, not an error.
     """
     began, data = time.monotonic(), job.study.data
-    check_settings(job, folder)
     try:
         if job.init is not None and not is_finished(Path(job.init)):
             begin_or_resume(Path(job.init), partial(pretrain, data, pretraining_of(job)), resume_pretraining)
@@ -285,16 +293,6 @@ def _refuse_another(mine: Mapping[str, Any], theirs: Mapping[str, Any], folder: 
         raise UsageError(
             f"{folder} was run with another {changed[0]} ({theirs[changed[0]]}, now {mine[changed[0]]}); give another "
             "--out, or remove that run"
-        )
-
-
-def check_images(data: str, *folders: Path) -> None:
-    """DataError where these runs, with one division of `data`, did not see the same images."""
-    seen = {read_json(path)["fingerprint"] for folder in folders if (path := folder / "config.json").is_file()}
-    if len(seen) > 1:
-        raise DataError(
-            f"the data {data} has changed between {' and '.join(map(str, folders))}; put it back as it was and remove "
-            "the later run, or give another --out"
         )
 
 

@@ -173,13 +173,8 @@ def _row(axes: Axes, height: int, values: Sequence[float], told: str, color: str
     if values:
         mean = fmean(values)
         axes.plot([mean, mean], [height - 0.28, height + 0.28], color=color, linewidth=2.5)
-    place: dict[str, Any] = {
-        "xycoords": ("axes fraction", "data"),
-        "va": "center",
-        "fontsize": 9,
-        "annotation_clip": False,
-    }
-    axes.annotate(told, (1.02, height), **place)
+    place = ("axes fraction", "data")
+    axes.annotate(told, (1.02, height), xycoords=place, va="center", fontsize=9, annotation_clip=False)
 
 
 def _plain(axes: Axes) -> None:
