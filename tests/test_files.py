@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all, one process at a time makes them, and the killed leave no litter."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import AlexNetError, UsageError
-from alexnet.files import alone, held, whole_file, whole_folder
+from alexnet.files import alone, held, whole_file, whole_folder, write_csv, write_json
 
 ROOT = Path(__file__).parent.parent
 
@@ -118,3 +119,13 @@ def test_a_folder_is_kept_for_one_process_at_a_time(tmp_path: Path) -> None:
     assert names(tmp_path) == []
     with pytest.raises(AlexNetError, match="cannot write"), held(tmp_path / "not there"):
         pass
+
+
+def test_numbers_that_are_not_finite_become_null_in_json(tmp_path):
+    write_json(tmp_path / "a.json", {"loss": float("nan"), "deep": [{"x": float("inf")}], "y": 1.5})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"loss": None, "deep": [{"x": None}], "y": 1.5}
+
+
+def test_a_csv_holds_names_of_any_bytes(tmp_path):
+    write_csv(tmp_path / "a.csv", ("path",), [(b"caf\xe9.png".decode("utf-8", "surrogateescape"),)])
+    assert (tmp_path / "a.csv").read_bytes() == b"path\ncaf\xe9.png\n"

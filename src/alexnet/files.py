@@ -1,11 +1,14 @@
 """Files and folders that appear whole or not at all: written beside, flushed, renamed."""
 
+import csv
 import fcntl
 import glob
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -76,6 +79,27 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     finally:
         if beside is not None:
             Path(beside).unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Indented JSON, whole or not at all; numbers that are not finite become null."""
+    with whole_file(path) as file:
+        json.dump(_finite(values), file, indent=2, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; ValueError for a file that is damaged."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV with a header, whole or not at all; text may hold the bytes of file names that are no UTF-8."""
+    with whole_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 @contextmanager
@@ -159,3 +183,11 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,9 +1,7 @@
-import json
-
 import pytest
 
 from alexnet.errors import AlexNetError, UsageError
-from alexnet.training.folder import new_folder, read_config, write_csv, write_json
+from alexnet.training.folder import new_folder, read_config
 
 
 def test_runs_are_numbered_from_one_and_no_number_is_taken_twice(tmp_path):
@@ -22,16 +20,6 @@ def test_a_place_that_cannot_hold_a_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(AlexNetError, match=r"cannot write .*run.*choose another folder"):
         new_folder(tmp_path / "file" / "run", numbered=False)
-
-
-def test_numbers_that_are_not_finite_become_null_in_json(tmp_path):
-    write_json(tmp_path / "a.json", {"loss": float("nan"), "deep": [{"x": float("inf")}], "y": 1.5})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"loss": None, "deep": [{"x": None}], "y": 1.5}
-
-
-def test_a_csv_holds_names_of_any_bytes(tmp_path):
-    write_csv(tmp_path / "a.csv", ("path",), [(b"caf\xe9.png".decode("utf-8", "surrogateescape"),)])
-    assert (tmp_path / "a.csv").read_bytes() == b"path\ncaf\xe9.png\n"
 
 
 @pytest.mark.parametrize(("text", "said"), [(None, "is not a run"), ("{", "is damaged"), ("{}", "it lacks data")])

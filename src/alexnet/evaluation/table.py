@@ -1,13 +1,11 @@
 """The table of every prediction: what was shown, what was answered, how sure the network was."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
-from alexnet.files import whole_file
+from alexnet.files import write_csv
 
 COLUMNS = ("path", "label", "prediction", "confidence", "label_probability", "correct")
 
@@ -21,12 +19,9 @@ def write_predictions(
     the prediction, label_probability that of the true class, correct 1 or 0.
     """
     confidences, answers = (column.tolist() for column in probabilities.max(1))
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    lines = []
     for row, (name, label) in enumerate(zip(names, map(int, labels), strict=True)):
         answer, of_label = answers[row], float(probabilities[row, label])
         numbers = (f"{confidences[row]:.6f}", f"{of_label:.6f}", int(answer == label))
-        table.writerow((name, class_names[label], class_names[answer], *numbers))
-    with whole_file(path, "wb") as file:
-        file.write(text.getvalue().encode("utf-8", "surrogateescape"))  # file names may be any bytes
+        lines.append((name, class_names[label], class_names[answer], *numbers))
+    write_csv(path, COLUMNS, lines)

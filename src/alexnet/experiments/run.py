@@ -18,13 +18,12 @@ from alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from alexnet.experiments import report
 from alexnet.experiments.experiment import Arm, Experiment, Job, Study, runs_of, slug
 from alexnet.experiments.results import Outcome, best_rate
-from alexnet.files import cannot_write, held
+from alexnet.files import cannot_write, held, read_json, write_json
 from alexnet.inference.evaluate import evaluate
 from alexnet.pretraining.run import pretrain
 from alexnet.pretraining.run import resume as resume_pretraining
 from alexnet.pretraining.settings import Settings
 from alexnet.pretraining.settings import from_json as pretraining_from_json
-from alexnet.training.folder import read_json, write_json
 from alexnet.training.recipes import from_json
 from alexnet.training.report import say
 from alexnet.training.run import resume, train

@@ -1,6 +1,5 @@
 """Looking inside a trained network: pictures of what it learned and why it answers as it does, and a page of them."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from alexnet.data.images import Pixels, stored_form
 from alexnet.errors import DataError, ImageError, UsageError, unknown_name
 from alexnet.explain.look import check_layer, last_maps
 from alexnet.explain.page import Picture, page
-from alexnet.files import refuse_strangers, whole_folder
+from alexnet.files import read_json, refuse_strangers, whole_folder, write_json
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.gallery import (
     Part,
@@ -95,7 +94,7 @@ def _folder(model: Path, out: Path | None) -> Path:
 def _written_before(folder: Path) -> set[str]:
     """The files of a folder that this program wrote, by the list that it left there."""
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
         return {FACTS, *map(str, facts["files"])} if facts["format"] == FORMAT else set()
     except (OSError, ValueError, KeyError, TypeError):
         return set()
@@ -174,4 +173,4 @@ def _write(
         (folder / f"{each.name}.png").write_bytes(each.png)
     (folder / "index.html").write_text(text, encoding="utf-8")
     record = {"format": FORMAT, **about, "files": files}
-    (folder / FACTS).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_json(folder / FACTS, record)

@@ -1,7 +1,6 @@
 """Which images of the data a model has seen: the part that its run kept aside, and whose classes are whose."""
 
 import csv
-import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from alexnet.data.packed import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
+from alexnet.files import read_json
 from alexnet.inference.classifier import Classifier
 
 PARTS = ("train", "val", "test")
@@ -73,7 +73,7 @@ def run_of(model: Path) -> RunData | None:
     if not (folder / "config.json").is_file() or not (folder / "split.csv").is_file():
         return None
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         with (folder / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             parts = {row["path"]: row["split"] for row in csv.DictReader(file)}
         return RunData(str(config["data"]), config["fingerprint"], int(config["recipe"]["split_seed"]), parts)

@@ -27,7 +27,7 @@ from alexnet.device import autocast, pick_device, pick_precision
 from alexnet.errors import DataError, Diverged, UsageError
 from alexnet.explain import pictures
 from alexnet.explain import pretraining as drawn
-from alexnet.files import whole_file
+from alexnet.files import whole_file, write_csv, write_json
 from alexnet.networks import create
 from alexnet.networks.layers import Undrawn, evaluating
 from alexnet.pretraining.autoencoder import AutoEncoder, constant_error
@@ -36,7 +36,7 @@ from alexnet.pretraining.cut import Layer, chosen, cut, without_dense
 from alexnet.pretraining.settings import Settings, from_json
 from alexnet.training.checkpoint import Progress, read_progress
 from alexnet.training.environment import environment
-from alexnet.training.folder import new_folder, read_config, write_csv, write_json
+from alexnet.training.folder import new_folder, read_config
 from alexnet.training.initial import training_mode
 from alexnet.training.loop import Run
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, learning_rate, set_learning_rate

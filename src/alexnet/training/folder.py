@@ -1,14 +1,10 @@
-"""A run's folder: a name that is free, and the files in it that are not pictures or weights."""
+"""A run's folder: a name that is free, and what it began with."""
 
-import csv
-import json
-import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from alexnet.errors import UsageError
-from alexnet.files import cannot_write, whole_file
+from alexnet.files import cannot_write, read_json
 from alexnet.training.report import say
 
 COMPARED = ("device", "precision", "threads", "processor", "versions")  # what a resumed run should find again
@@ -39,39 +35,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{folder} is not a run: it has no config.json; give the folder that alexnet train made")
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except ValueError as error:
         raise UsageError(f"{path} is damaged ({error}); start the run anew") from error
     missing = [key for key in ("data", "fingerprint", "recipe", *COMPARED) if key not in config]
     if missing:
         raise UsageError(f"{path} is damaged (it lacks {', '.join(missing)}); start the run anew")
     return config
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Indented JSON, whole or not at all; numbers that are not finite become null."""
-    with whole_file(path) as file:
-        json.dump(_finite(values), file, indent=2, allow_nan=False)
-        file.write("\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote; ValueError for a file that is damaged."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A CSV with a header, whole or not at all."""
-    with whole_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -22,13 +22,13 @@ from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
-from alexnet.files import held
+from alexnet.files import held, write_csv, write_json
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
 from alexnet.networks.layers import Network, Undrawn
 from alexnet.training.checkpoint import FILE, Progress, load_checkpoint
 from alexnet.training.environment import environment
-from alexnet.training.folder import COMPARED, new_folder, read_config, write_csv, write_json
+from alexnet.training.folder import COMPARED, new_folder, read_config
 from alexnet.training.initial import begin_from, freeze, look_into
 from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, parameter_groups
