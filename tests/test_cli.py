@@ -118,6 +118,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("trian digits", "Did you mean 'train', 'pretrain'?; see alexnet --help"),
         ("train digits --epoch 3", "No such option: --epoch (Possible options: --epochs"),
         ("train digits --epochs three", "Invalid value for '--epochs'"),
+        ("train digits --epochs three", "but got 'three'; see alexnet train --help"),
         ("train digits --epochs 0", "epochs is 0"),
         ("train digits --recipe modrn", "did you mean 'modern'?"),
         ("train digits --network modrn", "did you mean 'modern'?"),
@@ -135,6 +136,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("train --resume somewhere", "somewhere is not a run"),
         ("pretrain", "pretrain needs DATA"),
         ("pretrain digits --method crbn", "did you mean 'crbm'?"),
+        ("pretrain digits --sparsity 0.2", "sparsity is 0.2, but only the method crbm has it"),
+        ("pretrain digits --method crbm --no-tied", "tied is False, but only the method autoencoder has it"),
         ("pretrain digits --layers conv9", "unknown convolution 'conv9'"),
         ("pretrain digits --network modrn", "did you mean 'modern'?"),
         ("pretrain digits --resume somewhere", "alexnet pretrain --resume somewhere"),
@@ -349,6 +352,7 @@ def test_train_answers_with_the_run_and_its_scores(
     assert answer == {"run": str(folder), **json.loads((folder / "metrics.json").read_text())}
     assert "Traceback" not in done.stderr
     assert "\r" not in done.stderr  # no progress bar where there is no terminal
+    assert "top-5" not in done.stderr  # three classes: every answer is among five
 
 
 def test_evaluate_on_the_runs_data_uses_the_runs_own_split(
@@ -371,6 +375,8 @@ def test_evaluate_on_the_runs_data_uses_the_runs_own_split(
         }
     assert sum(int(row["correct"]) for row in rows) == round(answer["top1"] * answer["images"])
     assert (tmp_path / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {**measured, "files": answer["files"]} == answer
 
 
 def test_evaluate_prints_percent_for_people(
@@ -380,6 +386,7 @@ def test_evaluate_prints_percent_for_people(
     out = capsys.readouterr().out
     assert "36 images (all), 10 views of each" in out
     assert "top-1 " in out
+    assert "top-5" not in out
     assert str(trained[0] / "evaluation-all-10" / "confusion.png") in out
 
 

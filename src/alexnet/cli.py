@@ -28,9 +28,10 @@ import typer
 
 from alexnet import __version__
 from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.files import read_json
 from alexnet.memory import reuse_memory
 from alexnet.pretraining.settings import Settings
-from alexnet.training.recipes import RECIPES, Recipe, recipe
+from alexnet.training.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -124,17 +125,20 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, AlexNetError):
         return str(error), error.exit_code
     if isinstance(error, typer.TyperException):
-        context = getattr(error, "ctx", None)
-        return (
-            f"{error.format_message().rstrip('.')}; see {context.command_path if context else 'alexnet'} --help",
-            error.exit_code,
-        )
+        context, told = getattr(error, "ctx", None), f"{error.format_message().rstrip('.')}{_received(error)}"
+        return f"{told}; see {context.command_path if context else 'alexnet'} --help", error.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 1
     if (torch := sys.modules.get("torch")) and isinstance(error, torch.OutOfMemoryError):
         return "the GPU's memory is full; take a smaller --batch-size, or --device cpu", 1
     return f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
+
+
+def _received(error: Exception) -> str:
+    """The value that has the wrong type, which typer leaves out of its message; empty for other errors."""
+    errors = getattr(error.__cause__, "errors", None)  # pydantic's ValidationError, which checks the types for typer
+    return f", but got {errors()[0]['input']!r}" if errors else ""
 
 
 def _say(message: object) -> None:
@@ -166,7 +170,9 @@ def _options(
 
 @app.command()
 def summary(
-    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.", show_default=False)],
+    network: Annotated[
+        str | None, typer.Argument(metavar="[NETWORK]", help="Its name.", show_default="the names are listed")
+    ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.", show_default="the network's own")] = None,
     input_size: Annotated[
         int | None,
@@ -174,7 +180,9 @@ def summary(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Print a network's layers, parameters and multiply-accumulates."""
+    """Print a network's layers, parameters and multiply-accumulates; without a name, the networks that there are."""
+    if network is None:
+        return _list_networks(as_json)
     from alexnet.networks.summary import notes, summarize, table
 
     answer = summarize(network, classes, input_size)
@@ -182,6 +190,16 @@ def summary(
         _print_json(answer.to_json())
     else:
         _print_lines(table(answer), *notes(answer))
+    return 0
+
+
+def _list_networks(as_json: bool) -> int:
+    from alexnet.networks import list_networks
+
+    if as_json:
+        _print_json(list_networks())
+    else:
+        print(*list_networks(), sep="\n")
     return 0
 
 
@@ -270,34 +288,44 @@ def _store_facts(store: "Store") -> dict[str, Any]:
     }
 
 
-def _with_settings(record: type[Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """What gives a command one option for each setting of a recipe, or such a record, in the place of **settings."""
+def _with_settings(record: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """What gives a command one option for each setting of a recipe, or such a record, in the place of **settings.
+
+    The record's own values are the defaults that --help shows.
+    """
 
     def give(command: Callable[..., int]) -> Callable[..., int]:
         signature = inspect.signature(command)
         own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        kinds = typing.get_type_hints(record)
-        options = [_setting(field, kinds[field.name]) for field in dataclasses.fields(record) if field.name != "name"]
+        kinds, named = typing.get_type_hints(type(record)), [field.name for field in dataclasses.fields(record)]
+        helps = {field.name: field.metadata["help"] for field in dataclasses.fields(record)}
+        options = [_setting(n, kinds[n], getattr(record, n), helps[n]) for n in named if n != "name"]
         command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         return command
 
     return give
 
 
-def _setting(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
+def _setting(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
     """One recipe field as an option; not given means None, 'as the recipe has it'. A tuple is a comma list."""
     if isinstance(kind, types.UnionType):
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) is tuple:
         kind = str
-    option = typer.Option(help=field.metadata["help"], show_default=False, rich_help_panel="Settings of the recipe")
+    shown = ",".join(f"{part:g}" for part in default) if isinstance(default, tuple) else default
+    shown = ("yes" if default else "no") if isinstance(default, bool) else str(shown)
+    option = typer.Option(
+        help=text,
+        show_default=False if default in (None, "", ()) else shown,
+        rich_help_panel="Settings of the recipe",
+    )
     return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
 @app.command()
-@_with_settings(Recipe)
+@_with_settings(recipe())
 def train(
     data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
     recipe_name: Annotated[
@@ -332,16 +360,17 @@ def train(
     from alexnet.training import run
 
     folder = run.resume(resume, **changes) if resume else run.train(typing.cast(str, data), chosen, out)
-    scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
-        _print_json({"run": str(folder), **scores})
+        _print_json({"run": str(folder), **read_json(folder / "metrics.json")})
     else:
         print(folder)
+        shown = shlex.quote(str(folder))
+        _say(f"next: alexnet predict {shown} IMAGE..., or alexnet explain {shown}")
     return 0
 
 
 @app.command()
-@_with_settings(Settings)
+@_with_settings(Settings())
 def pretrain(
     data: Annotated[
         str | None,
@@ -373,10 +402,21 @@ def pretrain(
 
     folder = run.resume(resume, **changes) if resume else run.pretrain(typing.cast(str, data), chosen, out)
     if as_json:
-        _print_json({"run": str(folder), **json.loads((folder / "metrics.json").read_text(encoding="utf-8"))})
+        _print_json({"run": str(folder), **read_json(folder / "metrics.json")})
     else:
         print(folder)
+        _say(f"next: {_fine_tuning(folder)}")
     return 0
+
+
+def _fine_tuning(folder: Path) -> str:
+    """The command that trains on from a pre-training run: its network, its data, their division and sizes."""
+    config, usual = read_json(folder / "config.json"), recipe()
+    told = [f"alexnet train {shlex.quote(config['data'])} --init {shlex.quote(str(folder))}"]
+    for name in ("network", "input_size", "resize", "store_size", "validation", "test", "split_seed"):
+        if (value := config["pretraining"][name]) not in (None, getattr(usual, name)):
+            told.append(f"--{name.replace('_', '-')} {value}")
+    return " ".join([*told, *([] if config["pretraining"]["given_splits"] else ["--no-given-splits"])])
 
 
 @app.command()
@@ -390,7 +430,7 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for confusion.png and predictions.csv.",
+            help="Folder for metrics.json, confusion.png and predictions.csv.",
             show_default="evaluation-<split>-<views> in a run's folder",
         ),
     ] = None,
@@ -609,6 +649,8 @@ def _print_answers(answers: Iterable["Prediction"]) -> None:
 
 
 def _print_scores(scores: dict[str, Any]) -> None:
+    from alexnet.evaluation.metrics import top5_told
+
     table = _table("class", "images", "precision", "recall", "F1")
     for row in scores["per_class"]:
         shares = (f"{row[key]:.1%}" for key in ("precision", "recall", "f1"))
@@ -618,9 +660,9 @@ def _print_scores(scores: dict[str, Any]) -> None:
     _print_lines(
         table,
         f"{scores['images']} images ({scores['split']}), {views} of each",
-        f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {scores['top5']:.2%}",
+        f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5_told(scores)}",
         f"macro-F1 {scores['macro_f1']:.2%}, expected calibration error {scores['ece']:.2%}",
-        *(scores["files"] or ["the confusion picture and the predictions are written where --out FOLDER says"]),
+        *(scores["files"] or ["the measures, their picture and the predictions are written where --out FOLDER says"]),
     )
 
 

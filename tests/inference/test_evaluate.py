@@ -159,7 +159,7 @@ def test_pictures_and_predictions_go_into_the_run_without_a_folder_named(data: P
     write_run(tmp_path / "run", data, tested=7)
     scores = evaluate(tmp_path / "run", str(data), device="cpu")
     folder = tmp_path / "run" / "evaluation-test-1"
-    assert scores["files"] == [str(folder / "confusion.png"), str(folder / "predictions.csv")]
+    assert scores["files"] == [str(folder / name) for name in ("metrics.json", "confusion.png", "predictions.csv")]
     assert all(Path(file).is_file() for file in scores["files"])
 
 

@@ -37,7 +37,7 @@ def test_each_method_has_its_own_rate_unless_one_is_given():
 
 
 def test_settings_survive_json():
-    settings = Settings(method="crbm", layers="2", tied=False)
+    settings = Settings(method="crbm", layers="2", whiten=False)
     assert from_json(dataclasses.asdict(settings)) == settings
     with pytest.raises(UsageError, match="unknown setting"):
         from_json({"nose": 0.1})

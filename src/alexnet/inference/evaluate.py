@@ -10,6 +10,7 @@ from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
+from alexnet.files import write_json
 from alexnet.inference.classifier import load
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
 
@@ -28,8 +29,8 @@ def evaluate(
     """The measures of `alexnet.evaluation.metrics.metrics`, and model, data, split, views, and files (those written).
 
     model: a run's folder or a .safetensors file. data: as in `named_store`. views: 1, 9 or 10. split: "train", "val",
-    "test" or "all"; None: test where there is one, else val, else all. out: a folder for confusion.png and
-    predictions.csv; None: evaluation-<split>-<views>/ in the run's folder, or none for a file on its own. The parts are
+    "test" or "all"; None: test where there is one, else val, else all. out: a folder for metrics.json, confusion.png
+    and predictions.csv; None: evaluation-<split>-<views>/ in the run's folder, or none for a file. The parts are
     those that the run recorded where `data` is what it was trained on, else those that the data itself gives.
     UsageError for a part that there is not, DataError for classes that the network does not know.
     """
@@ -38,7 +39,7 @@ def evaluate(
     found = open_data(model, data, classifier, progress)
     store, split = found.store, split or found.best_part()
     indices = indices_of(found.parts, split)
-    answers = probabilities(
+    chances = probabilities(
         classifier.network,
         classifier.preprocessing,
         store,
@@ -50,13 +51,15 @@ def evaluate(
         progress=progress,
     )
     labels = found.labels[indices]
-    scores = metrics(answers, labels, classifier.class_names)
-    files = []
-    if out := out or place_in_run(model, f"evaluation-{split}-{views}"):
-        files = [str(out / "confusion.png"), str(out / "predictions.csv")]
-        pictures.confusion(scores["confusion"], classifier.class_names, files[0])
-        write_predictions(files[1], [store.paths[i] for i in indices], labels, answers, classifier.class_names)
-    return {"model": str(model), "data": data, "split": split, "views": views, **scores, "files": files}
+    scores = metrics(chances, labels, classifier.class_names)
+    answer = {"model": str(model), "data": data, "split": split, "views": views, **scores}
+    if not (out := out or place_in_run(model, f"evaluation-{split}-{views}")):
+        return {**answer, "files": []}
+    files = [out / name for name in ("metrics.json", "confusion.png", "predictions.csv")]
+    write_json(files[0], answer)
+    pictures.confusion(scores["confusion"], classifier.class_names, files[1])
+    write_predictions(files[2], [store.paths[i] for i in indices], labels, chances, classifier.class_names)
+    return {**answer, "files": [str(file) for file in files]}
 
 
 def _check_choices(views: int, split: str | None, batch_size: int) -> None:

@@ -15,6 +15,11 @@ OWN = {
     "autoencoder": {"lr": 3e-3, "weight_decay": 0.0, "batch_size": 32, "optimizer": "adam", "schedule": "cosine"},
     "crbm": {"lr": 0.03, "weight_decay": 0.01, "batch_size": 8, "optimizer": "velocity", "schedule": "constant"},
 }
+# Settings that the other method does not know.
+ONLY = {
+    "autoencoder": ("noise", "tied"),
+    "crbm": ("sparsity", "sparsity_rate", "block", "sigma", "sigma_last", "sigma_decay", "whiten"),
+}
 
 
 def _as_in_recipes(name: str) -> Any:
@@ -77,7 +82,18 @@ class Settings:
             raise UsageError(f"sigma_decay is {self.sigma_decay}; it takes a factor above 0 and up to 1")
         if not 0 <= self.sparsity_rate < math.inf:
             raise UsageError(f"sparsity_rate is {self.sparsity_rate}; it takes 0 or more")
+        self._refuse_the_others()
         self.recipe(1)  # which refuses what is wrong with the rest
+
+    def _refuse_the_others(self) -> None:
+        """UsageError for a setting that only another method has."""
+        for method in set(METHODS) - {self.method}:
+            for name in ONLY[method]:
+                if (value := getattr(self, name)) != type(self).__dataclass_fields__[name].default:
+                    raise UsageError(
+                        f"{name} is {value}, but only the method {method} has it; leave it out, or give "
+                        f"--method {method}"
+                    )
 
     @property
     def more(self) -> list[str]:

@@ -65,6 +65,12 @@ def freeze(network: Network, frozen: str) -> list[str]:
     return names
 
 
+def frozen(network: Network) -> list[str]:
+    """The layers whose tensors all stay as they are, by name."""
+    tensors = {name: list(stage.parameters()) for name, stage in network.stages()}
+    return [name for name, own in tensors.items() if own and not any(each.requires_grad for each in own)]
+
+
 def training_mode(network: nn.Module) -> None:
     """Training mode, but for what is frozen, whose BatchNorm keeps the statistics that it has."""
     network.train()

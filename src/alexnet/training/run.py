@@ -19,7 +19,7 @@ from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import KNOWN, Source, assign_splits, check_classes
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, Interrupted, UsageError
-from alexnet.evaluation.metrics import metrics
+from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.table import write_predictions
 from alexnet.explain import pictures
 from alexnet.files import held, write_csv, write_json
@@ -29,7 +29,7 @@ from alexnet.networks.layers import Network, Undrawn
 from alexnet.training.checkpoint import FILE, Progress, load_checkpoint
 from alexnet.training.environment import environment
 from alexnet.training.folder import COMPARED, new_folder, read_config
-from alexnet.training.initial import begin_from, freeze, look_into
+from alexnet.training.initial import begin_from, freeze, frozen, look_into
 from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, parameter_groups
 from alexnet.training.recipes import Recipe, from_json
@@ -219,6 +219,8 @@ def start(run: Run) -> Progress:
         f"{run.recipe.network} on {store.name}: {', '.join(f'{len(parts[part])} {part}' for part in PARTS)} images, "
         f"{len(store.class_names)} classes; {run.device}, {str(run.dtype).removeprefix('torch.')}; folder {run.folder}"
     )
+    if run.recipe.freeze:
+        say(f"frozen: {', '.join(frozen(run.network))}")
     part_of = {int(row): part for part in PARTS for row in parts[part]}
     names = store.class_names
     rows = ((store.paths[row], names[store.labels[row]], part_of[row]) for row in sorted(part_of))
@@ -304,7 +306,7 @@ def finish(run: Run, progress: Progress) -> None:
     write_json(run.folder / "metrics.json", summary)
     low, high = found["interval"]
     say(
-        f"{part}: top-1 {found['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {found['top5']:.2%}, "
+        f"{part}: top-1 {found['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5_told(found)}, "
         f"macro-F1 {found['macro_f1']:.2%}; {progress.seconds / 60:.1f} minutes"
         + ("; validation also chose the epoch, so this is a little too good" if part == "val" else "")
     )
