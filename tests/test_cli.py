@@ -21,8 +21,8 @@ from sklearn.datasets import load_digits
 
 from alexnet import __version__, cli
 from alexnet.data.preprocess import Preprocessing
-from alexnet.networks import create
-from alexnet.training.recipes import Recipe
+from alexnet.networks import create, list_networks
+from alexnet.training.recipes import Recipe, recipe
 from alexnet.weights.card import Card, save
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +105,20 @@ def test_every_setting_of_a_recipe_is_an_option_with_its_help() -> None:
         if field.name != "name":
             assert options[field.name].help == field.metadata["help"]
             assert f"--{field.name.replace('_', '-')}" in options[field.name].opts
+
+
+def test_help_shows_the_defaults_of_the_usual_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"[default: ({recipe().optimizer})]" in shown
+    assert "[default: (None)]" not in shown
+
+
+def test_summary_without_a_name_lists_the_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary"]) == 0
+    assert capsys.readouterr().out.split() == list_networks()
+    assert cli.main(["summary", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == list_networks()
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

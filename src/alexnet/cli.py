@@ -561,7 +561,7 @@ def benchmark(
 def experiment(
     name: Annotated[str, typer.Argument(metavar="NAME|list", help="Its name, or list.", show_default=False)],
     quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: an answer within ten minutes.")] = False,
-    seeds: Annotated[int | None, typer.Option(help="Runs of every arm.", show_default="the experiment's own")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of every arm.", show_default="3; 1 or 2 with --quick")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Its folder.", show_default="runs/experiment-NAME, with -quick for --quick")
     ] = None,
@@ -591,9 +591,15 @@ def _list_experiments(listed: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
         _print_json(listed)
     else:
-        width = max(len(each["name"]) for each in listed)
+        from alexnet.experiments.run import duration
+
         for each in listed:
-            print(f"{each['name']:{width}}  {each['question']}")
+            whole, quick = (
+                f"{each[f'{kind}runs']} runs, {duration(60 * each[f'{kind}minutes'])}" for kind in ("", "quick_")
+            )
+            print(f"{each['name']}: {each['question']}")
+            print(f"    {', '.join(each['data'])}; {whole}; --quick: {quick}")
+        print("Times are about those on one core of a server processor.")
     return 0
 
 

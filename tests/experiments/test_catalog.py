@@ -55,6 +55,7 @@ def test_the_list_has_every_experiment_with_its_question_and_its_published_figur
     assert [each["name"] for each in listed()] == list(NAMES)
     assert all(each["question"].endswith("?") and each["published"].endswith(".") for each in listed())
     assert all(each["quick_runs"] <= each["runs"] for each in listed())
+    assert all(each["quick_minutes"] < each["minutes"] for each in listed())
 
 
 def test_an_unknown_experiment_is_answered_with_the_nearest() -> None:

@@ -32,7 +32,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_list_names_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["experiment", "list"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"{name} " in shown for name in catalog.EXPERIMENTS)
+    assert all(f"{name}: " in shown for name in catalog.EXPERIMENTS)
     assert cli.main(["experiment", "list", "--json"]) == 0
     assert [each["name"] for each in json.loads(capsys.readouterr().out)] == list(catalog.EXPERIMENTS)
 

@@ -77,6 +77,7 @@ def test_an_experiment_leaves_its_figures_its_picture_and_a_page_that_stands_alo
         assert text in words
     told = capsys.readouterr().err
     assert "run 1 of 4: Digits, ReLU, seed 0\n" in told
+    assert told.startswith(f"small: 4 runs in {tmp_path}/")
     assert "run 4 of 4: Digits, tanh, seed 1; at most 1 min left" in told
 
 
@@ -272,7 +273,7 @@ def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):
     with pytest.raises(UsageError, match=r"^\S+mine holds something that is no experiment; give --out"):
         run(experiment, tmp_path / "mine", 1, "", False)
     run(experiment, tmp_path / "out", 1, "", False)
-    with pytest.raises(UsageError, match=r"^\S+out holds the experiment small; give another --out"):
+    with pytest.raises(UsageError, match=r"out holds the experiment small; give another --out, or leave out --quick"):
         run(experiment, tmp_path / "out", 1, "", True)
     with pytest.raises(UsageError, match=r"relu-seed0 was run with another lr \(0\.003, now 0\.004\)"):
         run(made(digits, RELU, epochs=1, lr=0.004), tmp_path / "out", 1, "", False)

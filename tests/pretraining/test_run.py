@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -262,3 +263,23 @@ def test_from_the_command_line(digits, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["method"] == "crbm"
     assert told["layers"]["conv1"]["constant_error"] > 0
+
+
+def test_the_command_that_is_named_next_fine_tunes_what_was_learnt(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = open_source("digits")
+    for row in range(36):
+        (tmp_path / "two words" / str(row % 3)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.read(row)).save(tmp_path / "two words" / str(row % 3) / f"{row}.png")
+    words = (
+        "--network cifar-19pct --input-size 32 --store-size 40 --test 0.3 --no-given-splits --batch-size 8 --epochs 1"
+    )
+    assert cli.main(["pretrain", "two words", *words.split()]) == 0
+    told = capsys.readouterr().err.splitlines()[-1].removeprefix("alexnet: next: ")
+    program, *command = shlex.split(told)
+    assert program == "alexnet"
+    assert cli.main([*command, "--epochs", "1", "--batch-size", "8"]) == 0
+    config = json.loads((tmp_path / "runs" / "two words-cifar-19pct-1" / "config.json").read_text())
+    assert config["initialised"] == ["conv1", "conv2", "conv3"]
+    kept = {name: config["recipe"][name] for name in ("input_size", "store_size", "test", "given_splits")}
+    assert kept == {"input_size": 32, "store_size": 40, "test": 0.3, "given_splits": False}

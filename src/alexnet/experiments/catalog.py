@@ -1,7 +1,8 @@
 """The experiments: a base recipe and what each arm does differently, a few lines each.
 
 Every builder takes `quick`: True gives one of at most ten minutes on two cores, with fewer epochs, seeds or images.
-Times are for two cores of 2023's server processors, reckoned from what an epoch takes there (docs/log.md).
+Minutes are about those on one core of a server processor of 2022 or 2023; where docs/results.md has none for an
+experiment, as reckoned from what its epochs take.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +20,6 @@ def relu_vs_tanh(quick: bool) -> Experiment:
     """The paper's figure 1: epochs until 25 % training error, by activation; the rate tuned for each.
 
     alexnet experiment relu-vs-tanh
-    About 8 minutes with --quick, one to two hours whole.
     Four layers: the 19 % network without any regularisation. The paper names neither its network nor its rates.
     --quick asks for 40 % on a fifth of the images, which takes an epoch of a fifth of the steps.
     """
@@ -35,9 +35,9 @@ def relu_vs_tanh(quick: bool) -> Experiment:
         evaluate_every=1000,
     )
     # The likeliest rate comes first: another one is stopped where that was done.
-    relu = (0.004, 0.002, 0.006) if quick else (0.004, 0.002, 0.008)
-    tanh = (0.012, 0.024, 0.006)
-    sigmoid = (0.016, 0.064) if quick else (0.032, 0.064, 0.128)
+    relu = (0.004, 0.002) if quick else (0.004, 0.002, 0.008)
+    tanh = (0.024, 0.012) if quick else (0.012, 0.024, 0.006)
+    sigmoid = (0.064,) if quick else (0.032, 0.064, 0.128)
     arms = (
         Arm("ReLU", {}, relu),
         Arm("tanh", {"differences": "activation=tanh"}, tanh, published="6 times"),
@@ -49,6 +49,7 @@ def relu_vs_tanh(quick: bool) -> Experiment:
         f"ReLU six times sooner than tanh ({PAPER}, figure 1).",
         (Study("CIFAR-10, four layers", "cifar10", base, arms, "epochs"),),
         seeds=2 if quick else 3,
+        minutes=13 if quick else 220,
     )
 
 
@@ -56,7 +57,6 @@ def remedies(quick: bool) -> Experiment:
     """The article's four remedies for too few images, alone and together, from 60 photos a class.
 
     alexnet experiment remedies
-    About 8 minutes with --quick, an hour whole.
     Pre-training learns from the same 1,020 photos, without their labels.
     """
     remedy: dict[str, dict[str, Any]] = {
@@ -79,6 +79,7 @@ def remedies(quick: bool) -> Experiment:
         "no figures; the article recommends augmentation, a regularisation term, dropout and pre-training.",
         (Study("17 flowers", "flowers17", _flowers(quick), tuple(arms)),),
         seeds=1 if quick else 3,
+        minutes=9 if quick else 90,
     )
 
 
@@ -86,13 +87,12 @@ def pretraining(quick: bool) -> Experiment:
     """Accuracy against the number of labels, from random layers and from layers pre-trained without labels.
 
     alexnet experiment pretraining
-    About 10 minutes with --quick, three hours whole.
     Unlabelled are all 1,020 training photos or, in a second row, those and Tiny ImageNet's training images; all images
-    at 64 px, the side of Tiny ImageNet's. The rate of each arm is the best of three on a division of its own, at each
+    at 64 px, the side of Tiny ImageNet's. The rate of each arm is the best of four on a division of its own, at each
     number of labels.
     """
     epochs = {5: 80, 20: 40} if quick else {5: 80, 10: 60, 20: 40, 60: 25}
-    rates = () if quick else (0.02, 0.05, 0.008)
+    rates = () if quick else (0.02, 0.05, 0.008, 0.003)
     names = {"autoencoder": "auto-encoder", "crbm": "RBM"}
     arms = [
         Arm("random", {}, rates),
@@ -114,6 +114,7 @@ def pretraining(quick: bool) -> Experiment:
         "it helps where unlabelled images outnumber labelled ones by far, and can hurt where not (Paine et al. 2014).",
         tuple(studies),
         seeds=2 if quick else 3,
+        minutes=10 if quick else 90,
         across=("labelled training images a class", tuple(epochs)),
     )
 
@@ -122,7 +123,6 @@ def article(quick: bool) -> Experiment:
     """The article's program, and what putting each of its oddities right is worth.
 
     alexnet experiment article
-    About 9 minutes with --quick, an hour and a half whole.
     Its one epoch is 17 steps, in which little shows; so each is put right in a longer run as well, but for --quick,
     whose longer runs are the program as it stands and with all of it put right.
     """
@@ -151,6 +151,7 @@ def article(quick: bool) -> Experiment:
             Study(f"With {epochs} epochs", "flowers17", replace(base, epochs=epochs), longer),
         ),
         seeds=1 if quick else 3,
+        minutes=12 if quick else 100,
     )
 
 
@@ -158,7 +159,6 @@ def augmentation(quick: bool) -> Experiment:
     """Translation, reflection and noise, alone and together.
 
     alexnet experiment augmentation
-    About 8 minutes with --quick, an hour whole.
     """
     base = replace(_flowers(quick), weight_decay=5e-4, dropout=0.5)
     kinds = {"translation": "crop", "reflection": "flip", "PCA noise": "pca", "Gaussian noise": "gaussian"}
@@ -173,6 +173,7 @@ def augmentation(quick: bool) -> Experiment:
         f"PCA noise lowers the top-1 error on ImageNet by over 1 point ({PAPER}, section 4.1).",
         (Study("17 flowers", "flowers17", base, tuple(arms)),),
         seeds=1 if quick else 3,
+        minutes=9 if quick else 65,
     )
 
 
@@ -180,7 +181,6 @@ def lrn(quick: bool) -> Experiment:
     """One network with and without normalisation between channels, on two sets of images.
 
     alexnet experiment lrn
-    About 6 minutes with --quick, three hours whole.
     CIFAR-10: the 11 % network by its own protocol, shortened. Flowers: the 18 % network's three convolutions at 64 px.
     """
     cifar = replace(recipe("cifar-11pct", epochs=3 if quick else 16), evaluate_every=1 if quick else 4)
@@ -215,6 +215,7 @@ def lrn(quick: bool) -> Experiment:
             ),
         ),
         seeds=1 if quick else 3,
+        minutes=9 if quick else 85,
     )
 
 
@@ -222,7 +223,6 @@ def lrn_kinds(quick: bool) -> Experiment:
     """Normalisation between channels, within each, both, none, and BatchNorm.
 
     alexnet experiment lrn-kinds
-    About 6 minutes with --quick, an hour and a half whole.
     """
     kinds = {"between channels": "between", "within a channel": "within", "both": "both", "BatchNorm": "batch"}
     arms = [Arm("none"), *(Arm(name, {"differences": f"norm={norm}"}) for name, norm in kinds.items())]
@@ -233,6 +233,7 @@ def lrn_kinds(quick: bool) -> Experiment:
         _cifar(quick),
         arms,
         quick,
+        minutes=10 if quick else 170,
     )
 
 
@@ -240,7 +241,6 @@ def overlapping_pool(quick: bool) -> Experiment:
     """Windows of 3 x 3 against 2 x 2, both at every second place.
 
     alexnet experiment overlapping-pool
-    About 5 minutes with --quick, 40 minutes whole.
     """
     return _on_cifar(
         "overlapping-pool",
@@ -250,6 +250,7 @@ def overlapping_pool(quick: bool) -> Experiment:
         [Arm("2 x 2", {"differences": "pool=2"}), Arm("3 x 3, overlapping", {}, published="0.4 points fewer")],
         quick,
         seeds=2,
+        minutes=9 if quick else 70,
     )
 
 
@@ -257,7 +258,6 @@ def dropout(quick: bool) -> Experiment:
     """Training and test error by epoch without dropout, with the article's 0.4 and the paper's 0.5.
 
     alexnet experiment dropout
-    About 8 minutes with --quick, 25 minutes whole.
     """
     base = replace(_flowers(quick), weight_decay=5e-4, augment="crop,flip")
     arms = tuple(Arm(f"dropout {share:g}", {"dropout": share}) for share in (0.0, 0.4, 0.5))
@@ -267,6 +267,7 @@ def dropout(quick: bool) -> Experiment:
         f"it prevents substantial overfitting and about doubles the iterations ({PAPER}, section 4.2).",
         (Study("17 flowers", "flowers17", base, arms),),
         seeds=2 if quick else 3,
+        minutes=9 if quick else 45,
     )
 
 
@@ -274,7 +275,6 @@ def weight_decay(quick: bool) -> Experiment:
     """Four strengths: the paper says that its 5e-4 lowers the training error, too.
 
     alexnet experiment weight-decay
-    About 5 minutes with --quick, an hour and a quarter whole.
     """
     base = replace(_cifar(quick), layer_decay="")
     arms = [Arm(f"{decay:g}", {"weight_decay": decay}) for decay in (0.0, 5e-5, 5e-4, 5e-3)]
@@ -285,6 +285,7 @@ def weight_decay(quick: bool) -> Experiment:
         base,
         arms,
         quick,
+        minutes=9 if quick else 130,
     )
 
 
@@ -292,7 +293,6 @@ def views(quick: bool) -> Experiment:
     """The same weights asked once, at the centre, and ten times: corners, centre and their mirror images.
 
     alexnet experiment views
-    About 6 minutes with --quick, an hour whole.
     """
     arms = [
         Arm("one view", {}, published="39.0 % (ImageNet)"),
@@ -306,6 +306,7 @@ def views(quick: bool) -> Experiment:
         arms,
         quick,
         seeds=2,
+        minutes=8 if quick else 105,
     )
 
 
@@ -313,7 +314,7 @@ def cuda_convnet(quick: bool) -> Experiment:
     """cuda-convnet's CIFAR-10 networks by their own protocols.
 
     alexnet experiment cuda-convnet
-    About 8 minutes with --quick, in which only the first is whole; 15 hours whole, 5 with --seeds 1.
+    With --quick only the first is whole. All of it takes a third of the time with --seeds 1.
     """
     short = {"cifar-80sec": 10, "cifar-19pct": 3, "cifar-18pct": 3, "cifar-13pct": 2, "cifar-11pct": 2}
     published = dict(zip(short, ("26 %", "19 %", "18 %", "13 %", "11 %"), strict=True))
@@ -329,6 +330,7 @@ def cuda_convnet(quick: bool) -> Experiment:
         protocols[0],
         arms,
         quick,
+        minutes=10 if quick else 1500,
         seeds=1,
     )
 
@@ -360,8 +362,8 @@ def experiment(name: str, quick: bool = False) -> Experiment:
 
 
 def listed() -> list[dict[str, Any]]:
-    """Name, question and published figure of every experiment, its data, and how many runs it makes."""
-    return [_listed(build(False), build(True)) for build in EXPERIMENTS.values()]
+    """Name, question and published figure of every experiment, its data, how many runs it makes and in how long."""
+    return [_listed(experiment(name), experiment(name, quick=True)) for name in EXPERIMENTS]
 
 
 def _listed(whole: Experiment, quick: Experiment) -> dict[str, Any]:
@@ -372,6 +374,8 @@ def _listed(whole: Experiment, quick: Experiment) -> dict[str, Any]:
         "data": sorted({study.data for study in whole.studies}),
         "runs": _runs(whole),
         "quick_runs": _runs(quick),
+        "minutes": whole.minutes,
+        "quick_minutes": quick.minutes,
     }
 
 
@@ -391,12 +395,11 @@ def _pretraining(method: str, quick: bool, also: str = "") -> dict[str, Any]:
 
 
 def _on_cifar(
-    name: str, question: str, published: str, base: Recipe, arms: list[Arm], quick: bool, seeds: int = 1
+    name: str, question: str, published: str, base: Recipe, arms: list[Arm], quick: bool, minutes: int, seeds: int = 1
 ) -> Experiment:
     """One study on CIFAR-10; `seeds` are those of --quick."""
-    return Experiment(
-        name, question, published, (Study("CIFAR-10", "cifar10", base, tuple(arms)),), seeds if quick else 3
-    )
+    study = Study("CIFAR-10", "cifar10", base, tuple(arms))
+    return Experiment(name, question, published, (study,), seeds if quick else 3, minutes)
 
 
 def _cifar(quick: bool) -> Recipe:

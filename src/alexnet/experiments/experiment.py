@@ -76,6 +76,7 @@ class Experiment:
     published: str  # a sentence with its source
     studies: tuple[Study, ...]
     seeds: int = 3
+    minutes: int | None = None  # that it takes on one core with so many seeds, about; None: not known
     across: tuple[str, tuple[float, ...]] | None = None  # what changes from study to study, and its value in each
 
 

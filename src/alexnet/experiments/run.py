@@ -71,6 +71,8 @@ def run(experiment: Experiment, out: Path, seeds: int, command: str, quick: bool
     claim(experiment, out, quick)
     runs, jobs = Runs(), Jobs(experiment, out, seeds)
     with held(out):
+        if not (out / "runs").exists():
+            jobs.announce_all()
         try:
             for study in experiment.studies:
                 jobs.study(study, runs)
@@ -104,7 +106,9 @@ def _refuse_other(experiment: Experiment, quick: bool, path: Path) -> None:
         raise UsageError(f"{path} is damaged ({error}); give another --out") from error
     if (name, theirs_quick) != (experiment.name, quick):
         other = f"{name}{' --quick' if theirs_quick else ''}"
-        raise UsageError(f"{path.parent} holds the experiment {other}; give another --out, or that experiment's name")
+        same = "leave out --quick" if quick else "add --quick"
+        instead = same if name == experiment.name else "that experiment's name"
+        raise UsageError(f"{path.parent} holds the experiment {other}; give another --out, or {instead}")
 
 
 class Jobs:
@@ -186,6 +190,13 @@ class Jobs:
                 f"the data {job.study.data} has changed between {runs}; put it back as it was and remove the later "
                 "run, or give another --out"
             )
+
+    def announce_all(self) -> None:
+        """What is about to be done: how many runs, where, and about how long they take."""
+        minutes = self.experiment.minutes
+        time_needed = "" if minutes is None else f", about {duration(60 * minutes)} on one core and less on more"
+        seeds = "" if self.seeds == self.experiment.seeds else f" with {self.experiment.seeds} seeds"
+        say(f"{self.experiment.name}: {self.total} runs in {self.out}{time_needed}{seeds}")
 
     def announce(self, job: Job, runs: Runs) -> None:
         """Which run this is, of how many, and how long all that is left will take at most."""
