@@ -43,7 +43,12 @@ def test_the_lines_to_run_are_found() -> None:
     assert words(commands(readme)[0]) == ["train", "digits", "--epochs", "9", *SMALL]
 
 
-def test_every_command_in_the_readme_runs(tmp_path: Path) -> None:
+def python(readme: str) -> str:
+    """The lines between ```python and ```."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL))
+
+
+def test_every_command_in_the_readme_runs_and_so_does_its_python(tmp_path: Path) -> None:
     readme = ROOT / "README.md"
     if not readme.exists():
         pytest.skip("there is no README.md yet")
@@ -55,6 +60,12 @@ def test_every_command_in_the_readme_runs(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "alexnet.cli", *words(line)]
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
+    program = f"import torch\nimages = torch.rand(1, 3, 224, 224)\n{python(readme.read_text(encoding='utf-8'))}"
+    assert "alexnet.load" in program
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all((tmp_path / name).is_file() for name in ("filters.png", "maps.png"))
 
 
 def test_the_table_of_networks_says_what_the_summary_counts() -> None:

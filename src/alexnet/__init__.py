@@ -34,3 +34,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is imported when it is first used stands in the list too, for a notebook's completion."""
+    return sorted({*globals(), *__all__})

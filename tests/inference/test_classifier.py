@@ -140,6 +140,13 @@ def test_a_number_of_views_that_there_is_not_is_refused(views: int, classifier: 
         classifier.predict([], views=views)
 
 
+def test_a_notebook_shows_what_a_classifier_is_and_what_the_package_has(classifier: Classifier) -> None:
+    size, classes = classifier.preprocessing.input_size, len(classifier.class_names)
+    precision = str(classifier.precision).split(".")[1]
+    assert repr(classifier) == f"<Classifier modern at {size} px, {classes} classes, {classifier.device}, {precision}>"
+    assert {"create", "load", "ops", "Classifier"} <= set(dir(alexnet))
+
+
 def test_no_images_give_no_answers(classifier: Classifier) -> None:
     assert classifier.predict([]) == []
 

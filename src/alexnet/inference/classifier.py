@@ -63,6 +63,11 @@ class Classifier:
         self.network: Network = moved.eval()
         self._weights = held_weights(self.network, self.precision)
 
+    def __repr__(self) -> str:
+        """ "<Classifier modern at 160 px, 17 classes, cpu, bfloat16>"."""
+        network = f"{self.card.network} at {self.preprocessing.input_size} px, {len(self.class_names)} classes"
+        return f"<Classifier {network}, {self.device}, {str(self.precision).removeprefix('torch.')}>"
+
     def predict(self, images: Iterable[Picture], top_k: int = 5, views: int = 1) -> list[Prediction]:
         """The `top_k` most probable classes of each image, in the order given.
 
