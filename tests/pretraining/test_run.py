@@ -275,7 +275,11 @@ def test_the_command_that_is_named_next_fine_tunes_what_was_learnt(tmp_path, mon
         "--network cifar-19pct --input-size 32 --store-size 40 --test 0.3 --no-given-splits --batch-size 8 --epochs 1"
     )
     assert cli.main(["pretrain", "two words", *words.split()]) == 0
-    told = capsys.readouterr().err.splitlines()[-1].removeprefix("alexnet: next: ")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("epoch ")] == [
+        ["epoch", str(number), f"conv{number}"] for number in (1, 2, 3)
+    ]
+    told = lines[-1].removeprefix("alexnet: next: ")
     program, *command = shlex.split(told)
     assert program == "alexnet"
     assert cli.main([*command, "--epochs", "1", "--batch-size", "8"]) == 0

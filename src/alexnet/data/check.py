@@ -280,7 +280,9 @@ def _size_lines(report: Report) -> list[str]:
         )
         if report.sizes.small:
             lines.append(f"images with a side below {SMALL_SIDE} pixels, which are enlarged: {report.sizes.small}")
-    if report.imbalance is not None:
+    if report.imbalance == 1:
+        lines.append("every class has as many images as the others")
+    elif report.imbalance is not None:
         lines.append(f"the largest class has {report.imbalance:.3g} times the images of the smallest")
     return lines
 

@@ -78,7 +78,9 @@ class Report:
             f"  {key} {row[key]:.2%}" for key in row if key.endswith(("top1", "macro_f1")) and key != "train_top1"
         )
         score += "".join(f"  {key} {row[key]:.4f}" for key in row if key.endswith("error"))
-        line = f"epoch {row['epoch']}  loss {row['train_loss']:.3f}{score}  {row['images_per_second']:.0f} images/s"
+        layer = f"  {row['layer']}" if "layer" in row else ""
+        speed = f"{row['images_per_second']:.0f} images/s"
+        line = f"epoch {row['epoch']}{layer}  loss {row['train_loss']:.3f}{score}  {speed}"
         if self.bar.disable:
             say(line)
         else:
