@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from alexnet.errors import AlexNetError
-from alexnet.explain.pictures import confusion, curves, samples
+from alexnet.explain.pictures import TITLE, confusion, curves, samples, shares_title
 
 ROWS = [
     {"epoch": e, "train_loss": 3 / e, "train_top1": 1 - 1 / e, "val_loss": 4 / e, "val_top1": 0.9 - 0.8 / e}
@@ -100,6 +100,20 @@ def test_samples_show_the_pixels_from_before_normalization(tmp_path: Path) -> No
     image = pixels(tmp_path / "s.png")
     for color in colors.int().tolist():
         assert (image == color).all(2).mean() > 0.2
+
+
+def test_a_mixed_images_title_has_each_class_with_its_share_and_an_unmixed_ones_the_class_alone() -> None:
+    names = ["Crocus", "Iris", "Tulip"]
+    assert shares_title([0.38, 0, 0.62], names) == "Tulip 62%,\nCrocus 38%"
+    assert shares_title([0, 1, 0], names) == "Iris"
+    assert shares_title([0.998, 0.002, 0], names) == "Crocus"  # not "Iris 0%"
+
+
+def test_long_class_names_are_cut_before_their_shares() -> None:
+    one, other = shares_title([0.25, 0.75], ["x" * 40, "y" * 40]).split("\n")
+    assert one.endswith("y… 75%,")
+    assert other.endswith("x… 25%")
+    assert max(len(one), len(other)) <= TITLE
 
 
 def test_values_beyond_white_and_black_are_cut_not_wrapped(tmp_path: Path) -> None:

@@ -15,12 +15,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from alexnet.data.packed import named_store
 from alexnet.data.sources import open_source
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
+from alexnet.explain.pictures import samples, shares_title
 from alexnet.training.checkpoint import FILE, Progress
 from alexnet.training.loop import is_best
 from alexnet.training.recipes import recipe
-from alexnet.training.run import class_weights, resume, split, train
+from alexnet.training.run import build, class_weights, resume, split, train
+from alexnet.training.run import start as begin
 from alexnet.weights.card import BEST, load
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -90,6 +93,21 @@ def test_a_run_leaves_everything_that_it_promises(digits, tmp_path):
     assert (parts.count("train"), parts.count("val"), parts.count("test")) == (36, 6, 6)
     assert (scores["split"], scores["images"]) == ("test", 6)
     assert len(table(run / "predictions.csv")) == 6
+
+
+def test_the_samples_of_a_run_that_mixes_name_every_class_that_they_show(digits, tmp_path):
+    store, settings = named_store(str(digits), 0, 80), recipe("modern", epochs=1, cutmix=1.0, mixup=1.0, **SMALL)
+    run = build(store, settings)
+    run.folder = tmp_path
+    begin(run)
+    batch, shown = next(run.loader.batches(0)), run.loader.preprocessing
+    assert (batch.targets.amax(1) < 0.99).any()
+    titles = [shares_title(shares, store.class_names) for shares in batch.targets.tolist()]
+    for name, wanted in (("mixed.png", titles), ("labels.png", [store.class_names[label] for label in batch.labels])):
+        samples(batch.images, shown.mean, shown.std, wanted, tmp_path / name)
+    found = (tmp_path / "samples.png").read_bytes()
+    assert found == (tmp_path / "mixed.png").read_bytes()
+    assert found != (tmp_path / "labels.png").read_bytes()
 
 
 def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digits, tmp_path, capsys):

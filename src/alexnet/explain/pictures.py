@@ -23,6 +23,7 @@ PARTS = {"train": "training", "val": "validation", "test": "test"}
 COUNTS_UP_TO = 20  # classes with the counts written into the cells of a confusion matrix
 SHARE_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 NAMES_UP_TO = 40  # classes with their names beside it
+TITLE = 22  # letters in a line above a sample
 MARKERS_UP_TO = 30  # epochs that are marked one by one
 
 
@@ -73,18 +74,36 @@ def samples(
     """A grid of images as the network sees them, as PNG.
 
     batch: (N, 3, H, W), normalized by `mean` and `std` (RGB, 0..255), which is undone here: value * std + mean.
-    titles: one for each image, cut where it is too long for its column; None for none.
+    titles: one for each image, of a line or more, cut where a line is too long for its column; None for none.
     """
     images = unnormalized(batch, mean, std)
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(1.6 * columns, (1.8 if titles else 1.6) * rows)
+    lines = max(title.count("\n") + 1 for title in titles) if titles else 0
+    figure = new_figure(1.6 * columns, (1.6 + 0.2 * lines) * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for index, image in enumerate(images):
-        show(grid[index], image, shorten(titles[index], 22) if titles else "")
+        show(grid[index], image, _cut(titles[index]) if titles else "")
     save(figure, path)
+
+
+def shares_title(shares: Sequence[float], class_names: Sequence[str]) -> str:
+    """What an image shows, as a title of `samples`: the class, or of a mixed image each class with its share.
+
+    shares: K, 0..1, summing to one, as in a batch's targets. The largest comes first, a line each; a share that rounds
+    to 0% is left out.
+    """
+    parts = [(name, share) for name, share in zip(class_names, shares, strict=True) if share >= 0.005]
+    if len(parts) == 1:
+        return parts[0][0]
+    parts.sort(key=lambda part: -part[1])
+    return ",\n".join(f"{shorten(name, TITLE - len(' 99%,'))} {share:.0%}" for name, share in parts)
+
+
+def _cut(title: str) -> str:
+    return "\n".join(shorten(line, TITLE) for line in title.split("\n"))
 
 
 def _curve(axes: Axes, rows: Sequence[Mapping[str, Any]], part: str, measure: str) -> None:

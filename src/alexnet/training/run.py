@@ -227,7 +227,7 @@ def start(run: Run) -> Progress:
     write_csv(run.folder / "split.csv", ("path", "label", "split"), rows)
     batch = next(run.loader.batches(0, size=train_size(run, 0)))
     preprocessing = run.loader.preprocessing
-    titles = [names[label] for label in batch.labels.tolist()][:SHOWN]
+    titles = [pictures.shares_title(shares, names) for shares in batch.targets[:SHOWN].tolist()]
     pictures.samples(
         batch.images[:SHOWN].float().cpu(), preprocessing.mean, preprocessing.std, titles, run.folder / "samples.png"
     )
