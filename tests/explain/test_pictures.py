@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from alexnet.errors import AlexNetError
-from alexnet.explain.pictures import TITLE, confusion, curves, samples, shares_title
+from alexnet.explain.pictures import TITLE, confusion, curves, curves_figure, samples, shares_title
 
 ROWS = [
     {"epoch": e, "train_loss": 3 / e, "train_top1": 1 - 1 / e, "val_loss": 4 / e, "val_top1": 0.9 - 0.8 / e}
@@ -37,6 +37,16 @@ def test_learning_curves_show_the_parts_that_there_are(tmp_path: Path) -> None:
     assert not has_color(image, ORANGE)
     curves([row | {"test_top1": 0.5} for row in ROWS], tmp_path / "curves.png")
     assert has_color(pixels(tmp_path / "curves.png"), ORANGE)
+
+
+def test_the_legend_says_that_training_is_measured_while_it_learns() -> None:
+    for axes in curves_figure(ROWS).axes:
+        named = {
+            text.get_text(): line for text, line in zip(axes.get_legend().get_texts(), axes.get_lines(), strict=True)
+        }
+        assert list(named) == ["training (while it learns)", "validation"]
+        key = "train_loss" if axes.get_title() == "Loss" else "train_top1"
+        assert list(named["training (while it learns)"].get_ydata()) == [row[key] for row in ROWS]
 
 
 def test_learning_curves_are_the_same_from_numbers_and_from_a_csv_files_text(tmp_path: Path) -> None:

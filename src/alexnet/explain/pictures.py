@@ -19,7 +19,7 @@ from torch import Tensor
 from alexnet.explain.canvas import new_figure, save, shorten, show, unnormalized
 
 COLORS = {"train": "#8a8a8a", "val": "#1f6fb4", "test": "#c8501e"}
-PARTS = {"train": "training", "val": "validation", "test": "test"}
+PARTS = {"train": "training (while it learns)", "val": "validation", "test": "test"}
 COUNTS_UP_TO = 20  # classes with the counts written into the cells of a confusion matrix
 SHARE_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 NAMES_UP_TO = 40  # classes with their names beside it
@@ -28,10 +28,16 @@ MARKERS_UP_TO = 30  # epochs that are marked one by one
 
 
 def curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Loss and top-1 accuracy by epoch, side by side, as PNG.
+    """`curves_figure` as PNG."""
+    save(curves_figure(rows), path)
+
+
+def curves_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss and top-1 accuracy by epoch, side by side.
 
     rows: one an epoch, as in metrics.csv: "epoch", and of "train_loss", "train_top1", "val_loss", "val_top1",
-    "test_loss", "test_top1" what there is; None, "" or a missing key is a gap. Accuracies are fractions.
+    "test_loss", "test_top1" what there is; None, "" or a missing key is a gap. Accuracies are fractions. Training's are
+    of augmented and mixed images and of weights that still change, so that they may be the worse ones.
     """
     figure = new_figure(10, 4)
     loss, top1 = figure.subplots(1, 2)
@@ -40,7 +46,7 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
             _curve(axes, rows, part, measure)
         _finish_curves(axes, title)
     top1.yaxis.set_major_formatter(PercentFormatter(1.0))
-    save(figure, path)
+    return figure
 
 
 def confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | Path) -> None:
