@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from alexnet.errors import AlexNetError
-from alexnet.explain.pictures import TITLE, confusion, curves, curves_figure, samples, shares_title
+from alexnet.explain.pictures import TITLE, confusion, confusion_figure, curves, curves_figure, samples, shares_title
 
 ROWS = [
     {"epoch": e, "train_loss": 3 / e, "train_top1": 1 - 1 / e, "val_loss": 4 / e, "val_top1": 0.9 - 0.8 / e}
@@ -88,6 +88,14 @@ def test_colours_are_shares_of_the_true_class_whatever_its_size(tmp_path: Path) 
     title = 60  # pixels above the matrix, where the counts stand
     assert np.array_equal(one[title:], other[title:])
     assert not np.array_equal(one, other)
+
+
+def test_lines_separate_the_cells_of_a_confusion_matrix_as_long_as_classes_have_names() -> None:
+    few, many = (confusion_figure(np.eye(count), ["x"] * count).axes[0] for count in (3, 41))
+    for axis in (few.xaxis, few.yaxis):
+        assert axis.get_minorticklocs().tolist() == [0.5, 1.5]
+        assert all(tick.gridline.get_visible() for tick in axis.get_minor_ticks())
+    assert not len(many.xaxis.get_minorticklocs())
 
 
 def test_a_class_without_images_has_an_empty_row(tmp_path: Path) -> None:

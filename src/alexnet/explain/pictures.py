@@ -22,7 +22,8 @@ COLORS = {"train": "#8a8a8a", "val": "#1f6fb4", "test": "#c8501e"}
 PARTS = {"train": "training (while it learns)", "val": "validation", "test": "test"}
 COUNTS_UP_TO = 20  # classes with the counts written into the cells of a confusion matrix
 SHARE_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
-NAMES_UP_TO = 40  # classes with their names beside it
+NAMES_UP_TO = 40  # classes with their names beside it, and with lines between its cells
+BETWEEN = "#cfd8e3"  # those lines: white ones would not be seen between empty cells
 TITLE = 22  # letters in a line above a sample
 MARKERS_UP_TO = 30  # epochs that are marked one by one
 
@@ -69,6 +70,8 @@ def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
     _add_color_bar(figure, axes, image)
     axes.set(xlabel="predicted", ylabel="true", title=_confusion_title(counts))
     _name_classes(axes, class_names)
+    if len(counts) <= NAMES_UP_TO:
+        _separate_cells(axes, len(counts))
     if len(counts) <= COUNTS_UP_TO:
         _write_counts(axes, counts, shares)
     return figure
@@ -156,6 +159,15 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.tick_params(length=0, labelsize=9 if len(names) <= COUNTS_UP_TO else 7)
+
+
+def _separate_cells(axes: Axes, count: int) -> None:
+    """Thin lines between the cells, so that a row can be followed to its name."""
+    between = np.arange(count - 1) + 0.5
+    axes.set_xticks(between, minor=True)
+    axes.set_yticks(between, minor=True)
+    axes.grid(which="minor", color=BETWEEN, linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
