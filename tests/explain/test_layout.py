@@ -1,5 +1,7 @@
 """A layout keeps what is near, and is the same twice."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -46,14 +48,33 @@ def test_too_few_or_equal_images_and_unknown_methods_are_refused() -> None:
 
 @pytest.mark.parametrize("classes", [2, 24, 60])
 def test_a_picture_names_classes_and_grays_what_is_more_than_it_can_name(classes: int) -> None:
-    labels = np.repeat(np.arange(classes), 3)
+    labels = np.repeat(np.arange(classes), 12)
     places = np.random.default_rng(0).normal(size=(len(labels), 2))
     drawn = figure(places, labels, [f"$n_{n}" for n in range(classes)], "fc7", "pca")
     named = {text.get_text() for text in drawn.axes[0].texts}
     assert len(named) == min(classes, 24)
     rest = drawn.axes[0].get_legend().get_title().get_text()
-    assert ("gray: 108 images" in rest) == (classes == 60)
+    assert ("gray: 432 images" in rest) == (classes == 60)
     assert png(drawn)
+
+
+def test_a_class_of_few_images_stands_in_the_legend_and_not_among_the_points() -> None:
+    labels = np.repeat([0, 1, 2], [12, 11, 0])
+    drawn = figure(np.random.default_rng(0).normal(size=(23, 2)), labels, ["many", "few", "none"], "fc7", "pca")
+    assert [text.get_text() for text in drawn.axes[0].texts] == ["many"]
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["many", "few"]
+    assert png(figure(np.eye(3, 2), np.arange(3), ["a", "b", "c"], "fc7", "pca"))  # no name at all
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_name_is_written_over_another_however_close_the_classes_lie(seed: int) -> None:
+    random, labels = np.random.default_rng(seed), np.repeat(np.arange(24), 12)
+    places = random.normal(size=(len(labels), 2)) + random.normal(size=(24, 2))[labels]
+    drawn = figure(places, labels, [f"a long class name {n}" for n in range(24)], "fc7", "t-sne")
+    drawn.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in drawn.axes[0].texts]
+    assert len(boxes) == 24
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_names_that_would_meet_are_moved_apart_and_the_others_stay() -> None:

@@ -13,10 +13,11 @@ from alexnet.errors import DataError, unknown_name
 from alexnet.explain.canvas import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, new_figure, shorten
 
 METHODS = ("t-sne", "pca")
-NAMED = 24  # classes that are named and coloured; the rest is gray
+COLORED = 24  # classes that have colours and stand in the legend; the rest is gray
+NAMED_FROM = 12  # images of a class from which its name is written among them; fewer have no middle to speak of
 MARKERS = "os^Dv"  # with seven colours 35 looks; classes are told apart by colour, by form and by name
 COLORS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "#222222")
-NAME_WIDTH, NAME_HEIGHT = 0.14, 0.028  # of a name of usual length, in shares of the picture
+NAME_WIDTH, NAME_HEIGHT = 0.23, 0.028  # of the longest name that is written, in shares of the picture
 FEW = 12  # images below which t-SNE has no neighbourhoods to keep
 
 
@@ -57,26 +58,22 @@ def figure(places: ArrayLike, labels: ArrayLike, class_names: Sequence[str], vec
     """A point for each image, with the class's name at the one in the middle of its points.
 
     places: (N, 2), of `positions`. labels: (N,). vector: what was laid out ("fc7"). Up to 24 classes, those with most
-    images, have colours and names.
+    images, have colours; of these, those with twelve images or more have their names among the points.
     """
     at, of = np.asarray(places, float), np.asarray(labels)
     drawn = new_figure(WIDTH, 8.2)
     axes = drawn.subplots()
     counts = np.bincount(of, minlength=len(class_names))
-    named = [int(label) for label in np.argsort(-counts, kind="stable")[:NAMED] if counts[label]]
-    rest = ~np.isin(of, named)
+    colored = sorted(int(label) for label in np.argsort(-counts, kind="stable")[:COLORED] if counts[label])
+    rest = ~np.isin(of, colored)
     axes.scatter(at[rest, 0], at[rest, 1], s=14, color=GRAY, alpha=0.5, linewidths=0)
-    for number, label in enumerate(sorted(named)):
+    for number, label in enumerate(colored):
         color, marker = COLORS[number % len(COLORS)], MARKERS[number // len(COLORS) % len(MARKERS)]
         points = at[of == label]
         axes.scatter(points[:, 0], points[:, 1], s=26, alpha=0.8, linewidths=0, color=color, marker=marker, label="x")
-    _names(
-        axes,
-        at,
-        [_middle(at[of == label]) for label in sorted(named)],
-        [class_names[n] for n in sorted(named)],
-    )
-    _legend(axes, [class_names[label] for label in sorted(named)], int(rest.sum()))
+    named = [label for label in colored if counts[label] >= NAMED_FROM]
+    _names(axes, at, [_middle(at[of == label]) for label in named], [class_names[label] for label in named])
+    _legend(axes, [class_names[label] for label in colored], int(rest.sum()))
     kind = "t-SNE: near is alike, distances have no unit" if method == "t-sne" else "the first two principal components"
     axes.set_title(f"{len(at):,} images by their {vector} vectors ({kind})", fontsize=12)
     unit = "no unit" if method == "t-sne" else f"in units of {vector}"
@@ -89,7 +86,7 @@ def figure(places: ArrayLike, labels: ArrayLike, class_names: Sequence[str], vec
 def _names(axes: Axes, at: NDArray[np.float64], middles: Sequence[NDArray[np.float64]], names: Sequence[str]) -> None:
     """Each class's name at the middle of its points, readable over them, moved a little where two would meet."""
     extent = max(float(np.ptp(at, axis=0).max()), 1e-12)
-    places = apart(np.array(middles) / extent) * extent
+    places = apart(np.reshape(middles, (-1, 2)) / extent) * extent
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "edgecolor": "none"}
     look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "bbox": box, "parse_math": False}
     for (x, y), name in zip(places, names, strict=True):

@@ -284,7 +284,8 @@ def _layout(classifier: Classifier, part: Part) -> Picture:
         "layout",
         LAYOUT,
         f"Each point is an image, placed by its {name} vector, so that images which the network takes for alike lie"
-        " near. A class that stands apart is told from the others; classes that run together are confused.",
+        " near. A class that stands apart is told from the others; classes that run together are confused. A class of"
+        f" fewer than {layout.NAMED_FROM} images has its name in the legend alone.",
         layout.figure(places, part.labels[rows].numpy(), classifier.class_names, name, method),
     )
 
