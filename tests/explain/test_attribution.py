@@ -80,3 +80,15 @@ def test_the_picture_asks_about_the_label_that_it_names(tiny: Network, preproces
     assert drawn.axes[3].get_title() == f"a: {chances[1][0]:.1%}"
     assert steps == [(1, 2), (2, 2)]
     assert png(drawn)
+
+
+def test_the_true_class_stands_beside_the_label_that_is_asked_about_where_it_is_known(
+    tiny: Network, preprocessing: Preprocessing
+) -> None:
+    images = list(np.random.default_rng(0).integers(0, 256, (2, 72, 72, 3), np.uint8))
+    drawn = figure(tiny, preprocessing, images, [2, 0], ["a", "b", "c"], truths=[1, None])
+    first, second = (drawn.axes[place].get_title().split("\n") for place in (0, 3))
+    assert first[0].startswith("c: ")
+    assert first[1:] == ["true class: b"]
+    assert second[0].startswith("a: ")
+    assert second[1:] == []

@@ -94,6 +94,11 @@ def test_a_run_alone_is_enough_and_its_own_division_is_used(explained: dict) -> 
     assert "'modern' has no local response normalisation" in left_out["reason"]
 
 
+def test_captions_say_how_large_the_occluding_square_is(explained: dict) -> None:
+    text = (Path(explained["folder"]) / "index.html").read_text()
+    assert "a square of the mean colour, with about 1/6 of the image&#x27;s side" in text
+
+
 def test_every_picture_is_sound_and_not_wider_than_two_pages(explained: dict) -> None:
     for row in explained["pictures"]:
         with Image.open(row["file"]) as image:

@@ -85,26 +85,34 @@ def figure(
     labels: Sequence[int],
     class_names: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
+    truths: Sequence[int | None] = (),
 ) -> Figure:
     """A row for each image: the image, what occlusion says for its label, and what Grad-CAM says.
 
-    images: N in stored form, uint8 (S, S, 3). labels: the class that is asked about, for each image.
+    images: N in stored form, uint8 (S, S, 3). labels: the class that is asked about, for each image. truths: the true
+    classes, None where nobody knows; empty where nobody knows any.
     """
     drawn = new_figure(WIDTH, 0.9 + 3.0 * len(images))
     grid = drawn.subplots(len(images), 3, squeeze=False)
     batch = view(network, preprocessing, list(images))
     with evaluating(network), torch.no_grad():
         chances = network(batch).float().softmax(1).cpu()
-    rows = zip(grid, shown(preprocessing, list(images)), batch, labels, strict=True)
-    for done, (line, image, one, label) in enumerate(rows, 1):
-        name, chance = shorten(class_names[label], 24), float(chances[done - 1, label])
-        show(line[0], image, f"{name}: {chance:.1%}", 10)
+    known = truths or [None] * len(images)
+    rows = zip(grid, shown(preprocessing, list(images)), batch, labels, known, strict=True)
+    for done, (line, image, one, label, truth) in enumerate(rows, 1):
+        show(line[0], image, _title(class_names, label, float(chances[done - 1, label]), truth), 10)
         _draw_occlusion(drawn, line[1], image, occlusion(network, one[None], label))
         _draw_cam(line[2], image, grad_cam(network, one[None], label))
         if progress:
             progress(done, len(images))
     _finish(drawn, grid, last_maps(network))
     return drawn
+
+
+def _title(class_names: Sequence[str], label: int, chance: float, truth: int | None) -> str:
+    """The label that is asked about with its probability, 0..1, and below it the true one, where it is known."""
+    asked = f"{shorten(class_names[label], 24)}: {chance:.1%}"
+    return asked if truth is None else f"{asked}\ntrue class: {shorten(class_names[truth], 24)}"
 
 
 def _draw_occlusion(drawn: Figure, axes: Axes, image: Pixels, lost: NDArray[np.float32]) -> None:

@@ -163,11 +163,17 @@ def of_examples(
     yield _picture(
         "attribution",
         "Which part of the image speaks for a label",
-        f"Asked about {whose}. Occlusion: a square of the mean colour hides one place after another; orange is where"
-        " the label's probability falls when that place is hidden, purple where it rises. Grad-CAM: where the last"
-        " maps speak for the label.",
+        f"Asked about {whose}. Occlusion: a square of the mean colour, with about 1/{attribution.PATCH} of the"
+        " image's side, hides one place after another; orange is where the label's probability falls when that place"
+        " is hidden, purple where it rises. Grad-CAM: where the last maps speak for the label.",
         attribution.figure(
-            network, preprocessing, [examples.images[place] for place in asked], labels, names, progress
+            network,
+            preprocessing,
+            [examples.images[place] for place in asked],
+            labels,
+            names,
+            progress,
+            truths=[examples.truths[place] for place in asked],
         ),
     )
     for number, place in enumerate(asked if examples.rows[0] is None else asked[:1], 1):
