@@ -94,8 +94,9 @@ def test_a_run_alone_is_enough_and_its_own_division_is_used(explained: dict) -> 
     assert "'modern' has no local response normalisation" in left_out["reason"]
 
 
-def test_captions_say_how_large_the_occluding_square_is(explained: dict) -> None:
+def test_captions_say_how_large_the_occluding_square_is_and_among_how_many_images_was_searched(explained: dict) -> None:
     text = (Path(explained["folder"]) / "index.html").read_text()
+    assert f"of {TESTED} that were searched" in text
     assert "a square of the mean colour, with about 1/6 of the image&#x27;s side" in text
 
 

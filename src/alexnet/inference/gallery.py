@@ -275,8 +275,10 @@ def _exciting(classifier: Classifier, part: Part, layer: str) -> Picture:
         f"exciting-{layer}",
         f"{EXCITING}: {layer}",
         f"The eight most selective units of {layer} (those whose favourite images lie furthest above the rest), a row"
-        " each, with the images in which they reach their largest values. The frame is all that the unit can see at the"
-        f" place where it answers most; no frame: it sees the whole image.{_of(part, 'images')}",
+        f" each, with the images, of {len(part.rows):,} that were searched, in which they reach their largest values."
+        " The white frame with black edges is the unit's receptive field: all that it sees of the image at the place"
+        " where it answers most; no frame: it sees the whole image. Around a small one only a part of the image is"
+        f" shown.{_of(part, 'images')}",
         exciting.figure(found, views, titles),
     )
 
