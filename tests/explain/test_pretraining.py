@@ -16,6 +16,14 @@ def test_filters_are_drawn_a_row_for_each_epoch(tmp_path: Path):
     assert matplotlib.image.imread(many).shape[0] > matplotlib.image.imread(few).shape[0]
 
 
+def test_filters_that_hold_a_whitening_say_why_their_borders_are_flat():
+    grown = {0: torch.randn(4, 3, 7, 7)}
+    plain, whitened = (pretraining.filters_figure(grown, "conv1", whiten).get_supxlabel() for whiten in (False, True))
+    assert "borders are flat" not in plain
+    assert whitened.startswith(plain + "\n")
+    assert "whitening of the images is folded into it" in whitened
+
+
 def test_zero_is_middle_grey_and_the_largest_weight_an_end_of_the_scale():
     weight = torch.zeros(3, 2, 2)
     weight[0, 0, 0], weight[1, 1, 1] = -4.0, 2.0

@@ -16,6 +16,7 @@ from alexnet import cli
 from alexnet.data.images import stored_form
 from alexnet.data.sources import open_source
 from alexnet.errors import DataError, Interrupted, UsageError, WeightsError
+from alexnet.explain import pretraining as drawn
 from alexnet.inference.classifier import load
 from alexnet.pretraining import run as pretraining
 from alexnet.pretraining.run import pretrain, resume
@@ -64,6 +65,20 @@ def test_a_run_leaves_everything_that_it_promises(coded):
     assert set(load_file(coded / BEST)) >= {"conv1.weight", "bn1.running_mean", "conv2.weight"}
     assert not any(name.startswith(("conv3", "fc", "trainer")) for name in load_file(coded / BEST))
     assert read_card(coded / BEST).training["layers"] == ["conv1", "conv2"]
+
+
+@pytest.mark.parametrize(
+    ("method", "whiten", "speaks"), [("crbm", True, True), ("crbm", False, False), ("autoencoder", True, False)]
+)
+def test_the_picture_of_the_filters_speaks_of_whitening_where_there_is_one(digits, tmp_path, method, whiten, speaks):
+    settings = Settings(**{**SMALL, "layers": "1"}, method=method, whiten=whiten)
+    run = pretraining.build(pretraining.open_all(str(digits), settings), settings)
+    run.folder = tmp_path
+    pretraining.keep_filters(run, 0)
+    pretraining.draw_filters(run)
+    grown = {0: run.layers[0].conv.weight.detach()}
+    drawn.filters(grown, f"conv1, {method}", tmp_path / "wanted.png", whitened=speaks)
+    assert (tmp_path / "filters.png").read_bytes() == (tmp_path / "wanted.png").read_bytes()
 
 
 def test_the_auto_encoders_error_on_held_out_images_falls_below_that_of_a_constant(coded):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,19 +14,26 @@ from torch import Tensor
 from alexnet.explain.canvas import BLUE, GRAY, VERMILION, new_figure, save
 
 FILTERS = 20  # shown of a layer, those that ended with the most energy
+WHITENED = "\nborders are flat because each filter learned is smaller and the whitening of the images is folded into it"
 HELD_OUT, TRAINING, CONSTANT = BLUE, GRAY, VERMILION
 
 
-def filters(grown: Mapping[int, Tensor], title: str, path: str | Path) -> None:
-    """The first layer's filters after some epochs, a row each, as PNG.
+def filters(grown: Mapping[int, Tensor], title: str, path: str | Path, whitened: bool = False) -> None:
+    """`filters_figure` as PNG."""
+    save(filters_figure(grown, title, whitened), path)
+
+
+def filters_figure(grown: Mapping[int, Tensor], title: str, whitened: bool = False) -> Figure:
+    """The first layer's filters after some epochs, a row each.
 
     grown: epoch -> weights (K, 3, h, w). Every filter is on its own scale: middle grey is 0, its largest weight of
-    either sign is full brightness or black.
+    either sign is full brightness or black. whitened: whether the filters of epochs from 1 on hold a whitening of the
+    images, which leaves little at their borders.
     """
     epochs = sorted(grown)
     energy = grown[epochs[-1]].square().sum((1, 2, 3))
     best = energy.argsort(descending=True)[:FILTERS].tolist()
-    figure = new_figure(10, 0.9 + 0.52 * len(epochs))
+    figure = new_figure(10, 0.9 + 0.15 * whitened + 0.52 * len(epochs))
     for row, epoch in zip(figure.subplots(len(epochs), 1, squeeze=False)[:, 0], epochs, strict=True):
         row.imshow(_strip([_as_colors(grown[epoch][index]) for index in best]), interpolation="nearest")
         row.set(xticks=[], yticks=[])
@@ -33,8 +41,8 @@ def filters(grown: Mapping[int, Tensor], title: str, path: str | Path) -> None:
         row.spines[:].set_visible(False)
     figure.suptitle(f"{title}: {len(best)} of {len(energy)} filters after so many epochs", fontsize=11)
     figure.supylabel("epochs", fontsize=9)
-    figure.supxlabel("a column a filter, each on its own scale; middle grey is 0", fontsize=9)
-    save(figure, path)
+    figure.supxlabel("a column a filter, each on its own scale; middle grey is 0" + WHITENED * whitened, fontsize=9)
+    return figure
 
 
 def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float], path: str | Path) -> None:

@@ -481,7 +481,7 @@ def finish(run: Pretraining, progress: Progress) -> None:
         },
     )
     drawn.errors(progress.rows, run.folder / "errors.png")
-    _draw_filters(run)
+    draw_filters(run)
     shares = ", ".join(f"{name} {row['share']:.1%}" for name, row in found.items())
     say(f"error of {run.measured} images as a share of a constant prediction's: {shares}")
 
@@ -490,11 +490,14 @@ def _share(row: dict[str, Any]) -> float:
     return float(row["error"] / max(row["constant_error"], 1e-12))  # images all alike have nothing to rebuild
 
 
-def _draw_filters(run: Pretraining) -> None:
+def draw_filters(run: Pretraining) -> None:
+    """Write filters.png: the first layer's filters after the epochs that were kept."""
     files = sorted((run.folder / FILTERS).glob("*.safetensors"))
     if files:
         grown = {int(file.stem): load_file(file)["weight"] for file in files}
-        drawn.filters(grown, f"{run.layers[0].name}, {run.settings.method}", run.folder / "filters.png")
+        title = f"{run.layers[0].name}, {run.settings.method}"
+        whitened = run.settings.method == "crbm" and run.settings.whiten
+        drawn.filters(grown, title, run.folder / "filters.png", whitened)
 
 
 def draw_rebuilt(run: Pretraining) -> None:
