@@ -138,7 +138,7 @@ def article(quick: bool) -> Experiment:
     }
     words = [each["differences"] for name, each in right.items() if "differences" in each and "ReLU" not in name]
     everything = {**right["augmentation"], "dropout": 0.5, "differences": ",".join(map(str, words))}
-    epochs = 5 if quick else 15
+    epochs = 3 if quick else 15
     base = replace(recipe("article"), validation=0.0, test=0.2, given_splits=False, evaluate_every=5)
     each, every = _arms(right), Arm("all of it", everything)
     longer = (Arm("more epochs"), *([] if quick else each), every)
@@ -151,7 +151,7 @@ def article(quick: bool) -> Experiment:
             Study(f"With {epochs} epochs", "flowers17", replace(base, epochs=epochs), longer),
         ),
         seeds=1 if quick else 3,
-        minutes=12 if quick else 100,
+        minutes=15 if quick else 100,
     )
 
 
