@@ -84,7 +84,7 @@ def test_one_seed_tells_no_spread_and_a_diverged_arm_has_no_figure() -> None:
     a, b, c = summarize(made := study("error", "a", "b", "c"), found)
     assert (b.spread, b.clear, c.mean) == (None, False, None)
     assert sentence(made, [a, b, c]) == (
-        "S: a 30.0 % test error; b 20.0 % (10.0 points fewer; one seed tells no spread); c: diverged."
+        "S: a 30.0 % test error; b 20.0 % (10.0 points fewer); c: diverged. One seed each: a difference may be chance."
     )
 
 
@@ -93,8 +93,11 @@ def test_no_error_at_all_is_an_error_to_compare_with_and_a_reference_that_diverg
     a, b = summarize(made := study("error", "a", "b"), found)
     assert (b.difference, sentence(made, [a, b])) == (
         pytest.approx(0.1),
-        "S: a 0.0 % test error; b 10.0 % (10.0 points more; one seed tells no spread).",
+        "S: a 0.0 % test error; b 10.0 % (10.0 points more). One seed each: a difference may be chance.",
     )
+    found["S", "b"] = [outcome("b", 0, error=0.0)]
+    assert sentence(made, summarize(made, found)).startswith("S: a 0.0 % test error; b 0.0 % (no difference). One seed")
+    found["S", "b"] = [outcome("b", 0, error=0.1)]
     found["S", "a"] = [outcome("a", 0, diverged=True)]
     assert sentence(made, summarize(made, found)) == "S: a: diverged; b 10.0 %."
 

@@ -174,7 +174,9 @@ def is_clear(mean: float | None, spread: float | None, count: int, nothing: floa
 def sentence(study: Study, summaries: Sequence[Summary]) -> str:
     """What came out, in words and figures."""
     first, *others = summaries
-    return (_epochs if study.measure == "epochs" else _errors)(study, first, others)
+    told = (_epochs if study.measure == "epochs" else _errors)(study, first, others)
+    alone = first.seeds == 1 and any(arm.difference is not None for arm in others)
+    return f"{told} One seed each: a difference may be chance." if alone else told
 
 
 def _epochs(study: Study, first: Summary, others: Sequence[Summary]) -> str:
@@ -203,7 +205,8 @@ def _errors(study: Study, first: Summary, others: Sequence[Summary]) -> str:
             continue
         points = plus_minus(abs(100 * arm.difference), _times(arm.difference_spread, 100))
         word = "fewer" if arm.difference < 0 else "more"
-        told.append(f"{arm.name} {percent(arm.mean, arm.spread)} ({points} points {word}{_doubt(arm)})")
+        compared = f"{points} points {word}{_doubt(arm)}" if arm.difference else "no difference"
+        told.append(f"{arm.name} {percent(arm.mean, arm.spread)} ({compared})")
     return "; ".join(told) + "."
 
 
@@ -221,7 +224,7 @@ def _alone(arm: Summary) -> str:
 
 
 def _doubt(arm: Summary) -> str:
-    return "" if arm.clear else "; one seed tells no spread" if arm.seeds == 1 else "; no clear difference"
+    return "" if arm.clear or arm.seeds == 1 else "; no clear difference"
 
 
 def percent(mean: float | None, spread: float | None) -> str:
