@@ -79,7 +79,7 @@ def remedies(quick: bool) -> Experiment:
         "no figures; the article recommends augmentation, a regularisation term, dropout and pre-training.",
         (Study("17 flowers", "flowers17", _flowers(quick), tuple(arms)),),
         seeds=1 if quick else 3,
-        minutes=9 if quick else 90,
+        minutes=10 if quick else 90,
     )
 
 
@@ -114,7 +114,7 @@ def pretraining(quick: bool) -> Experiment:
         "it helps where unlabelled images outnumber labelled ones by far, and can hurt where not (Paine et al. 2014).",
         tuple(studies),
         seeds=2 if quick else 3,
-        minutes=10 if quick else 90,
+        minutes=5 if quick else 90,
         across=("labelled training images a class", tuple(epochs)),
     )
 

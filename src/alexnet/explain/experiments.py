@@ -63,7 +63,7 @@ def _draw_across(axes: Axes, studies: Sequence[Mapping[str, Any]], what: str, va
     """
     names = list(dict.fromkeys(arm["name"] for study in studies for arm in study["arms"]))
     for index, name in enumerate(names):
-        shift = 0.06 * (index - (len(names) - 1) / 2)
+        shift = 0.03 * (index - (len(names) - 1) / 2)
         places, means, spreads = [], [], []
         for place, study in enumerate(studies):
             runs = [run for arm in study["arms"] if arm["name"] == name for run in arm["runs"]]
@@ -85,7 +85,7 @@ def _draw_across(axes: Axes, studies: Sequence[Mapping[str, Any]], what: str, va
             label=name,
         )
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    axes.set(xlabel=what, ylabel="test error, % (bars: standard deviation)", ylim=(0, None))
+    axes.set(xlabel=what, ylabel="test error, % (bars: standard deviation)")
     axes.legend(frameon=False, fontsize=9)
     _plain(axes)
 
