@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 
 from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.experiments.experiment import TUNING_SEED, Arm, Experiment, Study
-from alexnet.experiments.run import run
+from alexnet.experiments.results import Outcome
+from alexnet.experiments.run import Runs, run
 from alexnet.files import held
 from alexnet.inference.evaluate import evaluate
 from alexnet.training.recipes import Recipe, recipe
@@ -159,6 +160,16 @@ def test_the_best_rate_is_taken_and_a_slower_one_is_cut_short(digits, tmp_path):
     assert int(runs["1e-06", "0"]["epochs"]) == reached
     assert study["rates"].startswith("Rates tried with seed 0: ReLU 0.003 (")
     assert study["rates"].endswith(f" % after {reached} epochs), the best at the edge of those tried.")
+
+
+def test_the_time_that_is_left_counts_the_images_of_an_epoch():
+    runs, sizes = Runs(), {"few": 5, "many": 60}
+    runs.outcomes["few", "a"] = [Outcome("few", "a", 0, None, "", epochs=10, seconds=50.0)]
+    assert runs.seconds_per_epoch("few", "b", sizes) == pytest.approx(5.0)
+    assert runs.seconds_per_epoch("many", "a", sizes) == pytest.approx(60.0)
+    runs.outcomes["many", "a"] = [Outcome("many", "a", 0, None, "", epochs=10, seconds=700.0)]
+    assert runs.seconds_per_epoch("many", "b", sizes) == pytest.approx(70.0)
+    assert Runs().seconds_per_epoch("few", "a", sizes) is None
 
 
 def test_an_error_does_not_choose_the_rate_that_it_is_reported_at(digits, tmp_path):

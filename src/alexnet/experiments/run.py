@@ -45,12 +45,16 @@ class Runs:
         """Those of an arm, by seed."""
         return self.outcomes.setdefault((study.title, arm.name), [])
 
-    def seconds_per_epoch(self, study: str, arm: str) -> float | None:
-        """As this arm took, or else the mean of its study, or of all; None before anything has run."""
+    def seconds_per_epoch(self, study: str, arm: str, sizes: Mapping[str, int]) -> float | None:
+        """As this arm took, or else the mean of its study, or of all; None before anything has run.
+
+        sizes: images of an epoch by study, in any unit.
+        """
         ran = [outcome for outcome in self.everything() if outcome.epochs]
         in_study = [outcome for outcome in ran if outcome.study == study]
         own = [outcome for outcome in in_study if outcome.arm == arm] or in_study or ran
-        return sum(outcome.seconds for outcome in own) / sum(outcome.epochs for outcome in own) if own else None
+        images = sum(outcome.epochs * sizes[outcome.study] for outcome in own)
+        return sizes[study] * sum(outcome.seconds for outcome in own) / images if own else None
 
     def everything(self) -> Iterator[Outcome]:
         """Every run, those that chose a rate and are reported as well twice."""
@@ -210,10 +214,11 @@ class Jobs:
         missing, ahead = self.pretraining_left()
         if not any(runs.everything()) or (missing and ahead is None):
             return None
+        sizes = {study.title: study.base.train_images or 1 for study in self.experiment.studies}
         return missing * (ahead or 0.0) + sum(
             self.left[study.title, arm.name]
             * Job(study, arm, 0).recipe.epochs
-            * (runs.seconds_per_epoch(study.title, arm.name) or 0.0)
+            * (runs.seconds_per_epoch(study.title, arm.name, sizes) or 0.0)
             for study in self.experiment.studies
             for arm in study.trained()
         )
