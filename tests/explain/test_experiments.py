@@ -42,6 +42,13 @@ def test_errors_are_drawn_in_percent_with_test_and_training_curves() -> None:
     assert sorted(len(line.get_xdata()) for line in curves.get_lines()) == [2, 2, 3, 3]  # gaps are left out
     assert [text.get_text() for text in figures.texts] == ["told of none", "told of all"]
     assert [label.get_text() for label in figures.get_yticklabels()] == ["none", "all"]
+    assert figures.get_xlim()[0] < 20 < 30 < figures.get_xlim()[1]
+
+
+def test_a_small_difference_does_not_fill_the_picture() -> None:
+    figures = figure([study(arm("none", 0.3), arm("all", 0.301))]).subfigs[0].axes[1]
+    low, high = figures.get_xlim()
+    assert (high - low, (low + high) / 2) == (pytest.approx(4.0), pytest.approx(30.05))
 
 
 def test_many_arms_have_their_figures_alone_and_what_was_not_reached_is_said() -> None:

@@ -21,6 +21,7 @@ COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000", GRAY)
 DASHES = ("-", "--", ":", "-.")
 MARKERS = "os^Dv"  # a shape a seed, as the same seed makes a pair of two arms
 CURVES_UP_TO = 5  # arms whose curves are drawn
+LEAST_SPAN = 4.0  # points of error across the figures, so that no difference looks like much that is little
 
 
 Across = tuple[str, Sequence[float]]
@@ -160,7 +161,12 @@ def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
     label = f"epochs to {study['target']:.0%} training error" if study["measure"] == "epochs" else "test error, %"
     several = max(len(arm["runs"]) for arm in study["arms"]) > 1
     axes.set(xlabel=f"{label} (a shape a seed, bar: mean)" if several else label)
-    axes.set_xlim(left=0 if study["measure"] == "epochs" else None)
+    if study["measure"] == "epochs":
+        axes.set_xlim(left=0)
+    else:
+        low, high = axes.get_xlim()
+        widened = max(0.0, LEAST_SPAN - (high - low)) / 2
+        axes.set_xlim(low - widened, high + widened)
     if colored is False:
         axes.set_title(study["title"])
     _plain(axes)
