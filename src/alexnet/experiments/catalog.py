@@ -49,7 +49,7 @@ def relu_vs_tanh(quick: bool) -> Experiment:
         f"ReLU six times sooner than tanh ({PAPER}, figure 1).",
         (Study("CIFAR-10, four layers", "cifar10", base, arms, "epochs"),),
         seeds=2 if quick else 3,
-        minutes=13 if quick else 220,
+        minutes=15 if quick else 220,
     )
 
 
@@ -114,7 +114,7 @@ def pretraining(quick: bool) -> Experiment:
         "it helps where unlabelled images outnumber labelled ones by far, and can hurt where not (Paine et al. 2014).",
         tuple(studies),
         seeds=2 if quick else 3,
-        minutes=5 if quick else 90,
+        minutes=6 if quick else 100,
         across=("labelled training images a class", tuple(epochs)),
     )
 
@@ -151,7 +151,7 @@ def article(quick: bool) -> Experiment:
             Study(f"With {epochs} epochs", "flowers17", replace(base, epochs=epochs), longer),
         ),
         seeds=1 if quick else 3,
-        minutes=15 if quick else 100,
+        minutes=14 if quick else 100,
     )
 
 
@@ -250,7 +250,7 @@ def overlapping_pool(quick: bool) -> Experiment:
         [Arm("2 x 2", {"differences": "pool=2"}), Arm("3 x 3, overlapping", {}, published="0.4 points fewer")],
         quick,
         seeds=2,
-        minutes=9 if quick else 70,
+        minutes=7 if quick else 70,
     )
 
 
@@ -267,7 +267,7 @@ def dropout(quick: bool) -> Experiment:
         f"it prevents substantial overfitting and about doubles the iterations ({PAPER}, section 4.2).",
         (Study("17 flowers", "flowers17", base, arms),),
         seeds=1 if quick else 3,
-        minutes=7 if quick else 45,
+        minutes=8 if quick else 45,
     )
 
 
@@ -285,7 +285,7 @@ def weight_decay(quick: bool) -> Experiment:
         base,
         arms,
         quick,
-        minutes=9 if quick else 130,
+        minutes=7 if quick else 130,
     )
 
 
@@ -306,7 +306,7 @@ def views(quick: bool) -> Experiment:
         arms,
         quick,
         seeds=2,
-        minutes=8 if quick else 105,
+        minutes=10 if quick else 105,
     )
 
 
@@ -330,7 +330,7 @@ def cuda_convnet(quick: bool) -> Experiment:
         protocols[0],
         arms,
         quick,
-        minutes=10 if quick else 1500,
+        minutes=13 if quick else 1500,
         seeds=1,
     )
 

@@ -144,7 +144,9 @@ class Jobs:
         for arm in study.arms:
             if arm.trained_as is not None:
                 trained = runs.outcomes[study.title, arm.trained_as]
-                runs.outcomes[study.title, arm.name] = [self.seen_again(study, arm, outcome) for outcome in trained]
+                again = [self.seen_again(study, arm, outcome) for outcome in trained]
+                # The curves are drawn where they belong, and would lie on top of one another.
+                runs.outcomes[study.title, arm.name] = [replace(outcome, curves={}) for outcome in again]
             elif arm.views != 1:
                 again = [self.seen_again(study, arm, outcome) for outcome in runs.of(study, arm)]
                 runs.outcomes[study.title, arm.name] = again
