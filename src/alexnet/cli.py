@@ -297,31 +297,35 @@ def _with_settings(record: Any) -> Callable[[Callable[..., int]], Callable[..., 
     def give(command: Callable[..., int]) -> Callable[..., int]:
         signature = inspect.signature(command)
         own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        kinds, named = typing.get_type_hints(type(record)), [field.name for field in dataclasses.fields(record)]
-        helps = {field.name: field.metadata["help"] for field in dataclasses.fields(record)}
-        options = [_setting(n, kinds[n], getattr(record, n), helps[n]) for n in named if n != "name"]
+        kinds, settings = typing.get_type_hints(type(record)), dataclasses.fields(record)
+        options = [_setting(f, kinds[f.name], getattr(record, f.name)) for f in settings if f.name != "name"]
         command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         return command
 
     return give
 
 
-def _setting(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
+def _setting(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Parameter:
     """One recipe field as an option; not given means None, 'as the recipe has it'. A tuple is a comma list."""
     if isinstance(kind, types.UnionType):
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) is tuple:
         kind = str
-    shown = ",".join(f"{part:g}" for part in default) if isinstance(default, tuple) else default
-    shown = ("yes" if default else "no") if isinstance(default, bool) else str(shown)
     option = typer.Option(
-        help=text,
-        show_default=False if default in (None, "", ()) else shown,
-        rich_help_panel="Settings of the recipe",
+        help=field.metadata["help"], show_default=_shown(default), rich_help_panel="Settings of the recipe"
     )
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _shown(default: Any) -> str | bool:
+    """A setting's default as --help has it; False where there is nothing to show."""
+    if default in (None, "", ()):
+        return False
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return ",".join(f"{part:g}" for part in default) if isinstance(default, tuple) else str(default)
 
 
 @app.command()

@@ -284,7 +284,8 @@ def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):
     with pytest.raises(UsageError, match=r"^\S+mine holds something that is no experiment; give --out"):
         run(experiment, tmp_path / "mine", 1, "", False)
     run(experiment, tmp_path / "out", 1, "", False)
-    with pytest.raises(UsageError, match=r"out holds the experiment small; give another --out, or leave out --quick"):
+    said = r"^\S+out holds the experiment small; give another --out, or leave out --quick"
+    with pytest.raises(UsageError, match=said):
         run(experiment, tmp_path / "out", 1, "", True)
     with pytest.raises(UsageError, match=r"relu-seed0 was run with another lr \(0\.003, now 0\.004\)"):
         run(made(digits, RELU, epochs=1, lr=0.004), tmp_path / "out", 1, "", False)
