@@ -44,13 +44,10 @@ def committed_files() -> list[Path]:
 
 
 def layout() -> dict[str, str]:
-    """Path -> caption, from README's tree: the fenced block whose lines are drawn with ├── and └──."""
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("there is no README.md yet")
-    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    trees = [block for block in blocks if "├── " in block]
-    assert len(trees) == 1, "README has one tree of folders"
+    """Path -> caption, from the tree in docs/map.md: the fenced block drawn with ├── and └──."""
+    text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+    trees = [block for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "├── " in block]
+    assert len(trees) == 1, "docs/map.md has one tree of folders"
     return captions(trees[0])
 
 

@@ -36,7 +36,7 @@ from alexnet.training.recipes import RECIPES, recipe
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from alexnet.data.packed import Store
+    from alexnet.data.store.packed import Store
     from alexnet.inference.classifier import Prediction
 
 BAD_DATA = 3  # the exit code of DataError, for commands that report bad data and still answer the rest
@@ -213,8 +213,8 @@ def check(
     """Read every image as training would, and report what is wrong with the data; changes nothing."""
     from alexnet.data.check import check as check_source
     from alexnet.data.check import render
-    from alexnet.data.packed import is_store
     from alexnet.data.sources import open_source
+    from alexnet.data.store.packed import is_store
 
     if is_store(data):
         raise UsageError(
@@ -256,8 +256,8 @@ def pack(
     as_json: AsJson = False,
 ) -> int:
     """Decode every image once into a store that training reads at full speed."""
-    from alexnet.data import packed
     from alexnet.data.sources import open_source
+    from alexnet.data.store import packed
 
     if verify:
         store = packed.open_store(out, verify=True) if out else packed.verified(data, size)
@@ -698,7 +698,7 @@ def _print_lines(*lines: "str | Table") -> None:
 
 def _progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
     """A progress bar on standard error, where that is a terminal; gives the function that moves it: (done, total)."""
-    from alexnet.training.report import bar
+    from alexnet.console import bar
 
     return bar(title)
 

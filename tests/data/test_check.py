@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from alexnet.data.check import Report, check, render
-from alexnet.data.packed import pack
 from alexnet.data.sources import assign_splits, check_classes, open_source
+from alexnet.data.store.packed import pack
 from alexnet.errors import DataError
 
 

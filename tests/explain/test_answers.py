@@ -5,7 +5,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from alexnet.explain.answers import figure
-from alexnet.explain.canvas import ORANGE, SKY, png
+from alexnet.plots.canvas import ORANGE, SKY, png
 
 NAMES = ["a", "b", "c", "d", "e", "$f_"]
 CHANCES = torch.tensor([[0.1, 0.4, 0.05, 0.2, 0.22, 0.03], [0.3, 0.3, 0.1, 0.1, 0.15, 0.05]])

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.explain.attribution import figure, grad_cam, occlusion
-from alexnet.explain.canvas import png
 from alexnet.explain.look import last_maps
 from alexnet.networks import create
 from alexnet.networks.layers import Network
+from alexnet.plots.canvas import png
 
 
 class Corner(Network):

@@ -6,11 +6,11 @@ import torch
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
-from alexnet.explain.canvas import png
 from alexnet.explain.inhibition import figure, normalization, taken_by_neighbours
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.ops import LocalResponseNorm
+from alexnet.plots.canvas import png
 
 
 @pytest.mark.parametrize("norm", [LocalResponseNorm(), LocalResponseNorm(3, 0.5, 0.6, 1.0, False, groups=2)])

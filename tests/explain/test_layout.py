@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from alexnet.errors import DataError, UsageError
-from alexnet.explain.canvas import png
 from alexnet.explain.layout import NAME_HEIGHT, NAME_WIDTH, apart, figure, positions
+from alexnet.plots.canvas import png
 
 
 def clusters(count: int = 15) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from alexnet.data.preprocess import Preprocessing
-from alexnet.explain.canvas import png
 from alexnet.explain.maps import figure, strongest
 from alexnet.networks.layers import Network
+from alexnet.plots.canvas import png
 
 
 def test_every_layer_that_changes_something_has_a_row_with_its_size(

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from alexnet.explain.canvas import png
 from alexnet.explain.mistakes import figure, most_confident
+from alexnet.plots.canvas import png
 
 CHANCES = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7], [0.05, 0.95]])
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from alexnet.errors import DataError
-from alexnet.explain.canvas import png
 from alexnet.explain.neighbours import Row, figure, nearest
+from alexnet.plots.canvas import png
 
 
 def test_the_nearest_are_those_of_smallest_euclidean_distance() -> None:

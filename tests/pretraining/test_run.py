@@ -16,12 +16,12 @@ from alexnet import cli
 from alexnet.data.images import stored_form
 from alexnet.data.sources import open_source
 from alexnet.errors import DataError, Interrupted, UsageError, WeightsError
-from alexnet.explain import pretraining as drawn
 from alexnet.inference.classifier import load
+from alexnet.plots import pretraining as drawn
 from alexnet.pretraining import run as pretraining
 from alexnet.pretraining.run import pretrain, resume
 from alexnet.pretraining.settings import Settings
-from alexnet.training.checkpoint import FILE
+from alexnet.runs.checkpoint import FILE
 from alexnet.training.recipes import recipe
 from alexnet.training.run import resume as resume_training
 from alexnet.training.run import train

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from alexnet.errors import UsageError, WeightsError
 from alexnet.networks import create, list_networks
 from alexnet.networks.layers import Network, Undrawn
-from alexnet.training.checkpoint import FILE
+from alexnet.runs.checkpoint import FILE
 from alexnet.training.initial import begin_from, freeze, training_mode
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.recipes import recipe

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from alexnet.data.packed import named_store
 from alexnet.data.sources import open_source
+from alexnet.data.store.packed import named_store
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
-from alexnet.explain.pictures import samples, shares_title
-from alexnet.training.checkpoint import FILE, Progress
+from alexnet.plots.pictures import samples, shares_title
+from alexnet.runs.checkpoint import FILE, Progress
 from alexnet.training.loop import is_best
 from alexnet.training.recipes import recipe
 from alexnet.training.run import build, class_weights, resume, split, train
@@ -147,7 +147,7 @@ def test_a_signal_that_comes_in_the_last_evaluation_is_not_lost(digits, tmp_path
     def press(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("alexnet.explain.pictures.curves", press)
+    monkeypatch.setattr("alexnet.plots.pictures.curves", press)
     with pytest.raises(Interrupted, match="interrupted, but the run is finished: "):
         train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
     assert (tmp_path / "run" / "metrics.json").is_file()

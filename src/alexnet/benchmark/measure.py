@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from alexnet.benchmark.worker import END, GO, serve
+from alexnet.console import say
 from alexnet.errors import AlexNetError
-from alexnet.training.report import say
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from alexnet.benchmark.table import Row
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import UsageError, unknown_name
 from alexnet.ops import native
-from alexnet.training.environment import environment
+from alexnet.runs.environment import environment
 
 SUBJECTS = {each.__name__.rpartition(".")[2]: each.measure for each in (ops, train, data, evaluate, predict)}
 

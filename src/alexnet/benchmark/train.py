@@ -16,14 +16,14 @@ from alexnet.benchmark.measure import Contender, Options, Series, race
 from alexnet.benchmark.pictures import noise_store
 from alexnet.benchmark.table import Row, fastest, memory, rate, share, times_as_fast
 from alexnet.benchmark.worker import Work, repeated
-from alexnet.data.packed import open_store
+from alexnet.console import Report
+from alexnet.data.store.packed import open_store
 from alexnet.device import pick_precision
 from alexnet.memory import reuse_memory
 from alexnet.networks.summary import summarize
-from alexnet.training.checkpoint import Progress
+from alexnet.runs.checkpoint import Progress
 from alexnet.training.loop import Run, train_epoch, train_size, train_step
 from alexnet.training.recipes import recipe
-from alexnet.training.report import Report
 from alexnet.training.run import build
 
 RATE = 1e-4  # small enough for a loss that stays finite on noise, however often a batch is taken

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.augment import Augmentation, SampleRandom, augment
-from alexnet.data.packed import Store
 from alexnet.data.preprocess import Preprocessing
+from alexnet.data.store.packed import Store
 from alexnet.errors import UsageError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from alexnet.experiments.experiment import Experiment, Study
 from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json, unmeasured
-from alexnet.explain import experiments as pictures
 from alexnet.files import read_json, whole_file, write_csv, write_json
+from alexnet.plots import experiments as pictures
 
 Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
 RUN_COLUMNS = (

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alexnet.console import say
 from alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from alexnet.experiments import report
 from alexnet.experiments.experiment import Arm, Experiment, Job, Study, runs_of, slug
@@ -25,7 +26,6 @@ from alexnet.pretraining.run import resume as resume_pretraining
 from alexnet.pretraining.settings import Settings
 from alexnet.pretraining.settings import from_json as pretraining_from_json
 from alexnet.training.recipes import from_json
-from alexnet.training.report import say
 from alexnet.training.run import resume, train
 
 MARK = "experiment.json"

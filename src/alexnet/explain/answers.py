@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from alexnet.data.images import Pixels
-from alexnet.explain.canvas import GRAY, ORANGE, SKY, SMALL, WIDTH, new_figure, shorten, show
+from alexnet.plots.canvas import GRAY, ORANGE, SKY, SMALL, WIDTH, new_figure, shorten, show
 
 COLUMNS = 4
 LABELS = 5

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
-from alexnet.explain.canvas import SMALL, WIDTH, new_figure, shorten, show
 from alexnet.explain.look import last_maps, shown, view
 from alexnet.networks.layers import Network, evaluating
+from alexnet.plots.canvas import SMALL, WIDTH, new_figure, shorten, show
 
 PATCH, STEP = 6, 24  # the occluding square is a sixth of the side, and moves by a 24th
 AT_ONCE = 32  # occluded images through the network at once

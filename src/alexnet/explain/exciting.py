@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 
 from alexnet.data.images import Pixels
 from alexnet.errors import UsageError
-from alexnet.explain.canvas import WIDTH, new_figure, shorten, show
 from alexnet.explain.field import Field
 from alexnet.explain.look import Look
+from alexnet.plots.canvas import WIDTH, new_figure, shorten, show
 
 UNITS, IMAGES = 8, 6  # rows and columns of the picture
 CONTEXT, LEAST = 3, 24.0  # a small field is shown with thrice its side of image around it, 24 pixels at least

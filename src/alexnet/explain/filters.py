@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.explain.canvas import SMALL, WIDTH, mosaic, new_figure
 from alexnet.explain.look import convolutions
 from alexnet.networks.layers import Network
+from alexnet.plots.canvas import SMALL, WIDTH, mosaic, new_figure
 
 COLUMNS = 16
 

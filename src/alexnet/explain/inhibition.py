@@ -18,10 +18,10 @@ from torch import Tensor
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
-from alexnet.explain.canvas import BLUE, GRAY, SMALL, VERMILION, WIDTH, new_figure, show
 from alexnet.explain.look import maps_of, shown, view
 from alexnet.networks.layers import Network
 from alexnet.ops import LocalResponseNorm
+from alexnet.plots.canvas import BLUE, GRAY, SMALL, VERMILION, WIDTH, new_figure, show
 
 
 def figure(network: Network, preprocessing: Preprocessing, image: Pixels) -> Figure:

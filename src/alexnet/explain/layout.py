@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet.errors import DataError, unknown_name
-from alexnet.explain.canvas import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, new_figure, shorten
+from alexnet.plots.canvas import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, new_figure, shorten
 
 METHODS = ("t-sne", "pca")
 COLORED = 24  # classes that have colours and stand in the legend; the rest is gray

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import AlexNetError, UsageError, unknown_name
-from alexnet.explain.canvas import unnormalized
 from alexnet.networks.layers import Network, evaluating
 from alexnet.ops.views import Images
+from alexnet.plots.canvas import unnormalized
 
 BATCH = 64  # images through the network at once
 

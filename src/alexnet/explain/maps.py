@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
-from alexnet.explain.canvas import SMALL, WIDTH, new_figure, show
 from alexnet.explain.look import maps_of, shown, view
 from alexnet.networks.layers import Enlarge, Network
+from alexnet.plots.canvas import SMALL, WIDTH, new_figure, show
 
 COLUMNS = 10  # maps shown of each layer
 PITCH = 1.06  # from one map to the next, in sides of a map

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from alexnet.data.images import Pixels
-from alexnet.explain.canvas import WIDTH, new_figure, shorten, show
+from alexnet.plots.canvas import WIDTH, new_figure, shorten, show
 
 LOST = 12
 COLUMNS = 4

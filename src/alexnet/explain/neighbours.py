@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alexnet.data.images import Pixels
 from alexnet.errors import DataError
-from alexnet.explain.canvas import BLUE, VERMILION, WIDTH, new_figure, shorten, show
+from alexnet.plots.canvas import BLUE, VERMILION, WIDTH, new_figure, shorten, show
 
 NEIGHBOURS = 6
 

@@ -9,10 +9,10 @@ from alexnet.errors import UsageError
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
-from alexnet.explain import pictures
 from alexnet.files import write_json
 from alexnet.inference.classifier import load
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
+from alexnet.plots import pictures
 
 
 def evaluate(

@@ -7,7 +7,6 @@ from typing import Any
 from alexnet.data.images import Pixels, stored_form
 from alexnet.errors import DataError, ImageError, UsageError, unknown_name
 from alexnet.explain.look import check_layer, last_maps
-from alexnet.explain.page import Picture, page
 from alexnet.files import read_json, refuse_strangers, whole_folder, write_json
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.gallery import (
@@ -21,6 +20,7 @@ from alexnet.inference.gallery import (
     without_data,
 )
 from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run, run_of, some
+from alexnet.plots.page import Picture, page
 
 Progress = Callable[[int, int], None]
 

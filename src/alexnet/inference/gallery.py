@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from alexnet.data.images import Pixels
 from alexnet.errors import DataError, UsageError
 from alexnet.explain import answers, attribution, exciting, filters, inhibition, layout, maps, mistakes, neighbours
-from alexnet.explain.canvas import png
 from alexnet.explain.field import receptive_field
 from alexnet.explain.look import Look, hidden, look, shown
-from alexnet.explain.page import Picture
-from alexnet.explain.pictures import confusion_figure
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.parts import Labelled, indices_of
+from alexnet.plots.canvas import png
+from alexnet.plots.page import Picture
+from alexnet.plots.pictures import confusion_figure
 
 Progress = Callable[[int, int], None]
 

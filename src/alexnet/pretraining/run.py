@@ -19,30 +19,30 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from alexnet.data.joined import join, without_twins
+from alexnet.console import bar, say
 from alexnet.data.loader import Batch, Loader, check_batch
-from alexnet.data.packed import Store, named_store
 from alexnet.data.sources import Source, open_images
+from alexnet.data.store.joined import join, without_twins
+from alexnet.data.store.packed import Store, named_store
 from alexnet.device import autocast, pick_device, pick_precision
 from alexnet.errors import DataError, Diverged, UsageError
-from alexnet.explain import pictures
-from alexnet.explain import pretraining as drawn
 from alexnet.files import whole_file, write_csv, write_json
 from alexnet.networks import create
 from alexnet.networks.layers import Undrawn, evaluating
+from alexnet.plots import pictures
+from alexnet.plots import pretraining as drawn
 from alexnet.pretraining.autoencoder import AutoEncoder, constant_error
 from alexnet.pretraining.crbm import CRBM, EARLY_EPOCHS, EARLY_MOMENTUM, sigma_at
 from alexnet.pretraining.cut import Layer, chosen, cut, without_dense
 from alexnet.pretraining.settings import Settings, from_json
-from alexnet.training.checkpoint import Progress, read_progress
-from alexnet.training.environment import environment
-from alexnet.training.folder import new_folder, read_config
+from alexnet.runs.checkpoint import Progress, read_progress
+from alexnet.runs.environment import environment
+from alexnet.runs.folder import new_folder, read_config
 from alexnet.training.initial import training_mode
 from alexnet.training.loop import Run
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, learning_rate, set_learning_rate
 from alexnet.training.recipes import Recipe
 from alexnet.training.recipes import from_json as recipe_from_json
-from alexnet.training.report import bar, say
 from alexnet.training.run import (
     PARTS,
     SHOWN,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from alexnet.console import say
 from alexnet.errors import UsageError, WeightsError, unknown_name
 from alexnet.networks.layers import LocallyConnected2d, Network
-from alexnet.training.report import say
 from alexnet.weights.card import Card, model_file, read, read_card
 
 ENDS = (nn.Linear, nn.Flatten, LocallyConnected2d)

@@ -20,16 +20,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet.console import Report, say
 from alexnet.data.loader import Batch, Loader
 from alexnet.errors import Diverged, Interrupted
 from alexnet.evaluation.metrics import metrics
 from alexnet.evaluation.predict import probabilities
 from alexnet.networks.layers import Network
-from alexnet.training.checkpoint import Progress, save_checkpoint
+from alexnet.runs.checkpoint import Progress, save_checkpoint
 from alexnet.training.initial import training_mode
 from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
 from alexnet.training.recipes import Recipe
-from alexnet.training.report import Report, say
 from alexnet.training.working import WorkingWeights
 
 SIZE_STEP = 16  # pixels

@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from alexnet.console import bar, say
 from alexnet.data.augment import Augmentation
 from alexnet.data.loader import Loader, check_batch
-from alexnet.data.packed import Store, named_store
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import KNOWN, Source, assign_splits, check_classes
+from alexnet.data.store.packed import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.table import write_predictions
-from alexnet.explain import pictures
 from alexnet.files import held, write_csv, write_json
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
 from alexnet.networks.layers import Network, Undrawn
-from alexnet.training.checkpoint import FILE, Progress, load_checkpoint
-from alexnet.training.environment import environment
-from alexnet.training.folder import COMPARED, new_folder, read_config
+from alexnet.plots import pictures
+from alexnet.runs.checkpoint import FILE, Progress, load_checkpoint
+from alexnet.runs.environment import environment
+from alexnet.runs.folder import COMPARED, new_folder, read_config
 from alexnet.training.initial import begin_from, freeze, frozen, look_into
 from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, parameter_groups
 from alexnet.training.recipes import Recipe, from_json
-from alexnet.training.report import bar, say
 from alexnet.training.working import WorkingWeights
 from alexnet.weights.card import BEST, Card, load, save
 
@@ -46,8 +46,9 @@ R = TypeVar("R", bound=Run)
 def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
-    data: as for `alexnet.data.packed.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/ without it.
-    A folder that holds something already is left alone and the next free name beside it is taken. What can be refused
+    data: as for `alexnet.data.store.packed.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
+    without it. A folder that holds something already is left alone and the next free name beside it is taken. What can
+    be refused
     is refused before images are read, and nothing is written until all settings hold.
     """
     if recipe.tensorboard:

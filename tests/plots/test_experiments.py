@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from alexnet.explain.experiments import COLORS, figure, save
+from alexnet.plots.experiments import COLORS, figure, save
 
 
 def arm(name: str, *measured: float | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Pictures of a run: learning curves, confusion, and what the network is shown.
 
-How they are drawn and written is in `alexnet.explain.canvas`.
+How they are drawn and written is in `alexnet.plots.canvas`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from alexnet.explain.canvas import new_figure, save, shorten, show, unnormalized
+from alexnet.plots.canvas import new_figure, save, shorten, show, unnormalized
 
 COLORS = {"train": "#8a8a8a", "val": "#1f6fb4", "test": "#c8501e"}
 PARTS = {"train": "training (while it learns)", "val": "validation", "test": "test"}

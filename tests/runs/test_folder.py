@@ -1,7 +1,7 @@
 import pytest
 
 from alexnet.errors import AlexNetError, UsageError
-from alexnet.training.folder import new_folder, read_config
+from alexnet.runs.folder import new_folder, read_config
 
 
 def test_runs_are_numbered_from_one_and_no_number_is_taken_twice(tmp_path):

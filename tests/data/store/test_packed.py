@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from alexnet.data.images import decode, square
-from alexnet.data.packed import Store, named_store, open_store, pack, packed, verified
 from alexnet.data.samples import Source
 from alexnet.data.sources import check_classes, open_source
+from alexnet.data.store.packed import Store, named_store, open_store, pack, packed, verified
 from alexnet.errors import AlexNetError, DataError, UsageError
 
 SIZE = 32
@@ -246,14 +246,14 @@ def test_the_checksums_of_large_stores_are_looked_at_only_on_request(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flip_byte(store.folder / "shard-00002.bin")
-    monkeypatch.setattr("alexnet.data.packed.VERIFIED_BYTES", 1000)
+    monkeypatch.setattr("alexnet.data.store.packed.VERIFIED_BYTES", 1000)
     assert len(open_store(store.folder)) == 20
     with pytest.raises(DataError, match="checksum"):
         open_store(store.folder, verify=True)
 
 
 def test_a_store_of_a_later_version_is_not_called_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alexnet.data.packed.VERSION", 0)
+    monkeypatch.setattr("alexnet.data.store.packed.VERSION", 0)
     with pytest.raises(DataError, match=r"version 1, this program reads .* version 0"):
         open_store(store.folder)
 
@@ -315,7 +315,7 @@ def test_packing_and_what_it_skipped_are_said_once(photos: Path, capsys: pytest.
 
 PACK = f"""
     import os, signal, sys
-    from alexnet.data.packed import named_store
+    from alexnet.data.store.packed import named_store
 
     def die(done, total):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -387,7 +387,7 @@ def test_what_the_store_kept_is_looked_at_too(tmp_path: Path) -> None:
 
 
 def test_verifying_a_store_names_all_its_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alexnet.data.packed.VERIFIED_BYTES", 0)
+    monkeypatch.setattr("alexnet.data.store.packed.VERIFIED_BYTES", 0)
     assert len(verified(str(store.folder))) == 20
     flip_byte(store.folder / "shard-00002.bin")
     (store.folder / "shard-00000.bin").unlink()
@@ -460,7 +460,7 @@ def test_a_disk_that_fills_up_in_mid_write_leaves_the_old_store(photos: Path, st
         f"""
         import resource, sys
         from pathlib import Path
-        from alexnet.data.packed import pack
+        from alexnet.data.store.packed import pack
         from alexnet.data.sources import open_source
         from alexnet.errors import AlexNetError
         resource.setrlimit(resource.RLIMIT_FSIZE, ({10 * ROW}, {10 * ROW}))
@@ -488,7 +488,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
         """
         import signal, sys, time
         from pathlib import Path
-        from alexnet.data.packed import pack
+        from alexnet.data.store.packed import pack
         from alexnet.data.sources import open_source
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from alexnet.data.download import Archive
-from alexnet.data.imagenet import synset_names, tiny_imagenet
 from alexnet.data.images import decode
-from alexnet.data.known import CIFAR10_FILES, FLOWERS17_CLASSES, cifar10, flowers17
 from alexnet.data.samples import RECORD
 from alexnet.data.sources import assign_splits, check_classes, open_images, open_source
+from alexnet.data.sources.download import Archive
+from alexnet.data.sources.imagenet import synset_names, tiny_imagenet
+from alexnet.data.sources.known import CIFAR10_FILES, FLOWERS17_CLASSES, cifar10, flowers17
 from alexnet.errors import DataError
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

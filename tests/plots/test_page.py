@@ -4,7 +4,7 @@ import base64
 import re
 from html.parser import HTMLParser
 
-from alexnet.explain.page import Picture, page
+from alexnet.plots.page import Picture, page
 
 
 class Reader(HTMLParser):

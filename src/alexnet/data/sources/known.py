@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from alexnet.data.download import Archive, data_folders, extracted, find_or_download
-from alexnet.data.folders import read_folder
-from alexnet.data.matlab import read_mat
 from alexnet.data.samples import RECORD, ArraySource, RecordSource, Sample, Source
+from alexnet.data.sources.download import Archive, data_folders, extracted, find_or_download
+from alexnet.data.sources.folders import read_folder
+from alexnet.data.sources.matlab import read_mat
 from alexnet.errors import DataError
 
 GIVEN = (0.0, 0.0)  # fractions of sets whose publisher has split them: nothing more is set apart

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.explain import pretraining
+from alexnet.plots import pretraining
 
 
 def test_filters_are_drawn_a_row_for_each_epoch(tmp_path: Path):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.data.joined import join, without_twins
-from alexnet.data.packed import Store, pack
 from alexnet.data.sources import open_images
+from alexnet.data.store.joined import join, without_twins
+from alexnet.data.store.packed import Store, pack
 from alexnet.errors import DataError
 
 

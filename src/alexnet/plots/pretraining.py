@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.explain.canvas import BLUE, GRAY, VERMILION, new_figure, save
+from alexnet.plots.canvas import BLUE, GRAY, VERMILION, new_figure, save
 
 FILTERS = 20  # shown of a layer, those that ended with the most energy
 WHITENED = "\nborders are flat because each filter learned is smaller and the whitening of the images is folded into it"

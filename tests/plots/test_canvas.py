@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alexnet.explain.canvas import mosaic, new_figure, png, shorten, unnormalized
+from alexnet.plots.canvas import mosaic, new_figure, png, shorten, unnormalized
 
 
 def test_a_figure_becomes_the_same_bytes_twice() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data.download import Archive, extracted, find_or_download
-from alexnet.data.folders import images_below, subfolders
-from alexnet.data.known import GIVEN
-from alexnet.data.matlab import read_mat
 from alexnet.data.samples import Sample, Source, natural_key
+from alexnet.data.sources.download import Archive, extracted, find_or_download
+from alexnet.data.sources.folders import images_below, subfolders
+from alexnet.data.sources.known import GIVEN
+from alexnet.data.sources.matlab import read_mat
 from alexnet.errors import DataError
 
 # The publisher gives no checksum. This is the one that ContinualAI/avalanche checks its download against

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from alexnet.errors import AlexNetError
-from alexnet.explain.pictures import TITLE, confusion, confusion_figure, curves, curves_figure, samples, shares_title
+from alexnet.plots.pictures import TITLE, confusion, confusion_figure, curves, curves_figure, samples, shares_title
 
 ROWS = [
     {"epoch": e, "train_loss": 3 / e, "train_top1": 1 - 1 / e, "val_loss": 4 / e, "val_top1": 0.9 - 0.8 / e}

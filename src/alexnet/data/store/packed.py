@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.download import cache_folder
 from alexnet.data.images import Pixels, stored_form
 from alexnet.data.samples import Sample, Source, some_names
 from alexnet.data.sources import KNOWN, open_source
+from alexnet.data.sources.download import cache_folder
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.files import alone, refuse_strangers, whole_folder

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.data.download import Archive, cache_folder, download, extracted, find, find_or_download
-from alexnet.data.known import FLOWERS17_SPLITS
+from alexnet.data.sources.download import Archive, cache_folder, download, extracted, find, find_or_download
+from alexnet.data.sources.known import FLOWERS17_SPLITS
 from alexnet.errors import AlexNetError, DataError, UsageError
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte

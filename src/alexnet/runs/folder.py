@@ -5,7 +5,7 @@ from typing import Any
 
 from alexnet.errors import UsageError
 from alexnet.files import cannot_write, read_json
-from alexnet.training.report import say
+from alexnet.console import say
 
 COMPARED = ("device", "precision", "threads", "processor", "versions")  # what a resumed run should find again
 
