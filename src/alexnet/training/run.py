@@ -48,8 +48,7 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
 
     data: as for `alexnet.data.store.packed.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
     without it. A folder that holds something already is left alone and the next free name beside it is taken. What can
-    be refused
-    is refused before images are read, and nothing is written until all settings hold.
+    be refused is refused before images are read, and nothing is written until all settings hold.
     """
     if recipe.tensorboard:
         summary_writer()
