@@ -12,10 +12,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from alexnet.benchmark.measure import Contender, race
-from alexnet.benchmark.pictures import noise_store
-from alexnet.benchmark.table import Row, memory, rate
-from alexnet.benchmark.train import PAPER
+from alexnet.bench.measure import Contender, race
+from alexnet.bench.pictures import noise_store
+from alexnet.bench.table import Row, memory, rate
+from alexnet.bench.train import PAPER
 
 IMAGES = (1_000, 10_000, 100_000)
 REPEATS, SECONDS = 5, 10.0
@@ -47,7 +47,7 @@ def contender(folder: Path, images: int, size: int, seconds: float) -> Contender
     changes = {"network": "modern", "batch_size": 128, "augment": PAPER, "resize": size, "input_size": size * 7 // 8}
     changes["input_size"] = max(63, changes["input_size"])
     settings = {"store": store, "name": "bvlc", "changes": changes, "seconds": seconds}
-    return Contender(f"{images:,} images", "alexnet.benchmark.data:batches", settings)
+    return Contender(f"{images:,} images", "alexnet.bench.data:batches", settings)
 
 
 def flatness(rows: list[Row]) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from alexnet.benchmark.pictures import noise_store
-from alexnet.benchmark.train import RATE, prepared
+from alexnet.bench.pictures import noise_store
+from alexnet.bench.train import RATE, prepared
 from alexnet.training.loop import Run, train_size, train_step
 
 STEPS = 7

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alexnet.benchmark.table import Row, markdown, merged
+from alexnet.bench.table import Row, markdown, merged
 from alexnet.files import whole_file
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results.md"

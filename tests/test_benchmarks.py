@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from alexnet.benchmark.table import row
+from alexnet.bench.table import row
 
 ROOT = Path(__file__).parent.parent
 
