@@ -1,7 +1,7 @@
 """Claim: from 1,000 to 100,000 packed images, images a second and memory stay the same within 5 %.
 
-    python benchmarks/growth.py              # images of 64 px: 1.4 GB on the disk while it runs
-    python benchmarks/growth.py --size 256   # as ImageNet is packed: 22 GB
+    python tools/growth.py              # images of 64 px: 1.4 GB on the disk while it runs
+    python tools/growth.py --size 256   # as ImageNet is packed: 22 GB
 
 Batches of 128 with crop, flip and colour noise from three stores of noise, each in a process of its own, in turn, on
 one core. Order and places are drawn anew each epoch, so that every row of a store is read. Memory is the peak of the
