@@ -61,9 +61,14 @@ class Card:
 
 
 def save(path: str | Path, network: Network, card: Card, layers: Collection[str] | None = None) -> None:
-    """Write the network's parameters and buffers, float32 on the processor, and its card: whole or not at all.
+    """Write the network's parameters and buffers and its card: whole or not at all. Arguments as for `tensors_of`."""
+    write(path, tensors_of(network, card, layers), card)
 
-    layers: the stages whose tensors are written, for a card without classes; None for a whole network.
+
+def tensors_of(network: Network, card: Card, layers: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The tensors that a weights file holds: float32 on the processor, sharing memory with the network where they can.
+
+    layers: the stages whose tensors are taken, for a card without classes; None for a whole network.
     """
     classes = network.num_classes if layers is None else 0
     if (card.network, card.num_classes) != (network.name, classes):
@@ -75,10 +80,14 @@ def save(path: str | Path, network: Network, card: Card, layers: Collection[str]
     if layers is not None:
         of_stage = network.stage_tensors()
         state = {key: tensor for name in layers for key, tensor in of_stage[name].items()}
-    tensors = {name: _plain(tensor) for name, tensor in state.items()}
+    return {name: _plain(tensor) for name, tensor in state.items()}
+
+
+def write(path: str | Path, tensors: Mapping[str, Tensor], card: Card) -> None:
+    """Write tensors, as `tensors_of` gives them, and their card: whole or not at all."""
     entry = {"format": FORMAT, "card": asdict(card), "sha256": checksum(card, tensors)}
     with whole_file(path, "wb") as file:
-        file.write(to_bytes(tensors, metadata={KEY: json.dumps(entry, sort_keys=True)}))
+        file.write(to_bytes(dict(tensors), metadata={KEY: json.dumps(entry, sort_keys=True)}))
 
 
 def model_file(path: str | Path) -> Path:
