@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.errors import unknown_name
+from alexnet.training.fields import checked
 from alexnet.training.recipes.article import article
 from alexnet.training.recipes.cifar import CIFAR
 from alexnet.training.recipes.imagenet import bvlc, krizhevsky2012, torchvision
 from alexnet.training.recipes.modern import modern
-from alexnet.training.settings import Recipe, convert, read
+from alexnet.training.settings import Recipe, read
 
 __all__ = ["CIFAR", "RECIPES", "recipe"]
 
@@ -36,8 +37,8 @@ def recipe(name: str = "modern", file: Path | None = None, **settings: Any) -> R
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     base = Recipe(name=name, **RECIPES[name]())
-    changes = {**(read(file) if file else {}), **{key: value for key, value in settings.items() if value is not None}}
-    changes = {key: convert(key, value) for key, value in changes.items()}
+    changes = read(file) if file else {}
+    changes |= checked(Recipe, {key: value for key, value in settings.items() if value is not None})
     return dataclasses.replace(base, **{**_scaled(base, changes.get("epochs", base.epochs)), **changes})
 
 
