@@ -25,10 +25,11 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def same_setting(record: type, name: str) -> Any:
-    """A field with the default, help text and limits that another record's field has."""
+def same_setting(record: type, name: str, **changes: Any) -> Any:
+    """A field with the limits, default and help text that another record's field has, but for `changes` of these."""
     theirs = next(field for field in dataclasses.fields(record) if field.name == name)
-    return dataclasses.field(default=theirs.default, metadata=theirs.metadata)
+    default = changes.pop("default", theirs.default)
+    return dataclasses.field(default=default, metadata={**theirs.metadata, **changes})
 
 
 def checked(record: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def names_in(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def check_augment(text: str) -> None:
+def _check_augment(text: str) -> None:
     """UsageError for an unknown augmentation, and for both ways to crop at once."""
     for name in names_in(text):
         if name not in AUGMENTATIONS:
@@ -147,7 +147,7 @@ class Recipe:
         "",
         "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color; default: none",
         NAMES,
-        check_augment,
+        _check_augment,
     )
     crop_scale: float = setting(0.25, "resized_crop: smallest share of the image's area that is cropped", gt=0, le=1)
     color_strength: float = setting(0.4, "color: strength of brightness, contrast and saturation changes", ge=0)
