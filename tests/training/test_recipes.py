@@ -187,6 +187,12 @@ def test_python_values_of_other_types_are_refused_in_one_line(settings):
         assert re.fullmatch(rf"{name} is .*; it takes [^\n]*", str(caught.value))
 
 
+def test_a_long_value_is_shortened_in_the_message():
+    with pytest.raises(UsageError) as caught:
+        Recipe(network=["modern"] * 1000)
+    assert len(str(caught.value)) < 120
+
+
 @pytest.mark.parametrize("name", ["lr", "tensorboard", "augment", "optimizer", "lr_drops"])
 def test_none_is_a_value_of_optional_fields_alone(name):
     assert Recipe(dropout=None).dropout is None

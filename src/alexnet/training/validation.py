@@ -1,6 +1,7 @@
 """Values of a settings record checked and converted by pydantic, and its errors as one plain line."""
 
 import dataclasses
+import reprlib
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -15,25 +16,32 @@ from alexnet.training.fields import NAMES, PAIRS
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 LIMITS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "at most {}"}
+SHOWN = reprlib.Repr()  # which shortens long values
+SHOWN.maxstring = SHOWN.maxother = 80
 
 
 def validated(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`alexnet.training.fields.checked`."""
+    """The work of `alexnet.training.fields.checked`, which imports this module when it is first called."""
     fields = {field.name: field for field in dataclasses.fields(record)}
     for name in values:
         if name not in fields:
             raise unknown_name("setting", str(name), fields)
-    native = {name: _native(value) for name, value in values.items()}
-    try:
-        model = _model(record).model_validate(native)
-    except ValidationError as error:
-        name = str(error.errors(include_url=False)[0]["loc"][0])
-        raise _refused(fields[name], _kinds(record)[name], native[name]) from None
-    found = {name: getattr(model, name) for name in values}
+    found = _converted(record, {name: _native(value) for name, value in values.items()})
     for name, value in found.items():
         if check := fields[name].metadata["check"]:
             check(value)
     return found
+
+
+def _converted(record: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values as the types of their fields, by pydantic; its first error becomes a UsageError."""
+    try:
+        model = _model(record).model_validate(values)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]["loc"][0]
+        field = next(field for field in dataclasses.fields(record) if field.name == wrong)
+        raise _refused(field, _kinds(record)[field.name], values[field.name]) from None
+    return {name: getattr(model, name) for name in values}
 
 
 def _native(value: Any) -> Any:
@@ -123,8 +131,8 @@ def _refused(field: dataclasses.Field[Any], kind: Any, value: Any) -> UsageError
         choices = typing.get_args(kind)
         if isinstance(value, str):
             return unknown_name(field.name, value, choices)
-        return UsageError(f"{field.name} is {value!r}; it takes one of {', '.join(choices)}")
-    return UsageError(f"{field.name} is {value!r}; it takes {_accepted(field, kind)}")
+        return UsageError(f"{field.name} is {SHOWN.repr(value)}; it takes one of {', '.join(choices)}")
+    return UsageError(f"{field.name} is {SHOWN.repr(value)}; it takes {_accepted(field, kind)}")
 
 
 def _accepted(field: dataclasses.Field[Any], kind: Any) -> str:
