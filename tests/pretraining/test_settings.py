@@ -58,7 +58,7 @@ def test_each_method_has_its_own_defaults():
 
 
 def test_a_setting_that_both_records_have_takes_the_same_values():
-    """What a run of pre-training accepts, its recipe accepts: limits and help texts are those of the recipe."""
+    """Otherwise pre-training would accept a value that its recipe refuses later."""
     theirs = {field.name: field for field in dataclasses.fields(Recipe)}
     shared = [field for field in dataclasses.fields(Settings) if field.name in theirs]
     differing = {field.name for field in shared if field.metadata["limits"] != theirs[field.name].metadata["limits"]}
