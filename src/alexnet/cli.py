@@ -19,9 +19,10 @@ import traceback
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +33,7 @@ from alexnet.files import read_json
 from alexnet.memory import reuse_memory
 from alexnet.pretraining.settings import Settings
 from alexnet.training.recipes import RECIPES, recipe
+from alexnet.training.settings import Recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -288,17 +290,19 @@ def _store_facts(store: "Store") -> dict[str, Any]:
     }
 
 
-def _with_settings(record: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """What gives a command one option for each setting of a recipe, or such a record, in the place of **settings.
+def _with_settings(
+    record: type, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Decorator: expand **settings into one option per field of a settings record.
 
-    The record's own values are the defaults that --help shows.
+    defaults: what --help shows instead of the fields' own defaults. No record is made, for that takes long.
     """
 
     def give(command: Callable[..., int]) -> Callable[..., int]:
         signature = inspect.signature(command)
         own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        kinds, settings = typing.get_type_hints(type(record)), dataclasses.fields(record)
-        options = [_setting(f, kinds[f.name], getattr(record, f.name)) for f in settings if f.name != "name"]
+        kinds, settings = typing.get_type_hints(record), dataclasses.fields(record)
+        options = [_setting(f, kinds[f.name], defaults.get(f.name, f.default)) for f in settings if f.name != "name"]
         command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         return command
 
@@ -306,10 +310,10 @@ def _with_settings(record: Any) -> Callable[[Callable[..., int]], Callable[..., 
 
 
 def _setting(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Parameter:
-    """One recipe field as an option; not given means None, 'as the recipe has it'. A tuple is a comma list."""
+    """One recipe field as an option; not given means None, 'as the recipe has it'. Choices and tuples are text."""
     if isinstance(kind, types.UnionType):
         kind = typing.get_args(kind)[0]
-    if typing.get_origin(kind) is tuple:
+    if typing.get_origin(kind) in (tuple, typing.Literal):
         kind = str
     option = typer.Option(
         help=field.metadata["help"], show_default=_shown(default), rich_help_panel="Settings of the recipe"
@@ -329,7 +333,7 @@ def _shown(default: Any) -> str | bool:
 
 
 @app.command()
-@_with_settings(recipe())
+@_with_settings(Recipe, RECIPES["modern"]())
 def train(
     data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
     recipe_name: Annotated[
@@ -374,7 +378,7 @@ def train(
 
 
 @app.command()
-@_with_settings(Settings())
+@_with_settings(Settings)
 def pretrain(
     data: Annotated[
         str | None,
