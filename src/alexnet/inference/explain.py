@@ -167,7 +167,7 @@ def _write(
     about: Mapping[str, str | None],
 ) -> None:
     """The pictures, the page, and the list by which the folder is known as ours."""
-    text = page(f"Inside {about['model']}", facts, drawn, left_out)
+    text = page(f"Inside {about['model']}", drawn, facts=facts, left_out=left_out)
     files = ["index.html", *(f"{each.name}.png" for each in drawn)]
     for each in drawn:
         (folder / f"{each.name}.png").write_bytes(each.png)
