@@ -1,14 +1,12 @@
 """The first layer's filters, as in the paper's figure 3, and the tower that each belongs to."""
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.explain.look import convolutions
 from alexnet.networks.layers import Network
-from alexnet.plots.canvas import SMALL, WIDTH, mosaic, new_figure
+from alexnet.plots.canvas import SMALL, WIDTH, filter_colors, mosaic, new_figure
 
 COLUMNS = 16
 
@@ -62,13 +60,6 @@ def color_share(weights: Tensor) -> float:
     return float(colored / energy) if energy > 0 else 0.0
 
 
-def as_colors(weights: Tensor) -> NDArray[np.float32]:
-    """(C, 3, h, w) -> (C, h, w, 3), 0..1: 0.5 + 0.5 * weight / the filter's largest absolute weight."""
-    largest = weights.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
-    colors: NDArray[np.float32] = (0.5 + 0.5 * weights / largest).permute(0, 2, 3, 1).numpy()
-    return colors
-
-
 def _percent(block: Tensor) -> str:
     return f"{color_share(block):.0%} of their energy"
 
@@ -76,7 +67,7 @@ def _percent(block: Tensor) -> str:
 def _draw(axes: Axes, block: Tensor, first: int) -> None:
     """A mosaic with the filters' numbers at its edges."""
     side = block.shape[2] + 1
-    axes.imshow(np.nan_to_num(mosaic(list(as_colors(block)), COLUMNS), nan=1.0), interpolation="nearest")
+    axes.imshow(mosaic(filter_colors(block), COLUMNS), interpolation="nearest")
     rows = -(-len(block) // COLUMNS)
     columns = min(COLUMNS, len(block))
     middle = (side - 2) / 2
