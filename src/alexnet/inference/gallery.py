@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
 from alexnet.errors import DataError, UsageError
-from alexnet.explain import answers, attribution, exciting, filters, inhibition, layout, maps, mistakes, neighbours
+from alexnet.explain import attribution, exciting, filters, inhibition, layout, maps, mistakes, neighbours
 from alexnet.explain.field import receptive_field
 from alexnet.explain.look import Look, hidden, look, shown
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.parts import Labelled, indices_of
+from alexnet.plots import answers
 from alexnet.plots.canvas import png
 from alexnet.plots.page import Picture
 from alexnet.plots.pictures import confusion_figure

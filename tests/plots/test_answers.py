@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from matplotlib.colors import to_hex
 
-from alexnet.explain.answers import figure
+from alexnet.plots.answers import figure
 from alexnet.plots.canvas import ORANGE, SKY, png
 
 NAMES = ["a", "b", "c", "d", "e", "$f_"]
