@@ -8,7 +8,7 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.loader import Loader
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import Store, pack
+from alexnet.data.store import Store, pack
 from alexnet.errors import UsageError
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import named_store
+from alexnet.data.store import named_store
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
 from alexnet.plots.pictures import samples, shares_title
 from alexnet.runs.checkpoint import FILE, Progress

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from alexnet.data.augment import Augmentation, SampleRandom, augment
 from alexnet.data.preprocess import Preprocessing
-from alexnet.data.store.packed import Store
+from alexnet.data.store.reader import Store
 from alexnet.errors import UsageError
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +85,18 @@ class RecordSource(Source):
 
     def _stamp(self, index: int) -> str:
         return _file_stamp((self.root or Path()) / self.samples[index].path.split("#")[0])
+
+
+def each_image(source: Source) -> Iterator[Path | NDArray[np.uint8]]:
+    """What `images.decode` takes for each sample, in order.
+
+    Raises DataError when a file that holds many images cannot be read; one that holds one is left to `decode`.
+    """
+    for index, sample in enumerate(source.samples):
+        try:
+            yield source.read(index)
+        except OSError as error:
+            raise DataError(f"{source.name}: cannot read {sample.path}: {error.strerror}; check the file") from error
 
 
 def check_classes(source: Source) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.store.packed import Store, named_store
+from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
 from alexnet.files import read_json
 from alexnet.inference.classifier import Classifier

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from alexnet.console import bar, say
 from alexnet.data.loader import Batch, Loader, check_batch
 from alexnet.data.sources import Source, open_images
+from alexnet.data.store import Store, named_store
 from alexnet.data.store.joined import join, without_twins
-from alexnet.data.store.packed import Store, named_store
 from alexnet.device import autocast, pick_device, pick_precision
 from alexnet.errors import DataError, Diverged, UsageError
 from alexnet.files import whole_file, write_csv, write_json

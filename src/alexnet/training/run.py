@@ -17,7 +17,7 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.loader import Loader, check_batch
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import KNOWN, Source, assign_splits, check_classes
-from alexnet.data.store.packed import Store, named_store
+from alexnet.data.store import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.evaluation.metrics import metrics, top5_told
@@ -46,7 +46,7 @@ R = TypeVar("R", bound=Run)
 def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
-    data: as for `alexnet.data.store.packed.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
+    data: as for `alexnet.data.store.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
     without it. A folder that holds something already is left alone and the next free name beside it is taken. What can
     be refused is refused before images are read, and nothing is written until all settings hold.
     """

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alexnet.data.samples import Sample, Source, check_classes
-from alexnet.data.sources.folders import holds_images, read_csv, read_folder, read_images
+from alexnet.data.sources.folders import holds_images, read_folder, read_images
 from alexnet.data.sources.imagenet import imagenet, tiny_imagenet
 from alexnet.data.sources.known import cifar10, digits, flowers17
+from alexnet.data.sources.tables import read_csv
 from alexnet.data.splits import assign_splits
 from alexnet.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels, digest
-from alexnet.data.store.packed import Store
+from alexnet.data.store.reader import Store
 from alexnet.errors import DataError
 
 READ = 1024  # images at once
