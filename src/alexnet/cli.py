@@ -206,7 +206,6 @@ def _list_networks(as_json: bool) -> int:
 @app.command()
 def check(
     data: Data,
-    split_seed: Annotated[int, typer.Option(help="Seed of the division that is looked into.")] = 0,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> int:
@@ -221,7 +220,7 @@ def check(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
     with _progress("reading") as progress:
-        report = check_source(open_source(data, split_seed), workers=workers, progress=progress)
+        report = check_source(open_source(data), workers=workers, progress=progress)
     if as_json:
         _print_json(report.to_json())
     else:

@@ -96,7 +96,7 @@ def test_a_run_leaves_everything_that_it_promises(digits, tmp_path):
 
 
 def test_the_samples_of_a_run_that_mixes_name_every_class_that_they_show(digits, tmp_path):
-    store, settings = named_store(str(digits), 0, 80), recipe("modern", epochs=1, cutmix=1.0, mixup=1.0, **SMALL)
+    store, settings = named_store(str(digits), size=80), recipe("modern", epochs=1, cutmix=1.0, mixup=1.0, **SMALL)
     run = build(store, settings)
     run.folder = tmp_path
     begin(run)

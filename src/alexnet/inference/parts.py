@@ -52,9 +52,8 @@ def open_data(
     run = run_of(model)
     store = named_store(
         data,
-        run.split_seed if run else 0,
-        classifier.preprocessing.store_size,
-        progress,
+        size=classifier.preprocessing.store_size,
+        progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
     labels = class_map(store.class_names, classifier.class_names)[store.labels]

@@ -285,7 +285,7 @@ def open_all(data: str, settings: Settings, look: Callable[[Source, Settings], N
 
 def _opened(data: str, settings: Settings, size: int | None, look: Callable[[Source], None] | None = None) -> Store:
     with bar("packing") as packing:
-        return named_store(data, settings.split_seed, size, packing, settings.max_bad, look=look, opener=open_images)
+        return named_store(data, size=size, progress=packing, max_bad=settings.max_bad, look=look, opener=open_images)
 
 
 def look(source: Source, settings: Settings) -> None:

@@ -63,10 +63,9 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     with bar("packing") as packing:
         store = named_store(
             data,
-            recipe.split_seed,
-            recipe.store_size,
-            packing,
-            recipe.max_bad,
+            size=recipe.store_size,
+            progress=packing,
+            max_bad=recipe.max_bad,
             look=lambda source: look(source, recipe),
         )
     run = build(store, recipe)
@@ -94,7 +93,7 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     workers = recipe.workers if workers is None else workers
     recipe = dataclasses.replace(recipe, device=device or recipe.device, workers=workers)
     with bar("packing") as packing:
-        store = named_store(config["data"], recipe.split_seed, recipe.store_size, packing, recipe.max_bad)
+        store = named_store(config["data"], size=recipe.store_size, progress=packing, max_bad=recipe.max_bad)
     unchanged(store, config, folder)
     # Once there is a checkpoint, the file that the run began from may be gone.
     run = build(store, recipe, config.get("initialised", []) if (folder / FILE).is_file() else None)

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from alexnet.data.samples import Source
 from alexnet.data.sources import check_classes, open_source
+from alexnet.data.sources.download import WAIT_LOGGED, cache_folder
 from alexnet.data.store import Store, named_store, open_store, pack, packed, verified
 from alexnet.errors import DataError
+from alexnet.files import alone
 
 SIZE = 32
 ROW = SIZE * SIZE * 3
@@ -53,15 +56,40 @@ def test_a_store_with_gaps_that_were_accepted_is_reused(photos: Path) -> None:
     assert len(packed(open_source(str(photos)), SIZE)) == 19
 
 
-def test_packing_and_what_it_skipped_are_said_once(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_packing_and_what_it_skipped_are_logged_once(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "alexnet")
     (photos / "ant" / "0.png").write_bytes(b"")
     store = packed(open_source(str(photos)), SIZE, max_bad=0.1)
-    assert capsys.readouterr().err.splitlines() == [
+    assert caplog.messages == [
         f"packing 20 images of photos into {store.folder}, this once",
         f"1 image skipped, see {store.folder / 'skipped.csv'}",
     ]
+    caplog.clear()
     packed(open_source(str(photos)), SIZE)
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
+
+
+def test_a_store_of_another_version_stays_as_it_is(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = packed(open_source(str(photos)), SIZE)
+    before = {path: path.read_bytes() for path in first.folder.iterdir()}
+    for module in ("format", "reader", "writer"):
+        monkeypatch.setattr(f"alexnet.data.store.{module}.VERSION", 2)
+    second = packed(open_source(str(photos)), SIZE)
+    assert second.folder == first.folder.with_name(f"{first.folder.name}-v2")
+    assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
+
+
+def test_a_process_that_waits_for_another_to_pack_logs_it(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "alexnet")
+    source = open_source(str(photos))
+    folder = cache_folder() / "stores" / f"photos-{SIZE}-{source.fingerprint()[:16]}"
+    with alone(folder):
+        waiting = threading.Thread(target=packed, args=(source, SIZE))
+        waiting.start()
+        waiting.join(WAIT_LOGGED + 0.2)
+        assert caplog.messages == [f"waiting for another process, which packs photos into {folder}"]
+    waiting.join(60)
+    assert len(open_store(folder)) == 20
 
 
 PACK = f"""
@@ -153,16 +181,15 @@ def test_the_store_of_data_in_the_cache_is_verified_under_the_datas_name(photos:
 
 @pytest.mark.parametrize("file", ["shard-00000.bin", "samples.csv", "store.json"])
 def test_a_damaged_store_in_the_cache_is_packed_again_in_one_line(
-    file: str, photos: Path, capsys: pytest.CaptureFixture[str]
+    file: str, photos: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = packed(open_source(str(photos)), SIZE)
     whole = all_images(store)
     (store.folder / file).unlink()
-    capsys.readouterr()
+    caplog.clear()
     again = packed(open_source(str(photos)), SIZE)
     assert np.array_equal(all_images(again), whole)
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "is damaged" in error
-    assert "packing it again" in error
+    (line,) = caplog.messages
+    assert "is damaged" in line
+    assert "packing it again" in line
     open_store(again.folder)

@@ -3,6 +3,7 @@
 | written | meaning |
 |---|---|
 | `digits`, `flowers17`, `cifar10`, `tiny-imagenet` | the known set of that name |
+| `flowers17:1`, `flowers17:2`, `flowers17:3` | flowers17 in one of its publisher's three splits |
 | `imagenet:/folder` | the ImageNet challenge, unpacked there |
 | `photos.csv` | a list `path,label[,split]` |
 | anything else | a folder `root/<class>/...` or `root/{train,val,test}/<class>/...` |
@@ -12,36 +13,36 @@ A known name is always the known set; a folder of the same name is written `./di
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from alexnet.data.samples import Sample, Source, check_classes
 from alexnet.data.sources.folders import holds_images, read_folder, read_images
 from alexnet.data.sources.imagenet import imagenet, tiny_imagenet
-from alexnet.data.sources.known import cifar10, digits, flowers17
+from alexnet.data.sources.known import cifar10, digits, flowers17, flowers17_published
 from alexnet.data.sources.tables import read_csv
 from alexnet.data.splits import assign_splits
 from alexnet.errors import DataError
 
 __all__ = ["KNOWN", "Sample", "Source", "assign_splits", "check_classes", "open_images", "open_source"]
 
-# From the name of a known set to its opener, which takes the split seed.
-KNOWN: dict[str, Callable[[int], Source]] = {
-    "digits": lambda split_seed: digits(),
+KNOWN: dict[str, Callable[[], Source]] = {
+    "digits": digits,
     "flowers17": flowers17,
-    "cifar10": lambda split_seed: cifar10(),
-    "tiny-imagenet": lambda split_seed: tiny_imagenet(),
+    **{f"flowers17:{number}": partial(flowers17_published, number) for number in (1, 2, 3)},
+    "cifar10": cifar10,
+    "tiny-imagenet": tiny_imagenet,
 }
 IMAGENET = "imagenet:"
 
 
-def open_source(spec: str, split_seed: int = 0) -> Source:
+def open_source(spec: str) -> Source:
     """The source that `spec` names, as in the table above.
 
-    split_seed: chooses among a publisher's own splits, where there are several.
     Raises DataError, with what to do, when there is no such thing, when it is empty or when it shows no classes.
     """
     if spec in KNOWN:
-        return KNOWN[spec](split_seed)
+        return KNOWN[spec]()
     opener = imagenet if spec.startswith(IMAGENET) else read_folder
     path = Path(spec.removeprefix(IMAGENET)).expanduser()
     try:
@@ -55,7 +56,7 @@ def open_source(spec: str, split_seed: int = 0) -> Source:
     raise _is_a_file(spec) if file else _not_found(spec)
 
 
-def open_images(spec: str, split_seed: int = 0) -> Source:
+def open_images(spec: str) -> Source:
     """The source that `spec` names, where no classes are needed: also a folder in which the images lie as they are.
 
     Such a folder's images, those of its sub-folders with them, are all of one class.
@@ -63,7 +64,7 @@ def open_images(spec: str, split_seed: int = 0) -> Source:
     path = Path(spec).expanduser()
     if spec and spec not in KNOWN and not spec.startswith(IMAGENET) and holds_images(path):
         return read_images(path)
-    return open_source(spec, split_seed)
+    return open_source(spec)
 
 
 def _is_a_file(spec: str) -> DataError:

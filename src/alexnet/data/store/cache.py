@@ -1,17 +1,19 @@
 """Which store belongs to which data: the user's own folder, or the cache's."""
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from alexnet.data.samples import Source
 from alexnet.data.sources import KNOWN, open_source
-from alexnet.data.sources.download import cache_folder
-from alexnet.data.store.format import FACTS
+from alexnet.data.sources.download import cache_folder, one_process
+from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
-from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings, say
+from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings
 from alexnet.errors import DataError
-from alexnet.files import alone
+
+log = logging.getLogger(__name__)
 
 
 def packed(
@@ -24,8 +26,9 @@ def packed(
     """The store of this source in the cache: the one that is there, or, if it is missing or damaged, a new one.
 
     size: pixels a side, None for what suits the source; the rest and the errors as for `pack`. A source that changed in
-    any way gets a new store. One that was packed with a larger `max_bad` is taken: its gaps were accepted then. That it
-    is packed now, and why, is said on the standard error. Of several processes that want the same store one packs it.
+    any way gets a new store. One that was packed with a larger `max_bad` is taken: its gaps were accepted then. Packing
+    is logged, with the reason. Of several processes that want the same store one packs it. A store that another version
+    of this program packed has another place in the cache and stays as it is.
     """
     size = source.store_size if size is None else size
     fingerprint = source.fingerprint()
@@ -33,31 +36,35 @@ def packed(
     with suppress(DataError):  # missing or damaged: looked into again below
         return open_store(folder)
     refuse_settings(folder, size, max_bad)
-    with alone(folder):
+    with one_process(folder, f"packs {source.name} into {folder}"):
         try:
             return open_store(folder)  # another process may have packed it while this one waited
         except DataError as damage:
-            images = f"{len(source.samples):,} images of {source.name}"
-            say(f"{damage}; packing it again now" if folder.exists() else f"packing {images} into {folder}, this once")
+            _log_packing(source, folder, damage)
         return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
+
+
+def _log_packing(source: Source, folder: Path, damage: DataError) -> None:
+    if folder.exists():
+        log.warning("%s; packing it again now", damage)
+    else:
+        log.info("packing %s images of %s into %s, this once", f"{len(source.samples):,}", source.name, folder)
 
 
 def named_store(
     data: str,
-    split_seed: int = 0,
+    *,
     size: int | None = None,
     progress: Progress | None = None,
     max_bad: float = MAX_BAD,
-    *,
     look: Callable[[Source], object] | None = None,
-    opener: Callable[[str, int], Source] = open_source,
+    opener: Callable[[str], Source] = open_source,
 ) -> Store:
     """The store that a user means by `data`: one in the folder of that name, else that of `open_source(data)`.
 
     size: pixels a side, None for what there is or suits the source. look: raises what speaks against the data; it sees
-    the source before any image is read, and what the store kept of it. opener: what reads `data` and the seed. A store
-    has the given splits that it was packed with, whatever the `split_seed`. Errors as in `open_source` and `packed`;
-    DataError for a store of another size.
+    the source before any image is read, and what the store kept of it. opener: turns `data` into a source. Errors as in
+    `open_source` and `packed`; DataError for a store of another size.
     """
     if is_store(data):
         store = open_store(Path(data).expanduser())
@@ -67,7 +74,7 @@ def named_store(
                 f"write another with: alexnet pack DATA --size {size} --out FOLDER"
             )
     else:
-        source = opener(data, split_seed)
+        source = opener(data)
         if look is not None:
             look(source)
         store = packed(source, size, max_bad, progress=progress)
@@ -98,4 +105,4 @@ def verified(data: str, size: int | None = None) -> Store:
 
 def _cached(source: Source, size: int, fingerprint: str) -> Path:
     """Where the cache has, or would have, this source's store."""
-    return cache_folder() / "stores" / f"{source.name}-{size}-{fingerprint[:16]}"
+    return cache_folder() / "stores" / cache_name(source.name, size, fingerprint)

@@ -45,5 +45,11 @@ def shard_name(shard: int) -> str:
     return f"shard-{shard:05d}.bin"
 
 
+def cache_name(source: str, size: int, fingerprint: str) -> str:
+    """The folder of a source's store in the cache; each version of the format has its own, the first without a mark."""
+    version = "" if VERSION == 1 else f"-v{VERSION}"
+    return f"{source}-{size}-{fingerprint[:16]}{version}"
+
+
 def is_ours(name: str) -> bool:
     return name in (FACTS, SAMPLES, SKIPPED) or re.fullmatch(r"shard-\d{5,}\.bin", name) is not None

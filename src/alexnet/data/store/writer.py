@@ -3,9 +3,9 @@
 import csv
 import hashlib
 import json
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -19,6 +19,8 @@ from alexnet.data.store.reader import Store, open_store
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.files import refuse_strangers, whole_folder
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -45,7 +47,7 @@ def pack(
 
     Raises DataError when more images are bad or a class is left with none, UsageError when `folder` holds something
     else than a store, AlexNetError when it cannot be written. Nothing is left behind then, nor after Ctrl-C. If images
-    were skipped, that is said on the standard error.
+    were skipped, a warning is logged.
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
@@ -59,7 +61,7 @@ def pack(
         _write_facts(files, source, size, fingerprint)
     if files.skipped:
         images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
-        say(f"{images} skipped, see {folder / SKIPPED}")
+        log.warning("%s skipped, see %s", images, folder / SKIPPED)
     return open_store(folder, verify=False)
 
 
@@ -201,7 +203,3 @@ def _refuse_empty_classes(source: Source, files: _Files) -> None:
         raise DataError(
             f"{source.name}: no usable images of {some_names(source.class_names, empty)}{hint}; add some or remove it"
         )
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
