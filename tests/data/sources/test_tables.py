@@ -75,6 +75,30 @@ def test_a_csv_in_another_encoding_is_refused(tmp_path):
         open_source(write_csv(tmp_path, "path,label\n1.png,Füchse\n", "latin-1"))
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("path,label\n1.png,a\n2.png,b\n1.png,b\n", "'1.png' is listed as 'a', split '', in line 2 and 'b', split '',"),
+        ("path,label\n1.png,a\n2.png,b\n1.png,b\n", "'1.png' is listed as 'a', split '', in line 2 and 'b'"),
+            "path,label,split\n1.png,a,train\n./1.png,a,test\n2.png,b,\n",
+            "split 'train', in line 2 and 'a', split 'test'",
+        ),
+    ],
+)
+def test_a_file_listed_with_two_labels_or_splits_is_refused_with_both_lines(tmp_path, text, reason):
+    lay(tmp_path, "1.png", "2.png")
+    with pytest.raises(DataError) as caught:
+        open_source(write_csv(tmp_path, text))
+    assert reason in str(caught.value)
+
+
+def test_a_file_listed_twice_alike_is_taken_once_and_logged(tmp_path, caplog):
+    lay(tmp_path, "1.png", "2.png")
+    source = open_source(write_csv(tmp_path, "path,label\n1.png,a\n./1.png,a\n2.png,b\n1.png,a\n"))
+    assert [sample.path for sample in source.samples] == ["1.png", "2.png"]
+    assert "2 lines repeat an earlier one" in caplog.text
+
+
 def test_a_fingerprint_knows_labels_and_splits(tmp_path):
     lay(tmp_path, "1.png", "2.png")
     texts = ["path,label,split\n1.png,a,\n2.png,b,\n", "path,label,split\n1.png,b,\n2.png,a,\n"]

@@ -1,12 +1,19 @@
 """A user's own images listed in a CSV file."""
 
 import csv
+import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from alexnet.data.samples import Source
 from alexnet.data.sources.folders import SPLIT_NAMES, labelled_source
 from alexnet.errors import DataError
+
+log = logging.getLogger(__name__)
+
+Row: TypeAlias = tuple[str, str, str]  # path, label, split
 
 CSV_FORM = "a header line path,label or path,label,split is needed, in UTF-8, separated by commas"
 
@@ -14,23 +21,39 @@ CSV_FORM = "a header line path,label or path,label,split is needed, in UTF-8, se
 def read_csv(file: Path) -> Source:
     """The images that a CSV file lists, one a line under the header `path,label[,split]`.
 
-    Paths are relative to the CSV's own folder, or absolute. Other columns are ignored. An empty split says nothing.
-    Raises DataError with the line for anything else, and for files that do not exist.
+    Paths are relative to the CSV's own folder, or absolute. Other columns are ignored. An empty split means that none
+    is given. A file listed again with the same label and split is taken once, and a warning logged.
+    Raises DataError with the line for anything else, for files that do not exist and for a file listed with two labels
+    or splits.
     """
-    found, missing = [], []
-    for line, row in _rows(file):
-        path, label, split = _sample(f"{file}, line {line}", row)
-        found.append((path, label, split))
-        if not (file.parent / path).is_file():
-            missing.append(f"line {line}: {path!r}")
+    lines = {line: _sample(f"{file}, line {line}", row) for line, row in _rows(file)}
+    if not lines:
+        raise DataError(f"{file} lists no images; write a line for each under the header path,label[,split]")
+    _refuse_missing(file, lines)
+    found = _without_repeats(file, lines)
+    return labelled_source(file.stem, file.parent, {label for _, label, _ in found}, found, [])
+
+
+def _refuse_missing(file: Path, lines: dict[int, Row]) -> None:
+    missing = [line for line, (path, _, _) in lines.items() if not (file.parent / path).is_file()]
     if missing:
         raise DataError(
-            f"{file}: {len(missing)} of {len(found)} files do not exist, the first in {missing[0]}; "
-            f"paths start from {file.parent.resolve()}"
+            f"{file}: {len(missing)} of {len(lines)} files do not exist, the first in line {missing[0]}: "
+            f"{lines[missing[0]][0]!r}; paths start from {file.parent.resolve()}"
         )
-    if not found:
-        raise DataError(f"{file} lists no images; write a line for each under the header path,label[,split]")
-    return labelled_source(file.stem, file.parent, {label for _, label, _ in found}, found, [])
+
+
+def _without_repeats(file: Path, lines: dict[int, Row]) -> list[Row]:
+    """The first row of each file: elsewhere, as in a run's split.csv, an image is known by its path alone."""
+    first: dict[str, int] = {}  # line by file, however its path is spelt
+    for line, (path, label, split) in lines.items():
+        earlier = first.setdefault(os.path.normpath(file.parent / path), line)
+        if lines[earlier][1:] != (label, split):
+            told = " and ".join(f"{lines[n][1]!r}, split {lines[n][2]!r}, in line {n}" for n in (earlier, line))
+            raise DataError(f"{file}: {path!r} is listed as {told}; remove the line that is wrong")
+    if repeated := len(lines) - len(first):
+        log.warning("%s: %d lines repeat an earlier one; each image is taken once", file, repeated)
+    return [lines[line] for line in first.values()]
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -63,8 +86,7 @@ def _columns(file: Path, header: list[str]) -> list[str]:
     return columns
 
 
-def _sample(where: str, row: dict[str, str]) -> tuple[str, str, str]:
-    """(path, label, split) of one row."""
+def _sample(where: str, row: dict[str, str]) -> Row:
     for column in ("path", "label"):
         if not row[column]:
             raise DataError(f"{where}: the {column} is empty; fill it in or remove the line")
