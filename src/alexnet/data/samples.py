@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,10 +58,10 @@ class Source:
 class ArraySource(Source):
     """Images that are in memory already."""
 
-    images: NDArray[np.uint8]  # (N, H, W), gray, 0..255
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]  # N of (H, W, 3), RGB, or (H, W), gray, 0..255
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        """uint8 (H, W), 0..255."""
+        """uint8 (H, W, 3) or (H, W), 0..255."""
         image: NDArray[np.uint8] = self.images[index]
         return image
 

@@ -1,12 +1,14 @@
 """Which store belongs to which data: the user's own folder, or the cache's."""
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeGuard
 
 from alexnet.data.samples import Source
-from alexnet.data.sources import KNOWN, open_source
+from alexnet.data.sources import KNOWN, Data, open_source, spec_of
 from alexnet.data.sources.download import cache_folder, one_process
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
@@ -52,13 +54,13 @@ def _log_packing(source: Source, folder: Path, damage: DataError) -> None:
 
 
 def named_store(
-    data: str,
+    data: Data,
     *,
     size: int | None = None,
     progress: Progress | None = None,
     max_bad: float = MAX_BAD,
     look: Callable[[Source], object] | None = None,
-    opener: Callable[[str], Source] = open_source,
+    opener: Callable[[Data], Source] = open_source,
 ) -> Store:
     """The store that a user means by `data`: one in the folder of that name, else that of `open_source(data)`.
 
@@ -67,7 +69,7 @@ def named_store(
     `open_source` and `packed`; DataError for a store of another size.
     """
     if is_store(data):
-        store = open_store(Path(data).expanduser())
+        store = open_store(Path(spec_of(data)).expanduser())
         if size not in (None, store.size):
             raise DataError(
                 f"store {data} has images of {store.size} px a side, {size} are needed; "
@@ -83,21 +85,24 @@ def named_store(
     return store
 
 
-def is_store(data: str) -> bool:
+def is_store(data: Data) -> TypeGuard[str | os.PathLike[str]]:
     """Whether `data` is a folder that holds a store, sound or not; a known name never is."""
+    if isinstance(data, tuple):
+        return False
+    spec = spec_of(data)
     try:
-        return data not in KNOWN and (Path(data).expanduser() / FACTS).is_file()
+        return spec not in KNOWN and (Path(spec).expanduser() / FACTS).is_file()
     except OSError:
         return False  # `open_source` says what is wrong with it
 
 
-def verified(data: str, size: int | None = None) -> Store:
+def verified(data: Data, size: int | None = None) -> Store:
     """The store in the folder `data`, or that of `open_source(data)` in the cache, once every checksum is right.
 
     Raises DataError that names all that is missing or damaged.
     """
     if is_store(data):
-        return open_store(Path(data).expanduser(), verify=True)
+        return open_store(Path(spec_of(data)).expanduser(), verify=True)
     source = open_source(data)
     size = source.store_size if size is None else size
     return open_store(_cached(source, size, source.fingerprint()), verify=True)
