@@ -42,6 +42,16 @@ def photos(tmp_path: Path, add_images: Callable[..., None]) -> Path:
 
 
 @pytest.fixture
+def ready_photos(tmp_path: Path) -> Path:
+    """Two classes of 10 images of the stored size: packing them imports no torch, so that processes start quickly."""
+    root = tmp_path / "ready"
+    for number in range(20):
+        (root / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (SIZE, SIZE), (number, 0, 0)).save(root / "ab"[number % 2] / f"{number}.png")
+    return root
+
+
+@pytest.fixture
 def store(photos: Path, tmp_path: Path) -> Store:
     """Packed in shards of 6 rows: 6, 6, 6, 2."""
     return pack(open_source(str(photos)), tmp_path / "store", SIZE, shard_bytes=6 * ROW)

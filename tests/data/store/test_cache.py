@@ -92,31 +92,55 @@ def test_a_process_that_waits_for_another_to_pack_logs_it(photos: Path, caplog: 
     assert len(open_store(folder)) == 20
 
 
-PACK = f"""
-    import os, signal, sys
-    from alexnet.data.store import named_store
+def test_of_several_processes_that_start_together_one_packs(ready_photos: Path, run: Run) -> None:
+    forking = run(
+        f"""
+        import os, sys
+        from contextlib import suppress
+        from alexnet.data.store import named_store
 
-    def die(done, total):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    print(len(named_store(sys.argv[1], size={SIZE}, progress=die if sys.argv[2:] else None)))
-    """
-
-
-def test_of_several_processes_that_start_together_one_packs(photos: Path, run: Run) -> None:
-    together = [run(PACK, photos) for _ in range(3)]
-    answers = [process.communicate(timeout=60) for process in together]
-    assert [(process.returncode, out) for process, (out, _) in zip(together, answers, strict=True)] == [(0, "20\n")] * 3
-    assert sorted(error.count("packing 20 images") for _, error in answers) == [0, 0, 1]
+        os.fork(), os.fork()  # four processes
+        store = named_store(sys.argv[1], size={SIZE}, progress=lambda done, total: os.write(2, b"."))
+        os.write(1, b"%d images " % len(store))
+        with suppress(ChildProcessError):  # none left
+            while True:
+                os.wait()
+        """,
+        ready_photos,
+    )
+    assert forking.communicate(timeout=60) == ("20 images " * 4, "." * 20)
 
 
-def test_what_a_killed_process_had_begun_is_removed(photos: Path, cache: Path, run: Run) -> None:
-    killed = run(PACK, photos, Path("to the death"))
+def test_what_a_killed_process_had_begun_is_removed(ready_photos: Path, cache: Path, run: Run) -> None:
+    killed = run(
+        f"""
+        import os, signal, sys
+        from alexnet.data.store import named_store
+
+        named_store(sys.argv[1], size={SIZE}, progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
+        """,
+        ready_photos,
+    )
     killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL
     assert len(list((cache / "stores").glob(".*.half"))) == 1
-    assert len(packed(open_source(str(photos)), SIZE)) == 20
+    assert len(packed(open_source(str(ready_photos)), SIZE)) == 20
     assert list((cache / "stores").glob(".*.half")) == []
+
+
+def test_a_packed_store_is_opened_without_slow_imports(ready_photos: Path, run: Run) -> None:
+    packed(open_source(str(ready_photos)), SIZE)
+    opened = run(
+        f"""
+        import sys
+        from alexnet.data.store import named_store
+
+        assert len(named_store(sys.argv[1], size={SIZE})) == 20
+        print([name for name in ("torch", "torchvision", "sklearn", "scipy", "rich") if name in sys.modules])
+        """,
+        ready_photos,
+    )
+    assert opened.communicate(timeout=60) == ("[]\n", "")
 
 
 def test_a_stores_folder_is_a_name_for_its_data(store: Store, cache: Path) -> None:

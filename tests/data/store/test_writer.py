@@ -186,7 +186,7 @@ def test_a_disk_too_small_is_known_before_the_work(photos: Path, tmp_path: Path)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_disk_that_fills_up_in_mid_write_leaves_the_old_store(photos: Path, store: Store, run: Run) -> None:
+def test_a_disk_that_fills_up_in_mid_write_leaves_the_old_store(ready_photos: Path, store: Store, run: Run) -> None:
     """A limit on the size of files stands for the end of the disk: both fail in `write`."""
     before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
     full = run(
@@ -203,19 +203,17 @@ def test_a_disk_that_fills_up_in_mid_write_leaves_the_old_store(photos: Path, st
             print(error)
             sys.exit(error.exit_code)
         """,
-        photos,
+        ready_photos,
         store.folder,
     )
     out, error = full.communicate(timeout=60)
     assert (full.returncode, error) == (1, "")
     assert re.fullmatch(r"cannot write .*store: File too large; free space or choose another folder.*\n", out)
     assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
-    assert sorted(path.name for path in store.folder.parent.iterdir()) == ["photos", "store"]
+    assert sorted(path.name for path in store.folder.parent.iterdir()) == ["photos", "ready", "store"]
 
 
-def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, add_images: AddImages, run: Run) -> None:
-    for name in ("a", "b"):
-        add_images(tmp_path / "data", name, 200)
+def test_ctrl_c_leaves_nothing_half_written(ready_photos: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "out").mkdir()
     packing = run(
         """
@@ -229,14 +227,14 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, add_images: AddImage
         def slowly(done, total):
             if done == 1:
                 print("packing", flush=True)
-            time.sleep(0.05)
+                time.sleep(60)
 
         try:
             pack(open_source(sys.argv[1]), Path(sys.argv[2]), 32, workers=2, progress=slowly)
         except KeyboardInterrupt:
             sys.exit(130)
         """,
-        tmp_path / "data",
+        ready_photos,
         tmp_path / "out" / "store",
     )
     assert packing.stdout is not None
