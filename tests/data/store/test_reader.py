@@ -3,20 +3,18 @@
 import json
 import os
 import re
-import subprocess
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from alexnet.data.store import Store, open_store
+from alexnet.data.sources import open_source
+from alexnet.data.store import Store, open_store, pack
 from alexnet.errors import DataError
 
 SIZE = 32
 ROW = SIZE * SIZE * 3
-AddImages = Callable[..., None]
-Run = Callable[..., subprocess.Popen[str]]
 
 
 def all_images(store: Store) -> np.ndarray:
@@ -83,3 +81,16 @@ def test_a_store_that_goes_away_after_it_was_opened_is_a_data_error(store: Store
     (store.folder / "shard-00003.bin").unlink()
     with pytest.raises(DataError, match=r"is damaged: shard-00003\.bin"):
         all_images(store)
+
+
+def test_content_is_that_of_a_copy_of_the_images_and_of_no_others(photos: Path, store: Store, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "copy")
+    os.utime(tmp_path / "copy" / "ant" / "0.png", (1, 1))
+    copied = pack(open_source(str(tmp_path / "copy")), tmp_path / "copied", SIZE, shard_bytes=6 * ROW)
+    assert copied.content == store.content
+    assert copied.fingerprint != store.fingerprint
+    shutil.copy(photos / "ant" / "1.png", tmp_path / "copy" / "ant" / "0.png")
+    changed = pack(open_source(str(tmp_path / "copy")), tmp_path / "changed", SIZE, shard_bytes=6 * ROW)
+    (tmp_path / "copy" / "bee").rename(tmp_path / "copy" / "cat")
+    renamed = pack(open_source(str(tmp_path / "copy")), tmp_path / "renamed", SIZE, shard_bytes=6 * ROW)
+    assert len({store.content, changed.content, renamed.content}) == 3

@@ -37,6 +37,12 @@ def seal(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def content_of(facts: dict[str, Any]) -> str:
+    """SHA-256, in hexadecimal, over class names, samples and pixels; unlike a source's fingerprint, not file times."""
+    files = {name: file["sha256"] for name, file in facts["files"].items() if name != SKIPPED}
+    return seal({"class_names": facts["class_names"], "size": facts["size"], "files": files})
+
+
 def row_bytes(size: int) -> int:
     return size * size * 3
 

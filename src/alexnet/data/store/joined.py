@@ -61,6 +61,7 @@ def join(stores: Sequence[Store]) -> Store:
         splits=np.concatenate([store.splits for store in stores]),
         skipped=[skip for store in stores for skip in store.skipped],
         shard_rows=first.shard_rows,
+        content=" + ".join(store.content for store in stores),
         stores=tuple(stores),
     )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, damaged, seal, shard_name
+from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, content_of, damaged, seal, shard_name
 from alexnet.errors import DataError
 
 VERIFIED_BYTES = 4 * 2**30  # hashing this many takes some seconds; larger stores are only measured when opened
@@ -36,6 +36,7 @@ class Store:
     splits: NDArray[np.str_]  # (N,) "train", "val", "test", or "" where the source does not say
     skipped: list[tuple[str, str]]  # path and reason of each image that could not be used
     shard_rows: int  # rows in every shard but the last
+    content: str  # hexadecimal, equal for stores of equal class names, samples and pixels, wherever they were read from
 
     def __post_init__(self) -> None:
         self._shard = lru_cache(OPEN_SHARDS)(self._map_shard)
@@ -155,6 +156,7 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
         splits=np.array(splits, "<U5"),
         skipped=[(path, reason) for path, reason in _rows(folder / SKIPPED)],
         shard_rows=facts["shard_rows"],
+        content=content_of(facts),
     )
 
 
