@@ -38,7 +38,7 @@ from alexnet.training.settings import Recipe
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from alexnet.data.store.packed import Store
+    from alexnet.data.store import Store
     from alexnet.inference.classifier import Prediction
 
 BAD_DATA = 3  # the exit code of DataError, for commands that report bad data and still answer the rest
@@ -208,7 +208,6 @@ def _list_networks(as_json: bool) -> int:
 @app.command()
 def check(
     data: Data,
-    split_seed: Annotated[int, typer.Option(help="Seed of the division that is looked into.")] = 0,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> int:
@@ -216,14 +215,14 @@ def check(
     from alexnet.data.check import check as check_source
     from alexnet.data.check import render
     from alexnet.data.sources import open_source
-    from alexnet.data.store.packed import is_store
+    from alexnet.data.store import is_store
 
     if is_store(data):
         raise UsageError(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
     with _progress("reading") as progress:
-        report = check_source(open_source(data, split_seed), workers=workers, progress=progress)
+        report = check_source(open_source(data), workers=workers, progress=progress)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -258,18 +257,18 @@ def pack(
     as_json: AsJson = False,
 ) -> int:
     """Decode every image once into a store that training reads at full speed."""
+    from alexnet.data import store as stores
     from alexnet.data.sources import open_source
-    from alexnet.data.store import packed
 
     if verify:
-        store = packed.open_store(out, verify=True) if out else packed.verified(data, size)
+        store = stores.open_store(out, verify=True) if out else stores.verified(data, size)
     else:
         source = open_source(data)
         with _progress("packing") as progress:
             if out is None:
-                store = packed.packed(source, size, max_bad, workers, progress)
+                store = stores.packed(source, size, max_bad, workers, progress)
             else:
-                store = packed.pack(source, out, size or source.store_size, max_bad, workers, progress)
+                store = stores.pack(source, out, size or source.store_size, max_bad, workers, progress)
     if as_json:
         _print_json({**_store_facts(store), **({"sound": True} if verify else {})})
     else:

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import pack
+from alexnet.data.store import pack
 from alexnet.errors import DataError, UsageError
 from alexnet.inference.evaluate import evaluate
 from alexnet.inference.parts import run_of

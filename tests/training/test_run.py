@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import named_store
+from alexnet.data.store import named_store
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
 from alexnet.plots.pictures import samples, shares_title
 from alexnet.runs.checkpoint import Progress
@@ -97,7 +97,7 @@ def test_a_run_writes_all_its_files(digits, tmp_path):
 
 
 def test_sample_titles_name_every_mixed_class(digits, tmp_path):
-    store, settings = named_store(str(digits), 0, 80), recipe("modern", epochs=1, cutmix=1.0, mixup=1.0, **SMALL)
+    store, settings = named_store(str(digits), size=80), recipe("modern", epochs=1, cutmix=1.0, mixup=1.0, **SMALL)
     task = build(store, settings)
     task.state.path = tmp_path
     task.begin()

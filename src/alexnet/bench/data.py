@@ -13,7 +13,7 @@ from alexnet.bench.table import Row, memory, rate, times_as_fast
 from alexnet.bench.train import PAPER, prepared
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.packed import pack
+from alexnet.data.store import pack
 from alexnet.memory import reuse_memory
 
 TIMES = 10  # each JPEG file is packed so often

@@ -17,7 +17,7 @@ from alexnet.bench.pictures import noise_store
 from alexnet.bench.table import Row, fastest, memory, rate, share, times_as_fast
 from alexnet.bench.worker import Work, repeated
 from alexnet.console import Report
-from alexnet.data.store.packed import open_store
+from alexnet.data.store import open_store
 from alexnet.device import pick_precision
 from alexnet.memory import reuse_memory
 from alexnet.networks.summary import summarize

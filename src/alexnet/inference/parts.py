@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.store.packed import Store, named_store
+from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
 from alexnet.files import read_json
 from alexnet.inference.classifier import Classifier
@@ -52,9 +52,8 @@ def open_data(
     run = run_of(model)
     store = named_store(
         data,
-        run.split_seed if run else 0,
-        classifier.preprocessing.store_size,
-        progress,
+        size=classifier.preprocessing.store_size,
+        progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
     labels = class_map(store.class_names, classifier.class_names)[store.labels]

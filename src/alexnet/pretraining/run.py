@@ -14,8 +14,8 @@ import numpy as np
 from alexnet.console import bar
 from alexnet.data.loader import check_batch
 from alexnet.data.sources import Source, open_images
+from alexnet.data.store import Store, named_store
 from alexnet.data.store.joined import join
-from alexnet.data.store.packed import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.pretraining.cut import chosen, cut
@@ -112,7 +112,7 @@ def open_all(data: str, settings: Settings, look: Callable[[Source, Settings], N
 
 def _opened(data: str, settings: Settings, size: int | None, look: Callable[[Source], None] | None = None) -> Store:
     with bar("packing") as packing:
-        return named_store(data, settings.split_seed, size, packing, settings.max_bad, look=look, opener=open_images)
+        return named_store(data, size=size, progress=packing, max_bad=settings.max_bad, look=look, opener=open_images)
 
 
 def refuse_data(source: Source, settings: Settings) -> None:

@@ -19,8 +19,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from alexnet.data.loader import Batch, Loader
+from alexnet.data.store import Store
 from alexnet.data.store.joined import join, without_twins
-from alexnet.data.store.packed import Store
 from alexnet.device import autocast, pick_device, pick_precision
 from alexnet.errors import Diverged
 from alexnet.files import whole_file

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from alexnet.console import bar
 from alexnet.data.loader import check_batch
 from alexnet.data.sources import KNOWN, Source, check_classes
-from alexnet.data.store.packed import Store, named_store
+from alexnet.data.store import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.networks import create
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
-    data: as for `alexnet.data.store.packed.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
+    data: as for `alexnet.data.store.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
     without it. A folder that holds something already is left alone and the next free name beside it is taken.
     Everything that can be refused is refused before the first image is read; nothing is written until then.
     """
@@ -46,10 +46,9 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     with bar("packing") as packing:
         store = named_store(
             data,
-            recipe.split_seed,
-            recipe.store_size,
-            packing,
-            recipe.max_bad,
+            size=recipe.store_size,
+            progress=packing,
+            max_bad=recipe.max_bad,
             look=lambda source: refuse_data(source, recipe),
         )
     task = build(store, recipe)
@@ -78,7 +77,7 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     recipe = replaced(from_json(config.recipe), device, workers)
     refuse_settings(recipe, begins=False)
     with bar("packing") as packing:
-        store = named_store(config.data, recipe.split_seed, recipe.store_size, packing, recipe.max_bad)
+        store = named_store(config.data, size=recipe.store_size, progress=packing, max_bad=recipe.max_bad)
     check_same_data(store, config, folder)
     # Once there is a checkpoint, the file that the run began from may be gone.
     task = build(store, recipe, config.initialised if run.checkpoint.is_file() else None)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.loader import Batch
-from alexnet.data.store.packed import Store
+from alexnet.data.store import Store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import Diverged, UsageError
 from alexnet.evaluation.metrics import metrics, top5_told

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from alexnet.data.augment import Augmentation
 from alexnet.data.loader import Batch, Loader
 from alexnet.data.preprocess import Preprocessing
-from alexnet.data.store.packed import Store
+from alexnet.data.store import Store
 from alexnet.networks.layers import Network
 from alexnet.plots import pictures
 from alexnet.runs.checkpoint import Progress
