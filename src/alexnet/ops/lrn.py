@@ -1,10 +1,10 @@
-"""Local response normalisation, both kinds: the formula in plain torch, and the choice of the native kernel.
+"""Local response normalisation, both kinds: the function, the module, and the choice of the native kernel.
 
     b = a / (k + alpha' * sum of a² over a window) ** beta        alpha' = alpha / window, or alpha itself
 
 Between channels (Krizhevsky, Sutskever, Hinton 2012, section 3.3) the window is `size` neighbouring channels at
 the same place; within a channel (cuda-convnet's `rnorm`, Caffe's WITHIN_CHANNEL) it is `size` x `size` places of the
-same map. What lies beyond the edge counts as zero. `reference` is what faster versions are checked against.
+same map. What lies beyond the edge counts as zero. `alexnet.ops.reference` has the formula in plain torch.
 
 Published settings differ in k and in what alpha means; alpha' a square is what the numbers come to:
 
@@ -14,16 +14,15 @@ Published settings differ in k and in what alpha means; alpha' a square is what 
     Caffe, between channels           k=1, alpha=1e-4 / 5              2e-5
 """
 
-from functools import reduce
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
+from alexnet.ops.reference import lrn
 
 
 def local_response_norm(
@@ -47,7 +46,7 @@ def local_response_norm(
         alpha = alpha / (size * size if within_channel else size)
     if beta == operators.BETA and operators.takes(x):
         return _native(x, size, alpha, k, within_channel)
-    return reference(x, size, alpha, beta, k, within_channel)
+    return lrn(x, size, alpha, beta, k, within_channel)
 
 
 def _native(x: Tensor, size: int, alpha: float, k: float, within_channel: bool) -> Tensor:
@@ -64,24 +63,6 @@ def _settings(size: int, alpha: float, k: float, within_channel: bool) -> dict[s
     """The part of a kernel's `Stage`; alpha is divided already."""
     prefix = "within_" if within_channel else ""
     return {f"{prefix}size": size, f"{prefix}alpha": alpha, f"{prefix}k": k}
-
-
-def reference(x: Tensor, size: int, alpha: float, beta: float, k: float, within_channel: bool) -> Tensor:
-    """The formula as it stands; alpha multiplies the sum undivided."""
-    a = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-    dims = (2, 3) if within_channel else (1,)
-    energy = a * a
-    for dim in dims:  # a square window is one along H, then one along W
-        energy = _window_sum(energy, dim, size)
-    return (a / (k + alpha * energy) ** beta).to(x.dtype)
-
-
-def _window_sum(x: Tensor, dim: int, size: int) -> Tensor:
-    """The sum of x over i - size // 2 ... i + (size - 1) // 2 along `dim`, same shape as x."""
-    # Shifted additions, not cumulative sums: a difference of two large sums loses what is small between them.
-    edges = [0, 0] * (x.ndim - 1 - dim) + [size // 2, (size - 1) // 2]
-    padded = F.pad(x, edges)
-    return reduce(torch.add, (padded.narrow(dim, shift, x.shape[dim]) for shift in range(size)))
 
 
 def _check(x: Tensor, size: int, within_channel: bool) -> None:
