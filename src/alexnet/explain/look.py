@@ -4,7 +4,7 @@ N images, K classes; a layer of C units gives maps (N, C, H, W), or values (N, C
 computed in float32 on the network's device, by stages, from the maps that `network(x, return_maps=True)` gives.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +73,15 @@ def maps_of(network: Network, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]
     with evaluating(network), torch.no_grad():
         logits, maps = network(batch, return_maps=True)
     return logits, maps
+
+
+def layers_of(stage: nn.Module) -> Iterator[nn.Module]:
+    """The layers of a stage in their order: those inside an nn.Sequential, or the stage itself."""
+    if isinstance(stage, nn.Sequential):
+        for part in stage:
+            yield from layers_of(part)
+    else:
+        yield stage
 
 
 def check_layer(network: Network, layer: str) -> None:
