@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Prediction", "create", "list_networks", "load", "ops"]
+__all__ = ["Classifier", "Prediction", "create", "errors", "list_networks", "load", "ops"]
 
 if TYPE_CHECKING:
-    from alexnet import ops
+    from alexnet import errors, ops
     from alexnet.inference.classifier import Classifier, Prediction, load
     from alexnet.networks import create, list_networks
 
@@ -29,8 +29,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ops":
-        return import_module("alexnet.ops")
+    if name in ("errors", "ops"):
+        return import_module(f"alexnet.{name}")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'alexnet' has no attribute {name!r}")

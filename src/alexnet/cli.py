@@ -196,12 +196,14 @@ def summary(
 
 
 def _list_networks(as_json: bool) -> int:
-    from alexnet.networks import list_networks
+    from alexnet.networks import describe_networks
 
+    described = describe_networks()
     if as_json:
-        _print_json(list_networks())
+        _print_json(list(described))
     else:
-        print(*list_networks(), sep="\n")
+        width = max(map(len, described))
+        print(*(f"{name:<{width}}  {description}" for name, description in described.items()), sep="\n")
     return 0
 
 

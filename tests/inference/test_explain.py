@@ -91,8 +91,19 @@ def test_a_run_alone_is_enough_and_its_own_division_is_used(explained: dict) -> 
     assert f"{36 - TESTED} training images" in text
     assert text.count("data:image/png;base64,") == len(found)
     assert {path.name for path in folder.iterdir()} == {"explain.json", "index.html", *(f"{n}.png" for n in found)}
-    (left_out,) = [row for row in explained["left_out"] if "normalisation" in row["title"]]
-    assert "'modern' has no local response normalisation" in left_out["reason"]
+
+
+def test_a_network_without_normalisation_is_not_told_that_it_has_none(explained: dict) -> None:
+    assert not any("normalisation" in row["title"] for row in explained["left_out"])
+    assert "normalisation" not in (Path(explained["folder"]) / "index.html").read_text()
+
+
+def test_a_network_with_normalisation_has_its_picture(data: Path, tmp_path: Path) -> None:
+    network = create("cifar-11pct", 3)
+    preprocessing = Preprocessing(24, 32, network.mean, network.std, store_size=32)
+    save(tmp_path / "m.safetensors", network, Card("cifar-11pct", 3, 24, {}, NAMES, preprocessing.to_json()))
+    answer = explain(tmp_path / "m.safetensors", [data / "0" / "0.png"], out=tmp_path / "out", device="cpu")
+    assert names(answer) == [*ALWAYS, "inhibition"]
 
 
 def test_captions_say_how_large_the_occluding_square_is_and_among_how_many_images_was_searched(explained: dict) -> None:

@@ -21,8 +21,7 @@ from alexnet.data.store import open_store
 from alexnet.device import PRECISIONS, autocast
 from alexnet.networks import create
 from alexnet.networks.layers import AdaptiveAvgPool2d, Network
-from alexnet.ops import LocalResponseNorm
-from alexnet.ops.lrn import reference
+from alexnet.ops import LocalResponseNorm, reference
 
 OFF = {"ALEXNET_NATIVE": "off"}
 EAGER, HALF, COMPILED = "stock eager, float32", "stock eager, bfloat16 channels-last", "torch.compile, bfloat16"
@@ -73,7 +72,7 @@ class WrittenNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
         blocks = x.chunk(self.groups, dim=1)
-        return torch.cat([reference(block, *self.settings, self.within) for block in blocks], dim=1)
+        return torch.cat([reference.lrn(block, *self.settings, self.within) for block in blocks], dim=1)
 
 
 def plain(stages: Iterable[tuple[str, nn.Module]], compiled: bool = False) -> nn.Sequential:
