@@ -1,6 +1,6 @@
 ## make demo       set up, train AlexNet on handwritten digits, evaluate it, predict a few
-## make test       set up what tests need, and run them
-## make check      the linters, the type checker, the layers, and the tests: what CI runs
+## make test       set up what tests need, and run all but the slow ones
+## make check      the linters, the type checker, the layers, and all tests: what CI runs
 ## make bench      measure everything and write docs/results.md's table; RUNS=3 measures three times
 ## make install    make .venv with the alexnet command in .venv/bin, nothing more
 ## make lock       write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
@@ -46,7 +46,7 @@ demo: install
 	@$(BIN)/python examples/digits.py
 
 test: install .venv/.test
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 lint: install .venv/.test .venv/.lint
 	$(BIN)/ruff check .
@@ -54,7 +54,8 @@ lint: install .venv/.test .venv/.lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+check: lint
+	$(BIN)/pytest
 
 bench: install
 	$(BIN)/python tools/write_results.py --runs $(or $(RUNS),1)
