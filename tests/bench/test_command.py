@@ -76,23 +76,20 @@ def test_a_stopped_benchmark_answers_json_with_the_rows_so_far(
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stop_signals_end_a_real_benchmark_with_its_rows(stop: signal.Signals, tmp_path: Path) -> None:
-    with (tmp_path / "stderr").open("w+", encoding="utf-8") as err:
-        process = subprocess.Popen(
-            [*COMMAND, "ops", "--quick"],
-            stdout=subprocess.PIPE,
-            stderr=err,
-            text=True,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
+    command = [*COMMAND, "ops", "--quick"]
+    with (
+        (tmp_path / "stderr").open("w", encoding="utf-8") as err,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=err, text=True, env=ENVIRONMENT, start_new_session=True
+        ) as process,
+    ):
         assert process.stdout
         lines = iter(process.stdout.readline, "")
         table = [*itertools.takewhile(lambda line: "copy of 256 MiB" not in line, lines)]
         os.killpg(process.pid, stop)  # as a terminal does, contenders included
         assert process.stdout.read() == ""
         assert process.wait() == 130
-        err.seek(0)
-        told = err.read().splitlines()
+    told = (tmp_path / "stderr").read_text(encoding="utf-8").splitlines()
     assert [line.split()[0] for line in table if line[0] != " "] == ["ceilings"]
     assert told[-1] == "alexnet: interrupted"
     assert "Traceback (most recent call last):" not in told
