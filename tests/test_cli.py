@@ -670,13 +670,3 @@ def test_check_of_a_packed_store_says_what_to_check_instead(
     capsys.readouterr()
     assert cli.main(["check", str(tmp_path / "store")]) == 2
     assert "is a packed store; check the images it was made from" in capsys.readouterr().err
-
-
-def test_benchmark_json_has_the_ceilings_the_rows_and_the_machine() -> None:
-    done = run("benchmark", "data", "--quick", "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer.keys() == {"ceilings", "rows", "environment"}
-    assert {row["unit"] for row in answer["ceilings"]} == {"TFLOP/s", "GB/s"}
-    assert all(row["value"] > 0 for row in answer["rows"])
-    assert "pack: round 1 of 1" in done.stderr

@@ -552,18 +552,27 @@ def benchmark(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Measure our speed beside this machine's ceilings and stock frameworks; all of it takes half an hour."""
+    """Measure our speed beside this machine's ceilings and stock frameworks; all of it takes half an hour.
+
+    Each row is printed as soon as it is measured. Ctrl-C ends with the rows measured so far, with --json too.
+    """
     from alexnet.bench import run
     from alexnet.bench.measure import Options
-    from alexnet.bench.table import table
+    from alexnet.bench.table import Row, table
 
     options = Options.quick(device) if quick else Options(batch_size, repeats, device)
-    rows = run.benchmark(subject, options)
+    rows: list[Row] = []
+    code = 0
+    try:
+        for row in run.benchmark(subject, options):
+            if not as_json:
+                _print_lines(table([row], above=rows[-1] if rows else None))
+            rows.append(row)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     if as_json:
-        _print_json(run.to_json(rows, options))
-    else:
-        _print_lines(table(rows))
-    return 0
+        _print_json(run.to_json(rows, options, complete=code == 0))
+    return code
 
 
 @app.command()
