@@ -8,6 +8,7 @@ verified when weights are loaded. Nothing is ever unpickled.
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -60,7 +61,7 @@ class Card:
         return cls(**{f.name: given[f.name] for f in fields(cls)})
 
 
-def save(path: str | Path, network: Network, card: Card, layers: Collection[str] | None = None) -> None:
+def save(path: str | os.PathLike[str], network: Network, card: Card, layers: Collection[str] | None = None) -> None:
     """Write the network's parameters and buffers, float32 on the processor, and its card: whole or not at all.
 
     layers: the stages whose tensors are written, for a card without classes; None for a whole network.
@@ -77,12 +78,14 @@ def save(path: str | Path, network: Network, card: Card, layers: Collection[str]
         state = {key: tensor for name in layers for key, tensor in of_stage[name].items()}
     tensors = {name: _plain(tensor) for name, tensor in state.items()}
     entry = {"format": FORMAT, "card": asdict(card), "sha256": checksum(card, tensors)}
-    with whole_file(path, "wb") as file:
+    with whole_file(Path(path), "wb") as file:
         file.write(to_bytes(tensors, metadata={KEY: json.dumps(entry, sort_keys=True)}))
 
 
-def model_file(path: str | Path) -> Path:
+def model_file(path: str | os.PathLike[str]) -> Path:
     """The weights file that a user means by a run's folder or a .safetensors file; UsageError for anything else."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"{path!r} is no path to a model; give a run's folder or a .safetensors file")
     path = Path(path)
     if not path.exists():
         raise UsageError(f"no model at {path}; give a run's folder or a .safetensors file")
