@@ -269,6 +269,12 @@ def test_save_refuses_another_suffix_and_what_is_no_path(path: object, said: str
 # --- load ---
 
 
+def test_load_computes_in_float32_unless_asked(classifier: Classifier, tmp_path: Path) -> None:
+    classifier.save(tmp_path / "mine.safetensors")
+    assert load(tmp_path / "mine.safetensors", "cpu").precision == torch.float32
+    assert load(tmp_path / "mine.safetensors", "cpu", "bfloat16").precision == torch.bfloat16
+
+
 @pytest.mark.parametrize("path", [5, None, b"run"])
 def test_model_that_is_no_path_is_refused(path: object) -> None:
     with pytest.raises(UsageError, match="is no path to a model"):
