@@ -1,5 +1,6 @@
 """Looking inside a trained network: pictures of what it learned and why it answers as it does, and a page of them."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from alexnet.inference.gallery import (
     spread,
     without_data,
 )
+from alexnet.inference.inputs import as_path
 from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run, run_of, some
 from alexnet.plots.page import Picture, page
 
@@ -30,7 +32,7 @@ FORMAT = "alexnet explain"
 
 
 def explain(
-    model: Path,
+    model: str | os.PathLike[str],
     images: Sequence[Path] = (),
     data: str | None = None,
     split: str | None = None,
@@ -50,6 +52,7 @@ def explain(
     "left_out": [{"title", "reason"}]}.
     """
     check_split(split)
+    model = as_path("model", model)
     if len(images) > IMAGES_UP_TO:
         raise UsageError(f"{len(images)} images are too many for one page; give at most {IMAGES_UP_TO}")
     classifier = load(model, device, "float32")
