@@ -57,7 +57,7 @@ lint: install .venv/.test .venv/.lint
 check: lint test
 
 bench: install
-	$(BIN)/python benchmarks/write_results.py --runs $(or $(RUNS),1)
+	$(BIN)/python tools/write_results.py --runs $(or $(RUNS),1)
 
 # Stamps: each step runs again only when what it was made from has changed.
 

@@ -22,7 +22,8 @@ from sklearn.datasets import load_digits
 from alexnet import __version__, cli
 from alexnet.data.preprocess import Preprocessing
 from alexnet.networks import create, list_networks
-from alexnet.training.recipes import Recipe, recipe
+from alexnet.training.recipes import recipe
+from alexnet.training.settings import Recipe
 from alexnet.weights.card import Card, save
 
 ROOT = Path(__file__).parent.parent

@@ -548,9 +548,9 @@ def benchmark(
     as_json: AsJson = False,
 ) -> int:
     """Measure our speed beside this machine's ceilings and stock frameworks; all of it takes half an hour."""
-    from alexnet.benchmark import run
-    from alexnet.benchmark.measure import Options
-    from alexnet.benchmark.table import table
+    from alexnet.bench import run
+    from alexnet.bench.measure import Options
+    from alexnet.bench.table import table
 
     options = Options.quick(device) if quick else Options(batch_size, repeats, device)
     rows = run.benchmark(subject, options)

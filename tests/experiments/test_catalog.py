@@ -11,8 +11,9 @@ from alexnet.experiments.experiment import Job
 from alexnet.networks import create
 from alexnet.pretraining.settings import Settings
 from alexnet.training.optimizer import parameter_groups
-from alexnet.training.recipes import from_json, recipe
+from alexnet.training.recipes import recipe
 from alexnet.training.run import preprocessing_of
+from alexnet.training.settings import from_json
 
 NAMES = (
     *("relu-vs-tanh", "remedies", "pretraining", "article", "augmentation", "lrn", "lrn-kinds", "overlapping-pool"),

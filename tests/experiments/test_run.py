@@ -24,7 +24,8 @@ from alexnet.experiments.results import Outcome
 from alexnet.experiments.run import Runs, run
 from alexnet.files import held
 from alexnet.inference.evaluate import evaluate
-from alexnet.training.recipes import Recipe, recipe
+from alexnet.training.recipes import recipe
+from alexnet.training.settings import Recipe
 from alexnet.weights.card import BEST
 
 SOURCE = Path(__file__).parents[2] / "src"

@@ -4,7 +4,8 @@ import json
 import pytest
 
 from alexnet.errors import UsageError
-from alexnet.training.recipes import RECIPES, Recipe, from_json, recipe
+from alexnet.training.recipes import RECIPES, recipe
+from alexnet.training.settings import Recipe, from_json
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -11,7 +11,8 @@ from typing import Any
 
 from alexnet.errors import unknown_name
 from alexnet.experiments.experiment import Arm, Experiment, Study, runs_of
-from alexnet.training.recipes import CIFAR, Recipe, recipe
+from alexnet.training.recipes import CIFAR, recipe
+from alexnet.training.settings import Recipe
 
 PAPER = "Krizhevsky, Sutskever, Hinton 2012"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alexnet.errors import UsageError
-from alexnet.training.recipes import Recipe
+from alexnet.training.settings import Recipe
 
 MEASURES = ("error", "epochs")
 TUNING_SEED = 1000

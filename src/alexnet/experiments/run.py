@@ -25,8 +25,8 @@ from alexnet.pretraining.run import pretrain
 from alexnet.pretraining.run import resume as resume_pretraining
 from alexnet.pretraining.settings import Settings
 from alexnet.pretraining.settings import from_json as pretraining_from_json
-from alexnet.training.recipes import from_json
 from alexnet.training.run import resume, train
+from alexnet.training.settings import from_json
 
 MARK = "experiment.json"
 DIVERGED = "diverged.json"

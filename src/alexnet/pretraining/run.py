@@ -41,8 +41,6 @@ from alexnet.runs.folder import new_folder, read_config
 from alexnet.training.initial import training_mode
 from alexnet.training.loop import Run
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, learning_rate, set_learning_rate
-from alexnet.training.recipes import Recipe
-from alexnet.training.recipes import from_json as recipe_from_json
 from alexnet.training.run import (
     PARTS,
     SHOWN,
@@ -56,6 +54,8 @@ from alexnet.training.run import (
     workers_of,
     write_rows,
 )
+from alexnet.training.settings import Recipe
+from alexnet.training.settings import from_json as recipe_from_json
 from alexnet.training.working import WorkingWeights
 from alexnet.weights.card import BEST, Card, save
 

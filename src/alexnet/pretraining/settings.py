@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.errors import UsageError, unknown_name
-from alexnet.training.recipes import Recipe, setting
+from alexnet.training.settings import Recipe, setting
 
 METHODS = ("autoencoder", "crbm")
 # What the methods take where a setting is left open. The machine's weight decay and momentum are those of Lee et al.'s

@@ -29,7 +29,7 @@ from alexnet.networks.layers import Network
 from alexnet.runs.checkpoint import Progress, save_checkpoint
 from alexnet.training.initial import training_mode
 from alexnet.training.optimizer import learning_rate, set_learning_rate, update_average
-from alexnet.training.recipes import Recipe
+from alexnet.training.settings import Recipe
 from alexnet.training.working import WorkingWeights
 
 SIZE_STEP = 16  # pixels

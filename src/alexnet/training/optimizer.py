@@ -11,7 +11,7 @@ from alexnet.device import has_bfloat16
 from alexnet.errors import unknown_name
 from alexnet.networks.layers import LocallyConnected2d
 from alexnet.ops.update import RULES, adam_step, momentum_step
-from alexnet.training.recipes import Recipe
+from alexnet.training.settings import Recipe
 
 
 class Momentum(torch.optim.Optimizer):

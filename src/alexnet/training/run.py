@@ -33,7 +33,7 @@ from alexnet.runs.folder import COMPARED, new_folder, read_config
 from alexnet.training.initial import begin_from, freeze, frozen, look_into
 from alexnet.training.loop import Run, fit, part_probabilities, stop_signal, train_size
 from alexnet.training.optimizer import Adam, Momentum, build_optimizer, parameter_groups
-from alexnet.training.recipes import Recipe, from_json
+from alexnet.training.settings import Recipe, from_json
 from alexnet.training.working import WorkingWeights
 from alexnet.weights.card import BEST, Card, load, save
 

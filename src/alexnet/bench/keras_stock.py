@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.benchmark.measure import Contender
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench.measure import Contender
+from alexnet.bench.worker import Work, repeated
 
 
 def contender(network: str, classes: int, batch_size: int, seconds: float, precision: str = "float32") -> Contender:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.benchmark import stock
-from alexnet.benchmark.pictures import noise_store
+from alexnet.bench import stock
+from alexnet.bench.pictures import noise_store
 from alexnet.data.preprocess import Preprocessing
 from alexnet.networks import create, list_networks
 from alexnet.networks.layers import Network

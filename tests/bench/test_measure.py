@@ -2,10 +2,10 @@
 
 import pytest
 
-from alexnet.benchmark.measure import Contender, Options, race
+from alexnet.bench.measure import Contender, Options, race
 from alexnet.errors import AlexNetError
 
-COPY = "alexnet.benchmark.ceilings:copy_of_buffer"
+COPY = "alexnet.bench.ceilings:copy_of_buffer"
 SMALL = {"seconds": 0.0, "device": "cpu", "size": 1000}
 
 
@@ -51,7 +51,7 @@ def test_a_contender_has_the_environment_it_asks_for() -> None:
     settings = {**shape, "seconds": 0.0, "device": "cpu"}
     names = {"off": "", "nonsense": "nonsense"}
     contenders = [
-        Contender(name, "alexnet.benchmark.ops:stages", settings, ours=False, environment={"ALEXNET_NATIVE": name})
+        Contender(name, "alexnet.bench.ops:stages", settings, ours=False, environment={"ALEXNET_NATIVE": name})
         for name in names
     ]
     found = race("two", contenders, repeats=1)

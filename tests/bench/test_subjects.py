@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet.benchmark import ceilings, data, evaluate, ops, pictures, predict, run, train
-from alexnet.benchmark.measure import Contender, Options, Series
+from alexnet.bench import ceilings, data, evaluate, ops, pictures, predict, run, train
+from alexnet.bench.measure import Contender, Options, Series
 from alexnet.data.store.packed import open_store
 from alexnet.errors import UsageError
 from alexnet.networks import create

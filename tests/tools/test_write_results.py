@@ -1,13 +1,13 @@
-"""The scripts in benchmarks/ put figures where they say."""
+"""The scripts in tools/ put figures where they say."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-from alexnet.benchmark.table import row
+from alexnet.bench.table import row
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_results_are_written_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_results_are_written_between_the_markers_and_nowhere_else(tmp_path: Path
         answers[-1].write_text(json.dumps(answer(speed)), encoding="utf-8")
     for _ in range(2):  # the second time the same stands there
         subprocess.run(
-            [sys.executable, ROOT / "benchmarks" / "write_results.py", *answers, "--out", results], check=True
+            [sys.executable, ROOT / "tools" / "write_results.py", *answers, "--out", results], check=True
         )
         written = results.read_text(encoding="utf-8")
         assert written.startswith("before\n<!-- benchmark:begin -->\n`alexnet benchmark all`, 3 runs")

@@ -1,6 +1,6 @@
 """Claim: `alexnet --help` answers within 0.3 s, and `alexnet summary bvlc --json` within 2.5 s.
 
-    python benchmarks/startup.py
+    python tools/startup.py
 
 Medians and spread of nine runs of each in turn, after one that reads the files from the disk.
 """

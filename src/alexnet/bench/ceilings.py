@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from alexnet.benchmark.measure import Contender, Options, race
-from alexnet.benchmark.table import Row, rate
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench.measure import Contender, Options, race
+from alexnet.bench.table import Row, rate
+from alexnet.bench.worker import Work, repeated
 from alexnet.device import PRECISIONS
 
 MAP = (128, 96, 55, 55)  # what conv1 gives of a batch of 128 images

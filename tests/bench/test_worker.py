@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.benchmark.worker import repeated
+from alexnet.bench.worker import repeated
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
@@ -22,7 +22,7 @@ def test_a_step_is_repeated_as_often_as_is_said_and_once_at_least(seconds: float
 MAPPING = """
 import sys
 import numpy as np
-from alexnet.benchmark.worker import peak_memory
+from alexnet.bench.worker import peak_memory
 before = peak_memory()
 mapped = np.memmap(sys.argv[1], np.uint8, "r")
 assert mapped.sum() == 0  # every page is read

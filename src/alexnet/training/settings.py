@@ -1,10 +1,8 @@
-"""Recipes: everything that decides what a training run does, by name.
+"""Every setting of a training run, read from files and converted.
 
-A recipe is a frozen record; a named one is the difference from the defaults, with a docstring that gives its command,
-the time it takes and the score to expect. Any field can be set from the command line or from a YAML or TOML file.
+A recipe is a frozen record. Any field can be set from the command line or from a YAML or TOML file.
 """
 
-import dataclasses
 import math
 import tomllib
 import types
@@ -255,232 +253,13 @@ def _known(recipe: Recipe, name: str, known: tuple[str, ...]) -> None:
         raise unknown_name(name, getattr(recipe, name), known)
 
 
-def modern() -> Recipe:
-    """Ours: from a thousand photos to a good classifier on a laptop.
-
-    alexnet train flowers17
-    About 10 minutes on two cores; 94.2 % top-1 from 60 images a class, mean of three splits.
-    """
-    return Recipe(
-        name="modern",
-        network="modern",
-        epochs=100,
-        batch_size=64,
-        optimizer="muon",
-        lr=0.02,
-        momentum=0.95,
-        weight_decay=0.05,
-        schedule="cosine",
-        warmup_epochs=5,
-        label_smoothing=0.1,
-        augment="resized_crop,flip,color",
-        mixup=0.4,
-        cutmix=1.0,
-        mix_probability=0.8,
-        mix_stop=0.95,
-        train_scale=5 / 6,
-        first_train_scale=1 / 2,
-        ema=0.99,
-        evaluate_every=10,
-    )
-
-
-def article() -> Recipe:
-    """The article's program as it stands: one epoch of Adam on 80 % of the images, nothing else.
-
-    alexnet train flowers17 --recipe article
-    Half a minute on two cores; 6 to 8 % on the validation images, hardly more than guessing, after its one epoch.
-    Where it differs: the 20 % are drawn in each class for itself, not cut off the end of a shuffled list; images are
-    cropped square, not warped; Adam's epsilon is torch's 1e-8, not Keras' 1e-7.
-    """
-    return Recipe(
-        name="article",
-        network="article",
-        epochs=1,
-        batch_size=64,
-        optimizer="adam",
-        lr=1e-3,
-        weight_decay=0.0,
-        schedule="constant",
-        validation=0.2,
-        test=0.0,
-    )
-
-
-def krizhevsky2012() -> Recipe:
-    """The 2012 run: its optimiser, its augmentation, and the drops that its authors made by hand over 91 epochs.
-
-    alexnet train imagenet:/folder --recipe krizhevsky2012
-    Published: 59.3 / 81.8 % on ImageNet's validation images, ten views, in five to six days on two GPUs. Not measured
-    here.
-    Source: cuda-convnet's layer-params-145.cfg: rate .01, divided by ten after epochs 25, 51 and 79. Left out of those
-    notes: from epoch 67 conv1 had a tenth of the rate and colour noise was off, from 72 conv1 was frozen; the biases'
-    rate was not lowered with the weights'.
-    """
-    return Recipe(
-        name="krizhevsky2012",
-        network="krizhevsky2012",
-        epochs=91,
-        batch_size=128,
-        optimizer="velocity",
-        lr=0.01,
-        bias_lr_factor=2.0,
-        schedule="steps",
-        lr_drops=(25, 51, 79),
-        augment="crop,flip,pca",
-    )
-
-
-def bvlc() -> Recipe:
-    """Caffe's replication: step schedule, no colour noise.
-
-    alexnet train imagenet:/folder --recipe bvlc
-    Published: 57.1 / 80.2 % on ImageNet's validation images, centre view. Not measured here, nor its time.
-    Source: models/bvlc_alexnet/solver.prototxt: batch 256, 450,000 steps, rate / 10 every 100,000 of them; one epoch
-    of ILSVRC 2012 is 5,005 steps of 256.
-    """
-    return dataclasses.replace(
-        krizhevsky2012(),
-        name="bvlc",
-        network="bvlc",
-        epochs=90,
-        batch_size=256,
-        lr_drops=(20, 40, 60, 80),
-        augment="crop,flip",
-    )
-
-
-def torchvision() -> Recipe:
-    """torchvision's training reference for its AlexNet.
-
-    alexnet train imagenet:/folder --recipe torchvision
-    Published: 56.5 / 79.1 % on ImageNet's validation images, centre view. Not measured here, nor its time.
-    Source: torchvision references/classification, `--model alexnet --lr 1e-2`: 90 epochs, rate / 10 every 30.
-    """
-    return Recipe(
-        name="torchvision",
-        network="one_weird_trick",
-        epochs=90,
-        batch_size=256,
-        optimizer="sgd",
-        lr=0.01,
-        weight_decay=1e-4,
-        decay_biases=True,
-        schedule="steps",
-        lr_drops=(30, 60),
-        augment="resized_crop,flip",
-        crop_scale=0.08,
-    )
-
-
-def cifar_80sec() -> Recipe:
-    """cuda-convnet's 80-second network.
-
-    alexnet train cifar10 --recipe cifar-80sec
-    Published: 26 % test error, after 80 seconds on a GPU of 2011.
-    Source: layer-params-80sec.cfg: rate .001, biases .002, a tenth after 8 epochs; decay .004, dense layers .03.
-    """
-    return Recipe(
-        name="cifar-80sec",
-        network="cifar-80sec",
-        store_size=32,
-        epochs=10,
-        batch_size=128,
-        optimizer="velocity",
-        lr=0.001,
-        bias_lr_factor=2.0,
-        weight_decay=0.004,
-        layer_decay="fc64=0.03,fc10=0.03",
-        schedule="steps",
-        lr_drops=(8,),
-    )
-
-
-def cifar_19pct() -> Recipe:
-    """cuda-convnet's 19 % network.
-
-    alexnet train cifar10 --recipe cifar-19pct
-    Published: 19 % test error, after 20 minutes. Not measured here, nor its time.
-    Source: layer-params-19pct.cfg; the epochs and drops, which it leaves open, are those of layer-params-18pct.cfg.
-    """
-    return dataclasses.replace(
-        cifar_80sec(),
-        name="cifar-19pct",
-        network="cifar-19pct",
-        epochs=140,
-        layer_decay="fc10=3",
-        lr_drops=(120, 130),
-        evaluate_every=10,
-    )
-
-
-def cifar_18pct() -> Recipe:
-    """cuda-convnet's 18 % network: normalisation within maps.
-
-    alexnet train cifar10 --recipe cifar-18pct
-    Published: 18 % test error, after 20 minutes. Not measured here, nor its time.
-    Source: layer-params-18pct.cfg: rate .001 for 120 epochs, a tenth for 10, a hundredth for 10.
-    """
-    return dataclasses.replace(cifar_19pct(), name="cifar-18pct", network="cifar-18pct", layer_decay="fc10=1")
-
-
-def cifar_13pct() -> Recipe:
-    """cuda-convnet's network with locally connected layers, on 24 px parts and their mirror images.
-
-    alexnet train cifar10 --recipe cifar-13pct
-    Published: 13 % test error over nine views, after 25 minutes. Not measured here, nor its time.
-    Source: layer-params-conv-local-13pct.cfg: no decay of convolutions, .004 of the rest. Epochs and drops are ours.
-    """
-    return dataclasses.replace(
-        cifar_19pct(), name="cifar-13pct", network="cifar-13pct", layer_decay="conv1=0,conv2=0", augment="crop,flip"
-    )
-
-
-def cifar_11pct() -> Recipe:
-    """cuda-convnet's best: normalisation between channels and 64 maps in local3.
-
-    alexnet train cifar10 --recipe cifar-11pct
-    Published: 11 % test error over nine views, after 75 minutes. Not measured here, nor its time.
-    Source: layer-params-conv-local-11pct.cfg: 350 epochs on four fifths of the images and 150 on all of them, then 10
-    at a tenth of the rate and 10 at a hundredth. Here all 500 are on all of them.
-    """
-    return dataclasses.replace(
-        cifar_13pct(),
-        name="cifar-11pct",
-        network="cifar-11pct",
-        epochs=520,
-        layer_decay="conv1=0,conv2=0,fc10=0.01",
-        lr_drops=(500, 510),
-    )
-
-
-CIFAR = (cifar_80sec, cifar_19pct, cifar_18pct, cifar_13pct, cifar_11pct)
-RECIPES = {build().name: build for build in (modern, article, krizhevsky2012, bvlc, torchvision, *CIFAR)}
-
-
-def recipe(name: str = "modern", file: Path | None = None, **settings: Any) -> Recipe:
-    """The named recipe, changed by the fields in a YAML or TOML file and then by `settings`.
-
-    Drops and warm-up keep their place in the run when `epochs` alone is changed. Settings that are None are left as the
-    recipe has them. A name that is not a field, or a value of the wrong type, is a UsageError.
-    """
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
-    base = RECIPES[name]()
-    changes = {**(_read(file) if file else {}), **{key: value for key, value in settings.items() if value is not None}}
-    checked = {key: _convert(key, value) for key, value in changes.items()}
-    longer = checked.get("epochs", base.epochs) / base.epochs
-    checked.setdefault("lr_drops", tuple(drop * longer for drop in base.lr_drops))
-    checked.setdefault("warmup_epochs", base.warmup_epochs * longer)
-    return dataclasses.replace(base, **checked)
-
-
 def from_json(values: dict[str, Any]) -> Recipe:
     """A recipe from the dictionary that `dataclasses.asdict` made of it."""
-    return Recipe(**{key: _convert(key, value) for key, value in values.items()})
+    return Recipe(**{key: convert(key, value) for key, value in values.items()})
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
+    """The settings in a YAML or TOML file, as it has them; UsageError where it cannot be read or holds none."""
     if not file.is_file():
         raise UsageError(f"there is no settings file {file}; give a .yaml, .yml or .toml file of recipe fields")
     try:
@@ -496,7 +275,7 @@ def _read(file: Path) -> dict[str, Any]:
 _TYPES = typing.get_type_hints(Recipe)
 
 
-def _convert(key: str, value: Any) -> Any:
+def convert(key: str, value: Any) -> Any:
     """The value as the field's type; YAML gives int for 1, str for 1e-3, and lists for tuples."""
     if key not in _TYPES:
         raise unknown_name("setting", key, _TYPES)

@@ -1,7 +1,7 @@
 """Claim: from 1,000 to 100,000 packed images, images a second and memory stay the same within 5 %.
 
-    python benchmarks/growth.py              # images of 64 px: 1.4 GB on the disk while it runs
-    python benchmarks/growth.py --size 256   # as ImageNet is packed: 22 GB
+    python tools/growth.py              # images of 64 px: 1.4 GB on the disk while it runs
+    python tools/growth.py --size 256   # as ImageNet is packed: 22 GB
 
 Batches of 128 with crop, flip and colour noise from three stores of noise, each in a process of its own, in turn, on
 one core. Order and places are drawn anew each epoch, so that every row of a store is read. Memory is the peak of the
@@ -12,10 +12,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from alexnet.benchmark.measure import Contender, race
-from alexnet.benchmark.pictures import noise_store
-from alexnet.benchmark.table import Row, memory, rate
-from alexnet.benchmark.train import PAPER
+from alexnet.bench.measure import Contender, race
+from alexnet.bench.pictures import noise_store
+from alexnet.bench.table import Row, memory, rate
+from alexnet.bench.train import PAPER
 
 IMAGES = (1_000, 10_000, 100_000)
 REPEATS, SECONDS = 5, 10.0
@@ -47,7 +47,7 @@ def contender(folder: Path, images: int, size: int, seconds: float) -> Contender
     changes = {"network": "modern", "batch_size": 128, "augment": PAPER, "resize": size, "input_size": size * 7 // 8}
     changes["input_size"] = max(63, changes["input_size"])
     settings = {"store": store, "name": "bvlc", "changes": changes, "seconds": seconds}
-    return Contender(f"{images:,} images", "alexnet.benchmark.data:batches", settings)
+    return Contender(f"{images:,} images", "alexnet.bench.data:batches", settings)
 
 
 def flatness(rows: list[Row]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alexnet.benchmark import keras_stock
+from alexnet.bench import keras_stock
 from alexnet.networks.summary import summarize
 
 
@@ -32,7 +32,7 @@ def test_the_program_has_the_networks_parameters_and_maps(name: str, build: Any,
 
 def test_a_step_trains_every_image_of_its_batch() -> None:
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed; it comes with the extra bench")
-    from alexnet.benchmark.measure import race
+    from alexnet.bench.measure import race
 
     contenders = [keras_stock.contender(name, 17, 2, 0.0) for name in ("bvlc", "article")]
     assert [series.missing for series in race("keras", contenders, repeats=1).values()] == ["", ""]

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from alexnet.benchmark import stock
-from alexnet.benchmark.measure import Contender, Options, race
-from alexnet.benchmark.pictures import PHOTO
-from alexnet.benchmark.table import Row, duration, share
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench import stock
+from alexnet.bench.measure import Contender, Options, race
+from alexnet.bench.pictures import PHOTO
+from alexnet.bench.table import Row, duration, share
+from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
 from alexnet.device import held_weights
 from alexnet.evaluation.predict import of_images

@@ -1,7 +1,7 @@
 """`make bench`: measure everything, once or several times, and write the figures into docs/results.md.
 
-    python benchmarks/write_results.py --runs 3            # runs `alexnet benchmark all` three times
-    python benchmarks/write_results.py one.json two.json   # takes answers of `alexnet benchmark all --json`
+    python tools/write_results.py --runs 3            # runs `alexnet benchmark all` three times
+    python tools/write_results.py one.json two.json   # takes answers of `alexnet benchmark all --json`
 
 Of several runs the median of each figure is written, with the spread over all of them. Close other programs first:
 half an hour a run, 17 GB of memory.
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alexnet.benchmark.table import Row, markdown, merged
+from alexnet.bench.table import Row, markdown, merged
 from alexnet.files import whole_file
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results.md"

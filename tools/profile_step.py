@@ -1,7 +1,7 @@
 """Where the time of a training step goes: milliseconds by kind of work.
 
-    python benchmarks/profile_step.py                          # bvlc, batch 128, the machine's best precision
-    python benchmarks/profile_step.py --recipe krizhevsky2012 --precision float32
+    python tools/profile_step.py                          # bvlc, batch 128, the machine's best precision
+    python tools/profile_step.py --recipe krizhevsky2012 --precision float32
 
 The step that `alexnet train` takes, on one batch over and over, under PyTorch's profiler; medians of its steps. What
 the profiler itself costs is in "everything else"; whole steps without it stand in the last line.
@@ -17,8 +17,8 @@ from pathlib import Path
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from alexnet.benchmark.pictures import noise_store
-from alexnet.benchmark.train import RATE, prepared
+from alexnet.bench.pictures import noise_store
+from alexnet.bench.train import RATE, prepared
 from alexnet.training.loop import Run, train_size, train_step
 
 STEPS = 7

@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Self
 
-from alexnet.benchmark.worker import END, GO, serve
+from alexnet.bench.worker import END, GO, serve
 from alexnet.console import say
 from alexnet.errors import AlexNetError
 
@@ -47,7 +47,7 @@ class Contender:
 
     name: str
     build: str
-    """ "module:function" that makes its work, in its own process (see `alexnet.benchmark.worker.serve`)."""
+    """ "module:function" that makes its work, in its own process (see `alexnet.bench.worker.serve`)."""
     settings: dict[str, Any]
     ours: bool = True  # others may fail, or not be installed: that is said in their row
     environment: dict[str, str] = field(default_factory=dict)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from alexnet.benchmark.measure import Contender
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench.measure import Contender
+from alexnet.bench.worker import Work, repeated
 from alexnet.data.store.packed import open_store
 from alexnet.device import PRECISIONS, autocast
 from alexnet.networks import create

@@ -5,9 +5,9 @@ import json
 import pytest
 from rich.console import Console
 
-from alexnet.benchmark import table
-from alexnet.benchmark.measure import Series
-from alexnet.benchmark.table import Row
+from alexnet.bench import table
+from alexnet.bench.measure import Series
+from alexnet.bench.table import Row
 
 OURS = Series("ours", seconds=(0.1, 0.2, 0.4), peak_bytes=2_000_000_000)
 THEIRS = Series("theirs", seconds=(0.5, 0.4, 2.0))

@@ -2,11 +2,11 @@
 
 import torch
 
-from alexnet.benchmark import stock
-from alexnet.benchmark.ceilings import MAP
-from alexnet.benchmark.measure import Contender, Options, race
-from alexnet.benchmark.table import Row, duration, times_as_fast
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench import stock
+from alexnet.bench.ceilings import MAP
+from alexnet.bench.measure import Contender, Options, race
+from alexnet.bench.table import Row, duration, times_as_fast
+from alexnet.bench.worker import Work, repeated
 from alexnet.device import PRECISIONS, pick_precision
 from alexnet.memory import reuse_memory
 from alexnet.networks import create

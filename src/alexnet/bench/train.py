@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from alexnet.benchmark import keras_stock, stock
-from alexnet.benchmark.ceilings import product_contender
-from alexnet.benchmark.measure import Contender, Options, Series, race
-from alexnet.benchmark.pictures import noise_store
-from alexnet.benchmark.table import Row, fastest, memory, rate, share, times_as_fast
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench import keras_stock, stock
+from alexnet.bench.ceilings import product_contender
+from alexnet.bench.measure import Contender, Options, Series, race
+from alexnet.bench.pictures import noise_store
+from alexnet.bench.table import Row, fastest, memory, rate, share, times_as_fast
+from alexnet.bench.worker import Work, repeated
 from alexnet.console import Report
 from alexnet.data.store.packed import open_store
 from alexnet.device import pick_precision

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from alexnet.benchmark.measure import Contender, Options, race
-from alexnet.benchmark.pictures import noise_store, photographs
-from alexnet.benchmark.table import Row, memory, rate, times_as_fast
-from alexnet.benchmark.train import PAPER, prepared
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench.measure import Contender, Options, race
+from alexnet.bench.pictures import noise_store, photographs
+from alexnet.bench.table import Row, memory, rate, times_as_fast
+from alexnet.bench.train import PAPER, prepared
+from alexnet.bench.worker import Work, repeated
 from alexnet.data.samples import Sample, Source
 from alexnet.data.store.packed import pack
 from alexnet.memory import reuse_memory

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alexnet.benchmark import stock
-from alexnet.benchmark.measure import Contender, Options, race
-from alexnet.benchmark.pictures import noise_store
-from alexnet.benchmark.table import Row, fastest, rate, times_as_fast
-from alexnet.benchmark.worker import Work, repeated
+from alexnet.bench import stock
+from alexnet.bench.measure import Contender, Options, race
+from alexnet.bench.pictures import noise_store
+from alexnet.bench.table import Row, fastest, rate, times_as_fast
+from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store.packed import open_store
 from alexnet.evaluation.predict import probabilities

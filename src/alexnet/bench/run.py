@@ -4,10 +4,10 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from alexnet.benchmark import data, evaluate, ops, predict, train
-from alexnet.benchmark.ceilings import ceilings
-from alexnet.benchmark.measure import Options
-from alexnet.benchmark.table import Row
+from alexnet.bench import data, evaluate, ops, predict, train
+from alexnet.bench.ceilings import ceilings
+from alexnet.bench.measure import Options
+from alexnet.bench.table import Row
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import UsageError, unknown_name
 from alexnet.ops import native

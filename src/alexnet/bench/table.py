@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from alexnet.benchmark.measure import Series
+from alexnet.bench.measure import Series
 
 
 @dataclass(frozen=True)
