@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from alexnet.errors import WeightsError
 from alexnet.files import whole_file
-from alexnet.weights.card import sha256_of
+from alexnet.weights.card import tensors_sha256
 
 FILE = Path("last") / "checkpoint.safetensors"
 
@@ -48,7 +48,7 @@ def save_checkpoint(
     data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(run / FILE, "wb") as file:
         told = json.dumps(dataclasses.asdict(progress))
-        notes = {"progress": told, "sha256": sha256_of(told, data)}
+        notes = {"progress": told, "sha256": tensors_sha256(told, data)}
         file.write(save(data, {"checkpoint": json.dumps(notes)}))
 
 
@@ -76,7 +76,7 @@ def load_checkpoint(
             notes = json.loads(file.metadata()["checkpoint"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
         progress = Progress(**json.loads(notes["progress"]))
-        if notes["sha256"] != sha256_of(notes["progress"], tensors):
+        if notes["sha256"] != tensors_sha256(notes["progress"], tensors):
             raise ValueError("its checksum is another")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the checkpoint {path} is damaged ({error}); start the run anew") from error

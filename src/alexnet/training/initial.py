@@ -3,13 +3,12 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from alexnet.console import say
 from alexnet.errors import UsageError, WeightsError, unknown_name
 from alexnet.networks.layers import LocallyConnected2d, Network
-from alexnet.weights.card import Card, model_file, read, read_card
+from alexnet.weights.card import Card, model_file, read, read_card, shape_text
 
 ENDS = (nn.Linear, nn.Flatten, LocallyConnected2d)
 """What ends the convolutions of a network and all that stands between them."""
@@ -104,12 +103,8 @@ def _misfit(name: str, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tenso
         if key not in tensors:
             return f"no {key.removeprefix(name + '.')}"
         if tensors[key].shape != tensor.shape:
-            return f"{_times(tensors[key].shape)} there, {_times(tensor.shape)} here"
+            return f"{shape_text(tensors[key].shape)} there, {shape_text(tensor.shape)} here"
     return None
-
-
-def _times(shape: torch.Size) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _refuse_other(card: Card, path: str, network: str) -> None:
