@@ -16,8 +16,9 @@ from alexnet.data.sources import open_source
 from alexnet.data.store.packed import Store, pack
 from alexnet.errors import ImageError, UsageError, WeightsError
 from alexnet.evaluation.predict import probabilities
-from alexnet.inference.classifier import Classifier, Prediction, load
+from alexnet.inference.classifier import Classifier, Prediction, embedding_layer, load
 from alexnet.networks import create
+from alexnet.networks.layers import Undrawn
 from alexnet.weights.card import Card, save
 
 NAMES = ["china", "flower", "neither"]
@@ -243,6 +244,15 @@ def test_embed_gives_the_last_hidden_values_or_the_average_of_the_last_maps(
     assert classifier.embed(images[0]) == pytest.approx(found[:1], abs=1e-5)
     assert classifier.embed([]).shape == (0, width)
     assert classifier.embed(images, layer="conv1").shape == (2, maps["conv1"].shape[1])
+
+
+@pytest.mark.parametrize("name", alexnet.list_networks())
+def test_every_network_has_an_embedding_layer(name: str) -> None:
+    with Undrawn():
+        network = create(name, 3)
+    wanted = {"one_weird_trick": "relu7", "article": "bn8", "cifar-80sec": "drop10"}
+    maps = {"cifar-19pct": "avgpool", "cifar-18pct": "avgpool", "cifar-13pct": "neuron4", "cifar-11pct": "neuron4"}
+    assert embedding_layer(network) == (wanted | maps).get(name, "drop7")
 
 
 def test_embed_refuses_unreadable_files_and_unknown_layers(classifier: Classifier, photos: Path) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -181,21 +180,22 @@ class Classifier:
     def _stages_until(self, layer: str | None) -> list[nn.Module]:
         """The network's stages up to the one called `layer`."""
         stages = dict(self.network.stages())
-        layer = self._embedding_layer if layer is None else layer
+        layer = embedding_layer(self.network) if layer is None else layer
         if layer not in stages:
             raise unknown_name(f"layer of {self.network.name}", str(layer), stages)
         names = list(stages)
         return [stages[name] for name in names[: names.index(layer) + 1]]
 
-    @cached_property
-    def _embedding_layer(self) -> str:
-        """The stage that gives the last hidden values; where these are only flattened maps, the one of the maps."""
-        from alexnet.explain.look import hidden, sizes  # with it comes matplotlib
 
-        stage, name = hidden(self.network)
-        if isinstance(dict(self.network.stages())[name], nn.Linear):
-            return stage
-        return [layer for layer, shape in sizes(self.network).items() if len(shape) == 3][-1]
+def embedding_layer(network: Network) -> str:
+    """The stage that gives the last hidden values: the one before the last dense layer of several.
+
+    Where that layer is the only dense one, what enters it are flattened maps; then it is the stage that gives the maps.
+    """
+    stages = list(network.stages())
+    dense = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Linear)]
+    flatten = next(place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Flatten))
+    return stages[(dense[-1] if len(dense) > 1 else flatten) - 1][0]
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "auto", precision: str = "float32") -> Classifier:
