@@ -51,14 +51,11 @@ def test_split_recorded_by_the_run_is_used(
     assert evaluate(tmp_path / "run" / inside, data, split="train", device="cpu").images == 29
 
 
-def test_file_listed_twice_keeps_both_its_parts(
-    data: Path, tmp_path: Path, write_run: Callable[..., dict[str, str]]
-) -> None:
-    listed = [f"{data / name / '0.png'},{name}" for name in NAMES for _ in range(2)]
-    (tmp_path / "twice.csv").write_text("\n".join(["path,label", *listed]))
-    write_run(tmp_path / "run", tmp_path / "twice.csv", lambda number: "train" if number % 2 else "test")
-    for part in ("train", "test"):
-        assert evaluate(tmp_path / "run", tmp_path / "twice.csv", split=part, device="cpu").images == 3
+def test_path_that_split_csv_has_twice_keeps_both_parts(run: Path) -> None:
+    (run / "split.csv").write_text("path,label,split\na.png,0,test\nb.png,1,val\na.png,0,train\n")
+    found = run_of(run)
+    assert found
+    assert found.parts == {("a.png", 0): "test", ("b.png", 0): "val", ("a.png", 1): "train"}
 
 
 def test_data_of_the_run_is_recognised_by_another_path_and_after_a_change(
