@@ -51,7 +51,7 @@ def prediction(network: str, seconds: float, device: str, photo: list[int] | Non
     preprocessing = Preprocessing(net.input_size, net.resize, net.mean, net.std)
     names = [str(number) for number in range(net.num_classes)]
     card = Card(network, net.num_classes, net.input_size, {}, names, preprocessing.to_json())
-    classifier = Classifier(net, card, device)
+    classifier = Classifier(net, card, device, "auto")
     if photo:
         image = np.zeros((*photo, 3), np.uint8)
         return repeated(lambda: classifier.predict([image]), 1, seconds, device)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from alexnet.errors import WeightsError
 from alexnet.files import whole_file
 from alexnet.runs.folder import CHECKPOINT
-from alexnet.weights.card import sha256_of
+from alexnet.weights.card import tensors_sha256
 
 
 @dataclass
@@ -69,7 +69,7 @@ def copied(tensor: Tensor) -> Tensor:
 
 def write_snapshot(run: Path, snapshot: Snapshot) -> None:
     """Write RUN/last/checkpoint.safetensors."""
-    notes = {"progress": snapshot.progress, "sha256": sha256_of(snapshot.progress, snapshot.tensors)}
+    notes = {"progress": snapshot.progress, "sha256": tensors_sha256(snapshot.progress, snapshot.tensors)}
     with whole_file(run / CHECKPOINT, "wb") as file:
         file.write(save(snapshot.tensors, {"checkpoint": json.dumps(notes)}))
 
@@ -98,7 +98,7 @@ def load_checkpoint(
             notes = json.loads(file.metadata()["checkpoint"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
         progress = Progress.from_json(json.loads(notes["progress"]))
-        if notes["sha256"] != sha256_of(notes["progress"], tensors):
+        if notes["sha256"] != tensors_sha256(notes["progress"], tensors):
             raise ValueError("its checksum is another")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error

@@ -5,12 +5,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError, WeightsError, unknown_name
 from alexnet.networks.layers import LocallyConnected2d, Network
-from alexnet.weights.card import Card, model_file, read
+from alexnet.weights.card import Card, model_file, read, shape_text
 
 logger = logging.getLogger(__name__)
 
@@ -118,12 +117,8 @@ def _misfit(name: str, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tenso
         if key not in tensors:
             return f"no {key.removeprefix(name + '.')}"
         if tensors[key].shape != tensor.shape:
-            return f"{_times(tensors[key].shape)} there, {_times(tensor.shape)} here"
+            return f"{shape_text(tensors[key].shape)} there, {shape_text(tensor.shape)} here"
     return None
-
-
-def _times(shape: torch.Size) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _refuse_other(card: Card, path: str, network: str) -> None:
