@@ -3,11 +3,12 @@
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from alexnet.benchmark.measure import Series
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,10 @@ def _merged(rows: list[Row]) -> Row:
     return replace(rows[0], value=statistics.median(values), low=min(lows), high=max(highs), repeats=repeats)
 
 
-def table(rows: Iterable[Row]) -> Table:
+def table(rows: Iterable[Row]) -> "Table":
     """For people at a terminal."""
+    from rich.table import Table
+
     shown = Table(box=None, pad_edge=False)
     for heading in ("", "what", "median", "spread", "mark"):
         shown.add_column(heading, justify="right" if heading in ("median", "spread") else "left", overflow="fold")

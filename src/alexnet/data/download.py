@@ -16,14 +16,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-
-import platformdirs
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from typing import TYPE_CHECKING
 
 from alexnet.errors import DataError, UsageError
 from alexnet.files import alone, cannot_write, whole_folder
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 CHUNK = 1 << 18  # bytes received at a time
 TIMEOUT = 30.0  # seconds without a byte until a server counts as gone
@@ -42,7 +41,11 @@ class Archive:
 def cache_folder() -> Path:
     """Where downloads, unpacked archives and packed stores go: ALEXNET_CACHE, or this system's usual place."""
     named = os.environ.get("ALEXNET_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("alexnet")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("alexnet")
 
 
 def data_folders() -> list[Path]:
@@ -106,7 +109,7 @@ def extracted(archive: Path) -> Path:
         return folder
     with alone(folder):
         if not folder.is_dir():  # another process may have made it while this one waited
-            _say(f"unpacking {archive} ({decimal(stat.st_size)}) into {folder}, this once")
+            _say(f"unpacking {archive} ({_told(stat.st_size)}) into {folder}, this once")
             with whole_folder(folder) as fresh:
                 _extract(archive, fresh)
     return folder
@@ -120,6 +123,13 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _told(size: int) -> str:
+    """ "1.2 MB"."""
+    from rich.filesize import decimal
+
+    return decimal(size)
+
+
 def _receive(archive: Archive, path: Path, part: Path) -> None:
     """Bring `part` to the archive's full length."""
     start = part.stat().st_size if part.exists() else 0
@@ -129,8 +139,8 @@ def _receive(archive: Archive, path: Path, part: Path) -> None:
     with response:
         start = start if response.status == 206 else 0  # a server that cannot go on in the middle begins anew
         total = start + int(response.headers.get("Content-Length") or 0)
-        size = decimal(total) if total > start else "size not told"
-        going_on = f", going on at {decimal(start)}" if start else ""
+        size = _told(total) if total > start else "size not told"
+        going_on = f", going on at {_told(start)}" if start else ""
         _say(f"downloading {archive.filename} ({size}) from {archive.url} into {path}{going_on}; md5 {archive.md5}")
         received = _append(response, archive, part, start, total)
     if received < total:
@@ -181,8 +191,11 @@ def _chunks(response: HTTPResponse, archive: Archive) -> Iterator[bytes]:
         raise DataError(_interrupted(archive, str(error))) from error
 
 
-def _progress() -> Progress:
+def _progress() -> "Progress":
     """A bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from alexnet.data.download import Archive, data_folders, extracted, find_or_download
 from alexnet.data.folders import read_folder
@@ -63,6 +62,8 @@ def digits() -> Source:
 
     Its values 0..16 become 0..255.
     """
+    from sklearn.datasets import load_digits  # its import takes a second, and no other set needs it
+
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)
     samples = [Sample(f"digits/{index:04}", int(label)) for index, label in enumerate(data.target)]

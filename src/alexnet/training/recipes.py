@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from alexnet.errors import UsageError, unknown_name
 
 OPTIMIZERS = ("sgd", "nesterov", "velocity", "adam", "adamw", "muon")
@@ -483,6 +481,8 @@ def from_json(values: dict[str, Any]) -> Recipe:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UsageError(f"there is no settings file {file}; give a .yaml, .yml or .toml file of recipe fields")
+    import yaml  # only such a file needs it
+
     try:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text) if file.suffix == ".toml" else yaml.safe_load(text)

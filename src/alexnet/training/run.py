@@ -21,7 +21,6 @@ from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, Interrupted, UsageError
 from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.table import write_predictions
-from alexnet.explain import pictures
 from alexnet.files import held, write_csv, write_json
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
@@ -214,6 +213,8 @@ def build(store: Store, recipe: Recipe, initialised: list[str] | None = None) ->
 
 def start(run: Run) -> Progress:
     """Write what stands before the first step: split.csv and samples.png."""
+    from alexnet.explain import pictures  # matplotlib: a run can be built and stepped without it
+
     store, parts = run.loader.store, run.parts
     say(
         f"{run.recipe.network} on {store.name}: {', '.join(f'{len(parts[part])} {part}' for part in PARTS)} images, "
@@ -280,6 +281,8 @@ def summary_writer() -> Any:
 
 def finish(run: Run, progress: Progress) -> None:
     """The final evaluation of the kept weights and the pictures: on test, or validation, or else the training part."""
+    from alexnet.explain import pictures
+
     write_rows(run.folder, progress)  # the run may have been killed between its last checkpoint and the rows
     part = next(part for part in ("test", "val", "train") if len(run.parts[part]))
     kept, _ = load(run.folder / BEST)
