@@ -27,7 +27,7 @@ TRAINED = (
 
 def run(record: Record) -> None:
     """Training's loader takes its images from the file system's cache after the first epoch."""
-    images, classes, batch = (16, 4, 4) if record.small else (IMAGES, CLASSES, BATCH)
+    images, classes, batch = (8, 4, 4) if record.small else (IMAGES, CLASSES, BATCH)
     predictions(record)
     with tempfile.TemporaryDirectory() as folder:
         store = noise_store(Path(folder), images, classes)

@@ -1,12 +1,13 @@
 """The tests that are marked `cuda`, in a process of their own."""
 
+import importlib.util
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree
 from pathlib import Path
 
-from device_parts.record import Record, installed
+from device_parts.record import Record
 
 ROOT = Path(__file__).parents[2]
 MARK = "pytest.mark.cuda"
@@ -15,7 +16,7 @@ END = ("failure", "error")
 
 def run(record: Record) -> None:
     """Only files that hold such tests are collected: others need packages that may be missing."""
-    if installed("pytest") is None:
+    if importlib.util.find_spec("pytest") is None:
         record.pass_over("pytest is not installed")
         return
     if not marked():
