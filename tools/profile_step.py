@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from alexnet.bench.pictures import noise_store
 from alexnet.bench.train import RATE, prepared
-from alexnet.training.loop import Run, train_size, train_step
+from alexnet.training.supervised import Supervised
 
 STEPS = 7
 KINDS = {  # prefix of an operator's name -> kind; the first match counts
@@ -47,25 +47,25 @@ def main() -> None:
         store = noise_store(Path(folder), images, images // 2)
         changes = {"batch_size": given.batch_size, "precision": given.precision, "lr": RATE}
         run = prepared(store, given.recipe, changes, "cpu")
-        run.network.train()
         steps, whole = measured(run)
     for kind in sorted(steps[0], key=lambda kind: -statistics.median(each[kind] for each in steps)):
         print(f"{kind:40}{statistics.median(each[kind] for each in steps):8.1f} ms")
     print(f"{'a whole step, without the profiler':40}{1e3 * statistics.median(whole):8.1f} ms")
 
 
-def measured(run: Run) -> tuple[list[dict[str, float]], list[float]]:
+def measured(task: Supervised) -> tuple[list[dict[str, float]], list[float]]:
     """Milliseconds by kind of each profiled step, and seconds of each step without the profiler."""
-    batch = next(iter(run.loader.batches(0, size=train_size(run, 0))))
+    task.begin_epoch(0)
+    batch = next(iter(task.state.loader.batches(0, size=task.image_size(0))))
     seconds, steps = [], []
     for number in range(STEPS + 2):
         began = time.perf_counter()
-        train_step(run, batch, 0, number)
+        task.step(batch, 0, number)
         seconds.append(time.perf_counter() - began)
     for number in range(STEPS):
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             began = time.perf_counter()
-            train_step(run, batch, 0, number)
+            task.step(batch, 0, number)
             took = time.perf_counter() - began
         steps.append(by_kind(profiler.events() or [], 1e3 * took))
     return steps, seconds[2:]

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
 from alexnet.data.samples import Sample, Source
 from alexnet.data.store import pack
@@ -44,6 +43,8 @@ def noise_store(folder: Path, images: int, classes: int, size: int = 256) -> str
 
 def photographs(folder: Path, files: int) -> list[str]:
     """Write `files` JPEG files, 500 x 375 pixels, quality 90, random crops of two photographs; returns their names."""
+    from sklearn.datasets import load_sample_images
+
     photos = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     random = np.random.default_rng(0)
     names = [f"{number}.jpg" for number in range(files)]

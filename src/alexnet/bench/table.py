@@ -3,12 +3,12 @@
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-from rich.console import JustifyMethod
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from alexnet.bench.measure import Series
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COLUMNS = {"": 8, "what": 24, "median": 15, "spread": 16, "mark": 23}  # heading: width in characters
 
@@ -135,11 +135,14 @@ def _merged(rows: list[Row]) -> Row:
     return replace(rows[0], value=statistics.median(values), low=min(lows), high=max(highs), repeats=repeats)
 
 
-def table(rows: Iterable[Row], above: Row | None = None) -> Table:
+def table(rows: Iterable[Row], above: Row | None = None) -> "Table":
     """The rows as a table with fixed column widths, so that it can be printed row by row.
 
     above: the row that was printed before, which makes the heading and a repeated subject unnecessary.
     """
+    from rich.console import JustifyMethod
+    from rich.table import Table
+
     shown = Table(box=None, pad_edge=False, expand=True, show_header=above is None)
     for heading, width in COLUMNS.items():
         ratio = 1 if heading == "what" else None  # takes what the others leave

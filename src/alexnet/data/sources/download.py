@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-import platformdirs
-
 from alexnet.errors import DataError, UsageError
 from alexnet.files import alone, cannot_write, whole_folder
 
@@ -46,7 +44,11 @@ class Archive:
 def cache_folder() -> Path:
     """Where downloads, unpacked archives and packed stores go: ALEXNET_CACHE, or this system's usual place."""
     named = os.environ.get("ALEXNET_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("alexnet")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("alexnet")
 
 
 def data_folders() -> list[Path]:
