@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from alexnet.data.folders import read_csv
+from alexnet.data.sources.tables import read_csv
 from PIL import Image
 
 from alexnet.data.splits import assign_splits

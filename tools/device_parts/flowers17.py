@@ -25,7 +25,7 @@ from device_parts.photos import LIST, carried
 from device_parts.record import Record
 
 PHOTOS = Path(__file__).parents[2] / "device-data" / "flowers17"
-FRACTIONS = (0.0, 0.25)  # of alexnet.data.known.flowers17
+FRACTIONS = (0.0, 0.25)  # of alexnet.data.sources.known.flowers17
 SMALL = {"epochs": 1, "input_size": 64, "train_images": 8}
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from alexnet.data.folders import read_csv
+from alexnet.data.sources.tables import read_csv
 from PIL import Image
 
 from alexnet.data.images import stored_form
