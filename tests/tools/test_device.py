@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from alexnet.data.sources.tables import read_csv
 from PIL import Image
 
+from alexnet.data.sources.tables import read_csv
 from alexnet.data.splits import assign_splits
 from alexnet.errors import UsageError
 from device_parts import runner
