@@ -89,7 +89,7 @@ def test_every_kind_of_bad_file_is_listed_with_its_reason(tmp_path: Path) -> Non
     bad = {
         "cat/cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
         "cat/empty.jpg": (b"", "empty: 0 bytes"),
-        "cat/gigantic.png": (gigantic_png(100_000), "gigantic: 100000 x 100000 pixels"),
+        "cat/gigantic.png": (gigantic_png(100_000), "too large: 100000 x 100000 pixels"),
         "cat/text.jpg": (b"these are notes", "not an image"),
     }
     for path, (content, _) in bad.items():
@@ -301,7 +301,7 @@ def test_long_lists_are_shortened_for_people_alone(tmp_path: Path) -> None:
     assert len(report.unreadable) == 30
     shown = text(report)
     assert "cannot be used (30):" in shown
-    assert "and 10 more, all of them with --json" in shown
+    assert "and 10 more; --json lists all" in shown
     assert "and 25 larger classes" in shown
 
 
