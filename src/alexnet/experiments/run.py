@@ -244,8 +244,9 @@ class Jobs:
         path = Path(outcome.folder) / f"views-{arm.views}.json"
         if not path.is_file():
             split = read_json(Path(outcome.folder) / "metrics.json")["split"]
-            scores = evaluate(Path(outcome.folder), study.data, arm.views, split)
-            write_json(path, {"top1": scores["top1"]})
+            # In the type of the run's own evaluation, beside whose error this one is shown.
+            found = evaluate(outcome.folder, study.data, arm.views, split, precision="auto")
+            write_json(path, {"top1": found.top1})
         top1 = read_json(path)["top1"]
         return replace(outcome, arm=arm.name, views=arm.views, error=1 - top1)
 

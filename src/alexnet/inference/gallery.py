@@ -1,7 +1,7 @@
 """The pictures of a trained network with their captions: a model, images and data brought to `alexnet.explain`.
 
 Everything is computed in float32 from one view of each image, the centre. What cannot be shown is left out, with the
-reason.
+reason, unless the network has no such layer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,21 +15,25 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
-from alexnet.errors import DataError, UsageError
-from alexnet.explain import answers, attribution, exciting, filters, inhibition, layout, maps, mistakes, neighbours
+from alexnet.errors import DataError
+from alexnet.explain import attribution, exciting, filters, inhibition, maps, projection
+from alexnet.explain.activations import Activations, compute_activations, last_hidden, view_pixels
 from alexnet.explain.field import receptive_field
-from alexnet.explain.look import Look, hidden, look, shown
+from alexnet.explain.mistakes import most_confident_mistakes
+from alexnet.explain.neighbours import nearest
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.parts import Labelled, indices_of
+from alexnet.plots import image_grids
+from alexnet.plots import projection as projection_plot
 from alexnet.plots.canvas import png
 from alexnet.plots.page import Picture
 from alexnet.plots.pictures import confusion_figure
 
 Progress = Callable[[int, int], None]
 
-EXAMPLES = 8  # images of the data that are shown where none is given, as many as in the paper's figure 4
-ASKED = 4  # of these, those of which it is asked where the network looks
-DATA_UP_TO = 10_000  # images of a part, and of the training part, that are looked at; evenly spread over it
+EXAMPLES = 8  # images of the data that are shown if the caller gives none, as many as in the paper's figure 4
+ASKED = 4  # of these, those with occlusion and Grad-CAM
+DATA_UP_TO = 10_000  # images of a part that are computed, evenly spread over it
 LAID_OUT_UP_TO = 2_000
 
 NEIGHBOURS = "The nearest training images"
@@ -41,32 +45,32 @@ LOST = "The images lost with most confidence"
 
 @dataclass(frozen=True)
 class Examples:
-    """The images that the pictures show one by one."""
+    """The images that are shown individually."""
 
     images: list[Pixels]  # stored form, uint8 (S, S, 3)
     titles: list[str]
     truths: list[int | None]
     rows: list[int | None]  # of the store, where they come from there
-    look: Look
+    activations: Activations
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images of one part of the data, and what the network made of them."""
+    """Images of one part of the data, and the network's activations for them."""
 
     rows: NDArray[np.int64]  # of the store
-    images: list[Pixels]  # mapped, not read
+    images: list[Pixels]  # memory-mapped
     labels: torch.Tensor  # int64 (N,)
-    look: Look
+    activations: Activations
     of: int  # images that the part has in all
 
 
 def parts(
     classifier: Classifier, found: Labelled, split: str, layers: Sequence[str], progress: Progress | None
 ) -> tuple[Part, Part | None]:
-    """The part called `split` and the training part (the same object where they are one), None where there is none.
+    """The part called `split`, and the training part: the same object if `split` is "train", None if there is none.
 
-    layers: whose units' peaks are noted in the first. UsageError for a part that the data does not have.
+    layers: those whose peaks are recorded for the first part. UsageError for a part without images.
     """
     part = _look_at(classifier, found, indices_of(found.parts, split), layers, progress)
     rows = np.flatnonzero(found.parts == "train")
@@ -84,30 +88,30 @@ def _look_at(
 ) -> Part:
     chosen = rows[_evenly(len(rows), DATA_UP_TO)]
     images = found.store.mapped(chosen)
-    seen = look(classifier.network, classifier.preprocessing, images, layers, progress)
+    seen = compute_activations(classifier.network, classifier.preprocessing, images, layers, progress)
     return Part(chosen, images, torch.from_numpy(found.labels[chosen]), seen, len(rows))
 
 
 def given_examples(classifier: Classifier, paths: Sequence[Path], images: list[Pixels]) -> Examples:
     """A user's images, by their files' names."""
-    seen = look(classifier.network, classifier.preprocessing, images)
+    seen = compute_activations(classifier.network, classifier.preprocessing, images)
     nothing: list[int | None] = [None] * len(images)
     return Examples(images, [path.name for path in paths], nothing, nothing, seen)
 
 
 def spread(part: Part, classifier: Classifier) -> Examples:
-    """Images evenly spread over a part in the order of their classes."""
+    """Images of a part, evenly spread over it in the order of the classes."""
     order = torch.sort(part.labels, stable=True).indices
     places = order[_evenly(len(order), EXAMPLES, middle=True)].tolist()
     images = [np.array(part.images[place]) for place in places]
     truths = part.labels[places].tolist()
     titles = [classifier.class_names[truth] for truth in truths]
-    seen = Look(part.look.probabilities[places], part.look.vectors[places], {}, {})
+    seen = Activations(part.activations.probabilities[places], part.activations.vectors[places], {}, {})
     return Examples(images, titles, truths, part.rows[places].tolist(), seen)
 
 
 def _evenly(count: int, most: int, middle: bool = False) -> NDArray[np.int64]:
-    """At most `most` of 0 ... count - 1, evenly spread, ascending; from the middle of each stretch on request."""
+    """At most `most` of 0..count-1, ascending and evenly spaced: the first of each interval, or its middle."""
     taken = min(count, most)
     places: NDArray[np.int64] = ((np.arange(taken) + (0.5 if middle else 0.0)) * count / max(taken, 1)).astype(np.int64)
     return places
@@ -141,24 +145,25 @@ def of_examples(
     classifier: Classifier,
     examples: Examples,
     label: int | None,
-    left_out: dict[str, str],
     progress: Progress | None,
 ) -> Iterator[Picture]:
-    """Answers, attribution, maps, and local response normalisation; reasons go to `left_out`.
+    """Answers, attribution, maps, and, in a network that has it, local response normalisation between channels.
 
-    label: the class that attribution asks about; None: each image's most probable.
+    label: the class that attribution explains; None: the most probable class of each image.
     """
     network, preprocessing, names = classifier.network, classifier.preprocessing, classifier.class_names
-    views = shown(preprocessing, examples.images)
+    views = view_pixels(preprocessing, examples.images)
     yield _picture(
         "answers",
         "The five most probable labels",
         "Each image with the network's answers as bars, the paper's figure 4 (left). The true label is orange and bold;"
         " where it is missing, it was not among the five.",
-        answers.figure(views, examples.look.probabilities, names, examples.truths, examples.titles),
+        image_grids.top_labels_figure(
+            views, examples.activations.probabilities, names, examples.truths, examples.titles
+        ),
     )
     asked = _asked(examples)
-    labels = [int(examples.look.probabilities[place].argmax()) if label is None else label for place in asked]
+    labels = [int(examples.activations.probabilities[place].argmax()) if label is None else label for place in asked]
     whose = f"the label {names[label]!r}" if label is not None else "the most probable label of each image"
     yield _picture(
         "attribution",
@@ -184,30 +189,26 @@ def of_examples(
             " shown; the number of maps, their sides and the row's scale stand at the left.",
             maps.figure(network, preprocessing, examples.images[place]),
         )
-    title = "Local response normalisation: lateral inhibition"
-    try:
-        figure = inhibition.figure(network, preprocessing, examples.images[asked[0]])
-    except UsageError as error:
-        left_out[title] = str(error)
+    if inhibition.first_normalization(network) is None:
         return
     yield _picture(
         "inhibition",
-        title,
+        "Local response normalisation: lateral inhibition",
         "Units that answer at the same place divide each other. Gray bars are activations before, blue ones after;"
         " red bars say what share of a unit's activation its neighbours took: strong units take from weak ones beside"
         " them.",
-        figure,
+        inhibition.figure(network, preprocessing, examples.images[asked[0]]),
     )
 
 
 def _asked(examples: Examples) -> list[int]:
-    """All given images; of the data's, every second."""
+    """The indices of the examples that attribution explains: all of the caller's, some of the data's."""
     count = len(examples.images)
     return list(range(count)) if examples.rows[0] is None else _evenly(count, ASKED).tolist()
 
 
 def without_data(absent: str) -> dict[str, str]:
-    """The pictures that need data, with the reason why they are not there. absent: why there is no data."""
+    """The titles of the pictures that need data, each with the reason. absent: why there is no data."""
     reason = f"it needs data, and {absent}; give some with --data DATA"
     return dict.fromkeys((NEIGHBOURS, EXCITING, LAYOUT, CONFUSION, LOST), reason)
 
@@ -220,7 +221,7 @@ def of_data(
     layers: Sequence[str],
     left_out: dict[str, str],
 ) -> Iterator[Picture]:
-    """Neighbours, what excites units, the layout, confusion and mistakes; reasons go to `left_out`."""
+    """Neighbours, exciting images, projection, confusion and mistakes; adds to `left_out` what cannot be drawn."""
     draw: dict[str, Callable[[], Picture]] = {NEIGHBOURS: partial(_neighbours, classifier, examples, train)}
     draw |= {f"{EXCITING}: {layer}": partial(_exciting, classifier, part, layer) for layer in layers}
     draw[LAYOUT] = partial(_layout, classifier, part)
@@ -236,19 +237,19 @@ def of_data(
 def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) -> Picture:
     if train is None:
         raise DataError("the data has no training part to look for neighbours in")
-    vectors, own = train.look.vectors, own_places(examples, train)
-    found, distances = neighbours.nearest(examples.look.vectors, vectors, own=own)
-    views = shown(classifier.preprocessing, examples.images)
+    vectors, own = train.activations.vectors, own_places(examples, train)
+    found, distances = nearest(examples.activations.vectors, vectors, own=own)
+    views = view_pixels(classifier.preprocessing, examples.images)
     rows = []
     for number, (places, lengths) in enumerate(zip(found.tolist(), distances.tolist(), strict=True)):
         labels = train.labels[places].tolist()
         truth = examples.truths[number]
-        alike = int(examples.look.probabilities[number].argmax()) if truth is None else truth
-        images = list(shown(classifier.preprocessing, [train.images[place] for place in places]))
+        alike = int(examples.activations.probabilities[number].argmax()) if truth is None else truth
+        images = list(view_pixels(classifier.preprocessing, [train.images[place] for place in places]))
         titles = [classifier.class_names[label] for label in labels]
         same = [label == alike for label in labels]
-        rows.append(neighbours.Row(views[number], examples.titles[number], images, titles, same, lengths))
-    name = hidden(classifier.network)[1]
+        rows.append(image_grids.NeighbourRow(views[number], examples.titles[number], images, titles, same, lengths))
+    name = last_hidden(classifier.network)[1]
     whose = "its class" if examples.truths[0] is not None else "the class that the network gives it"
     return _picture(
         "neighbours",
@@ -256,20 +257,20 @@ def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) 
         f"The paper's figure 4 (right): images whose {name} vectors, the {vectors.shape[1]} values that"
         " enter the last layer, lie near by Euclidean distance (the number), are alike to the network even where their"
         f" pixels are not. Blue frames: of {whose}; red, dashed ones: of another.{_of(train, 'training images')}",
-        neighbours.figure(rows, name),
+        image_grids.neighbours_figure(rows, name),
     )
 
 
 def own_places(examples: Examples, part: Part) -> list[int | None]:
-    """Where among a part's images each example stands itself; None where it is not among them."""
+    """The index of each example among the images of a part; None if it is not one of them."""
     place_of = {int(row): place for place, row in enumerate(part.rows)}
     return [None if row is None else place_of.get(row) for row in examples.rows]
 
 
 def _exciting(classifier: Classifier, part: Part, layer: str) -> Picture:
-    found = exciting.units(part.look, receptive_field(classifier.network, layer), layer)
+    found = exciting.exciting_images(part.activations, receptive_field(classifier.network, layer), layer)
     rows = sorted({row for unit in found for row in unit.images})
-    views = dict(zip(rows, shown(classifier.preprocessing, [part.images[row] for row in rows]), strict=True))
+    views = dict(zip(rows, view_pixels(classifier.preprocessing, [part.images[row] for row in rows]), strict=True))
     titles = {row: classifier.class_names[int(part.labels[row])] for row in rows}
     return _picture(
         f"exciting-{layer}",
@@ -285,21 +286,21 @@ def _exciting(classifier: Classifier, part: Part, layer: str) -> Picture:
 
 def _layout(classifier: Classifier, part: Part) -> Picture:
     rows = _evenly(len(part.rows), LAID_OUT_UP_TO)
-    method = "t-sne" if len(rows) >= layout.FEW else "pca"
-    places = layout.positions(part.look.vectors[rows].numpy(), method)
-    name = hidden(classifier.network)[1]
+    method = "t-sne" if len(rows) >= projection.TSNE_LEAST else "pca"
+    places = projection.project(part.activations.vectors[rows].numpy(), method)
+    name = last_hidden(classifier.network)[1]
     return _picture(
         "layout",
         LAYOUT,
         f"Each point is an image, placed by its {name} vector, so that images which the network takes for alike lie"
         " near. A class that stands apart is told from the others; classes that run together are confused. A class of"
-        f" fewer than {layout.NAMED_FROM} images has its name in the legend alone.",
-        layout.figure(places, part.labels[rows].numpy(), classifier.class_names, name, method),
+        f" fewer than {projection_plot.NAMED_FROM} images has its name in the legend alone.",
+        projection_plot.figure(places, part.labels[rows].numpy(), classifier.class_names, name, method),
     )
 
 
 def _confusion(part: Part, names: Sequence[str]) -> Picture:
-    said = part.look.probabilities.argmax(1)
+    said = part.activations.probabilities.argmax(1)
     count = len(names)
     matrix = torch.bincount(part.labels * count + said, minlength=count * count).view(count, count)
     return _picture(
@@ -312,21 +313,23 @@ def _confusion(part: Part, names: Sequence[str]) -> Picture:
 
 
 def _lost(classifier: Classifier, part: Part) -> Picture:
-    rows = mistakes.most_confident(part.look.probabilities, part.labels)
+    rows = most_confident_mistakes(part.activations.probabilities, part.labels)
     if not rows:
         raise DataError(f"none of the {len(part.rows):,} images was lost")
-    views = shown(classifier.preprocessing, [part.images[row] for row in rows])
+    views = view_pixels(classifier.preprocessing, [part.images[row] for row in rows])
     return _picture(
         "lost",
         LOST,
         "The images about which the network is surest and wrong, with the probability of its answer and of the true"
         " label. Mistakes in the labels of the data often stand here first.",
-        mistakes.figure(views, part.look.probabilities[rows], part.labels[rows].tolist(), classifier.class_names),
+        image_grids.mistakes_figure(
+            views, part.activations.probabilities[rows], part.labels[rows].tolist(), classifier.class_names
+        ),
     )
 
 
 def _of(part: Part, what: str) -> str:
-    """A sentence where not all images of a part were looked at."""
+    """A sentence for the caption if not all images of the part were computed."""
     if len(part.rows) == part.of:
         return ""
     return f" Of {part.of:,} {what} {len(part.rows):,}, evenly spread, were looked at."
