@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +126,11 @@ def some_names(names: Sequence[str], limit: int = 3) -> str:
     """
     shown = ", ".join(map(repr, names[:limit]))
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def normal_name(name: str) -> str:
+    """A class name in Unicode NFC: file systems store the same letter composed or decomposed."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:

@@ -61,7 +61,7 @@ def test_labels_are_integers_or_strings(labels, class_names, expected) -> None:
         (IMAGES, [0.5, *LABELS[1:]], None, "labels of type float64"),
         (IMAGES, [None, *LABELS[1:]], None, "label None is no string"),
         (IMAGES, LABELS, ["only"], "label 1 with 1 class names"),
-        (IMAGES, ["a", "b"] * 6, ["a", "c"], "label 'b' is none of the class names a, c"),
+        (IMAGES, ["a", "b"] * 6, ["a", "c"], "label 'b' is none of the class names 'a', 'c'"),
         (IMAGES, LABELS, ["a", "a"], "repeat one"),
         (IMAGES, [1] * 12, None, "all labels are '1'; at least two classes"),
     ],

@@ -88,6 +88,13 @@ def test_class_names_equal_but_for_case_are_two_classes(tmp_path):
     assert open_source(str(tmp_path)).class_names == ["Rose", "rose"]
 
 
+def test_composed_and_decomposed_letters_name_one_class(tmp_path):
+    lay(tmp_path, "train/caf\u00e9/1.png", "train/tea/1.png", "val/cafe\u0301/2.png")
+    source = open_source(str(tmp_path))
+    assert source.class_names == ["caf\u00e9", "tea"]
+    assert [source.class_names[sample.label] for sample in source.samples] == ["caf\u00e9", "tea", "caf\u00e9"]
+
+
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
 def test_split_folders_give_the_splits(tmp_path, val):
     source = open_source(str(lay(tmp_path, "train/a/1.png", "train/b/1.png", f"{val}/a/2.png", "test/b/3.png")))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alexnet.data.images import IMAGE_SUFFIXES
-from alexnet.data.samples import Sample, Source, natural_key
+from alexnet.data.samples import Sample, Source, natural_key, normal_name
 from alexnet.errors import DataError
 
 # Accepted names of the splits in folders and CSV files, in any case.
@@ -118,7 +118,7 @@ def labelled_source(
     name: str, root: Path, names: set[str], found: Sequence[tuple[str, str, str]], others: list[str]
 ) -> Source:
     """A source of files. found: (path, class name, split) of each image; names: of all classes, also empty ones."""
-    class_names = sorted(names, key=natural_key)
+    class_names = sorted({normal_name(name) for name in names}, key=natural_key)
     label = {name: index for index, name in enumerate(class_names)}
-    samples = [Sample(path, label[name], split) for path, name, split in found]
+    samples = [Sample(path, label[normal_name(name)], split) for path, name, split in found]
     return Source(name=name, root=root, class_names=class_names, samples=samples, other_files=others)
