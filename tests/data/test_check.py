@@ -1,4 +1,4 @@
-"""The check reads what training would read and says all that is wrong, without touching anything."""
+"""`check` reports everything that is wrong with the data and writes nothing."""
 
 import json
 import shutil

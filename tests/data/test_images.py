@@ -1,4 +1,4 @@
-"""Every kind of picture comes in as upright uint8 RGB, or is refused with its reason."""
+"""Every kind of image decodes to upright uint8 RGB, or is refused with the reason."""
 
 import io
 import os

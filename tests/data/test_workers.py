@@ -1,4 +1,4 @@
-"""Work on many items: in order, bounded, and ended with its block."""
+"""ordered_map: order, bounded memory, clean-up."""
 
 import threading
 import time

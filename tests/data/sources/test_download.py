@@ -1,4 +1,4 @@
-"""Archives are found, fetched whole or not at all, and unpacked safely. The server is a real one, on this machine."""
+"""Archives are found, downloaded atomically and unpacked safely; a local HTTP server serves them."""
 
 import hashlib
 import io

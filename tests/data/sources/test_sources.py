@@ -1,4 +1,4 @@
-"""What a user may write for DATA, and what comes out."""
+"""Sources from folders, known names and archives."""
 
 import io
 import os

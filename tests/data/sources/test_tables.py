@@ -1,6 +1,5 @@
-"""What a CSV file of images may hold."""
+"""Sources from CSV files."""
 
-import io
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,11 @@ from alexnet.data.sources import open_source
 from alexnet.errors import DataError
 
 
-def image_bytes(color=(200, 30, 30), format="PNG"):
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8), color).save(file, format)
-    return file.getvalue()
-
-
-def lay(root: Path, *paths: str) -> Path:
-    """Put a real little image at each of these paths below root."""
-    for number, path in enumerate(paths):
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(image_bytes((number % 256, 0, 0)))
-    return root
+def lay(root: Path, *paths: str) -> None:
+    """Write a small image at each of these paths below root."""
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(root / path)
 
 
 def write_csv(folder: Path, text: str, encoding="utf-8") -> str:

@@ -1,4 +1,4 @@
-"""Which store belongs to which data."""
+"""From data to its store: user folders and the cache."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Stores that are joined give the rows of each, in their order."""
+"""Concatenation of stores."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Damage to a store is recognised and named."""
+"""Opening a store detects damage."""
 
 import json
 import os

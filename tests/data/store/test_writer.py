@@ -1,4 +1,4 @@
-"""A store holds every image of its source, and appears whole or not at all."""
+"""A store holds every image of its source and is written atomically."""
 
 import csv
 import os
