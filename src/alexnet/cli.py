@@ -609,7 +609,7 @@ def _list_experiments(listed: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
         _print_json(listed)
     else:
-        from alexnet.experiments.run import duration
+        from alexnet.experiments.experiment import duration
 
         for each in listed:
             whole, quick = (
