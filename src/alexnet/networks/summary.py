@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.networks import create
-from alexnet.networks.layers import LocallyConnected2d, Network, Undrawn
+from alexnet.networks.layers import LocallyConnected2d, Network, skip_init
 from alexnet.ops import LocalResponseNorm
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Summary:
 
 def summarize(name: str, num_classes: int | None = None, input_size: int | None = None, **differences: Any) -> Summary:
     """The summary of the network that `create` makes of the same arguments; the same errors."""
-    with Undrawn():
+    with skip_init():
         network = create(name, num_classes, input_size, **differences).eval()
     layers = _layers(network)
     params = _count(network)

@@ -44,11 +44,16 @@ def local_response_norm(
     """
     _check_settings(size, alpha, beta, k)
     _check_input(x, within_channel)
-    if alpha_over_size:
-        alpha = alpha / (size * size if within_channel else size)
+    alpha = _alpha_per_square(alpha, size, alpha_over_size, within_channel)
     if beta == operators.BETA and operators.takes(x):
         return _native(x, size, alpha, k, within_channel)
     return lrn(x, size, alpha, beta, k, within_channel)
+
+
+def _alpha_per_square(alpha: float, size: int, alpha_over_size: bool, within_channel: bool) -> float:
+    """alpha', the factor of each square in the sum: alpha, or alpha divided by the number of squares in a window."""
+    squares = size * size if within_channel else size
+    return alpha / squares if alpha_over_size else alpha
 
 
 def _native(x: Tensor, size: int, alpha: float, k: float, within_channel: bool) -> Tensor:
@@ -128,12 +133,14 @@ class LocalResponseNorm(nn.Module):
             x, self.size, self.alpha, self.beta, self.k, self.alpha_over_size, self.within_channel
         )
 
+    @property
+    def alpha_per_square(self) -> float:
+        """alpha' of the formula: alpha, divided by the window where `alpha_over_size`."""
+        return _alpha_per_square(self.alpha, self.size, self.alpha_over_size, self.within_channel)
+
     def settings(self) -> dict[str, Any]:
         """This layer's part of a kernel's `Stage`."""
-        alpha = self.alpha
-        if self.alpha_over_size:
-            alpha = alpha / (self.size**2 if self.within_channel else self.size)
-        found = _settings(self.size, alpha, self.k, self.within_channel)
+        found = _settings(self.size, self.alpha_per_square, self.k, self.within_channel)
         return found if self.within_channel else {**found, "blocks": self.groups}
 
     def extra_repr(self) -> str:
