@@ -1,0 +1,35 @@
+"""alexnet benchmark"""
+
+from typing import Annotated
+
+import typer
+
+from alexnet.cli.options import AsJson
+from alexnet.cli.output import print_json, print_lines
+
+
+def benchmark(
+    subject: Annotated[
+        str, typer.Argument(metavar="[SUBJECT]", help="ops, train, data, evaluate, predict or all.")
+    ] = "all",
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
+    repeats: Annotated[int, typer.Option(help="Rounds in which every contender is timed once.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Only see that it runs: small batches, once; such figures mean nothing."),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Measure our speed beside this machine's ceilings and stock frameworks; all of it takes half an hour."""
+    from alexnet.bench import run
+    from alexnet.bench.measure import Options
+    from alexnet.bench.table import table
+
+    options = Options.quick(device) if quick else Options(batch_size, repeats, device)
+    rows = run.benchmark(subject, options)
+    if as_json:
+        print_json(run.to_json(rows, options))
+    else:
+        print_lines(table(rows))
+    return 0
