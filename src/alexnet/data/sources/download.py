@@ -23,7 +23,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from alexnet.errors import DataError, UsageError
-from alexnet.files import alone, cannot_write, whole_folder
+from alexnet.files import cannot_write, exclusive_lock, whole_folder
 
 CHUNK = 1 << 18  # bytes received at a time
 TIMEOUT = 30.0  # seconds without a byte until a server counts as gone
@@ -84,7 +84,7 @@ def download(archive: Archive, folder: Path) -> Path:
     Raises DataError when the server cannot be reached, breaks off or sends something else.
     """
     path = folder / archive.filename
-    with alone(path):
+    with exclusive_lock(path):
         if not path.exists():
             part = path.with_name(f"{path.name}.part")
             _receive(archive, path, part)
@@ -104,7 +104,7 @@ def extracted(archive: Path) -> Path:
     folder = cache_folder() / "extracted" / f"{archive.name}-{key}"
     if folder.is_dir():
         return folder
-    with alone(folder):
+    with exclusive_lock(folder):
         if not folder.is_dir():  # another process may have made it while this one waited
             _say(f"unpacking {archive} ({decimal(stat.st_size)}) into {folder}, this once")
             with whole_folder(folder) as fresh:

@@ -37,7 +37,7 @@ from alexnet.data.sources import KNOWN, open_source
 from alexnet.data.sources.download import cache_folder
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
-from alexnet.files import alone, refuse_strangers, whole_folder
+from alexnet.files import exclusive_lock, recover, refuse_strangers, whole_folder
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -168,7 +168,7 @@ def packed(
     with suppress(DataError):  # missing or damaged: looked into again below
         return open_store(folder)
     _refuse_settings(folder, size, max_bad)
-    with alone(folder):
+    with exclusive_lock(folder):
         try:
             return open_store(folder)  # another process may have packed it while this one waited
         except DataError as damage:
@@ -214,7 +214,12 @@ def named_store(
 def is_store(data: str) -> bool:
     """Whether `data` is a folder that holds a store, sound or not; a known name never is."""
     try:
-        return data not in KNOWN and (Path(data).expanduser() / FACTS).is_file()
+        if data in KNOWN:
+            return False
+        folder = Path(data).expanduser()
+        if not folder.exists():
+            recover(folder)  # its writer was killed while it replaced an old store
+        return (folder / FACTS).is_file()
     except OSError:
         return False  # `open_source` says what is wrong with it
 
