@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from alexnet import console
 from alexnet.data.sources import open_source
 
 
@@ -17,6 +18,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALEXNET_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def shown_log() -> Iterator[None]:
+    """Messages go to standard error, as on the command line."""
+    with console.show_log():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TOKEN_BYTES = 4  # 8 hexadecimal digits
 LOCK, HALF, ASIDE = ".lock", ".half", ".aside"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def exclusive_lock(path: str | Path, on_wait: Callable[[], None] | None = None) 
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _try_lock(name)
         if lock is None:
-            (on_wait or (lambda: log.info("waiting for another process that is making %s", path)))()
+            (on_wait or (lambda: logger.info("waiting for another process that is making %s", path)))()
             lock = _wait_for_lock(name)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -5,6 +5,8 @@ import pytest
 from alexnet.bench.measure import Contender, Options, race
 from alexnet.errors import AlexNetError
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 COPY = "alexnet.bench.ceilings:copy_of_buffer"
 SMALL = {"seconds": 0.0, "device": "cpu", "size": 1000}
 

@@ -19,9 +19,7 @@ def test_results_are_written_between_the_markers_and_nowhere_else(tmp_path: Path
         answers.append(tmp_path / f"{number}.json")
         answers[-1].write_text(json.dumps(answer(speed)), encoding="utf-8")
     for _ in range(2):  # the second time the same stands there
-        subprocess.run(
-            [sys.executable, ROOT / "tools" / "write_results.py", *answers, "--out", results], check=True
-        )
+        subprocess.run([sys.executable, ROOT / "tools" / "write_results.py", *answers, "--out", results], check=True)
         written = results.read_text(encoding="utf-8")
         assert written.startswith("before\n<!-- benchmark:begin -->\n`alexnet benchmark all`, 3 runs")
         assert written.endswith("\n<!-- benchmark:end -->\nafter\n")

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from alexnet.training.loop import loss_value, train_size, warn_if_not_learning
 from alexnet.training.recipes import recipe
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 
 def sizes(epochs: int, input_size: int, **settings) -> list[int]:
     preprocessing = SimpleNamespace(input_size=input_size)

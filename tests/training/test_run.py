@@ -26,6 +26,8 @@ from alexnet.training.run import build, class_weights, resume, split, train
 from alexnet.training.run import start as begin
 from alexnet.weights.card import BEST, load
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 SOURCE = Path(__file__).parents[2] / "src"
 SMALL = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "evaluate_every": 1}
 

@@ -1,5 +1,6 @@
 """Contenders in turn: each in a process of its own, one repeat of each a round, so that all see the same machine."""
 
+import logging
 import multiprocessing
 import statistics
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from alexnet.bench.worker import END, GO, serve
-from alexnet.console import say
 from alexnet.errors import AlexNetError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ def race(title: str, contenders: Sequence[Contender], repeats: int) -> dict[str,
     with ExitStack() as running:
         workers = []
         for contender in contenders:
-            say(f"{title}: starting {contender.name}")
+            logger.info(f"{title}: starting {contender.name}")
             workers.append(running.enter_context(_Worker(contender)))
         for number in range(repeats):
-            say(f"{title}: round {number + 1} of {repeats}")
+            logger.info(f"{title}: round {number + 1} of {repeats}")
             for worker in workers:
                 worker.go()
         return {worker.contender.name: worker.end() for worker in workers}
@@ -140,7 +142,7 @@ class _Worker:
             return answer
         if self.contender.ours:
             raise AlexNetError(f"cannot measure {self.contender.name}: {answer}")
-        say(f"{self.contender.name}: {answer}")
+        logger.info(f"{self.contender.name}: {answer}")
         self.missing = answer
         return None
 

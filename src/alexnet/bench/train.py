@@ -16,7 +16,7 @@ from alexnet.bench.measure import Contender, Options, Series, race
 from alexnet.bench.pictures import noise_store
 from alexnet.bench.table import Row, fastest, memory, rate, share, times_as_fast
 from alexnet.bench.worker import Work, repeated
-from alexnet.console import Report
+from alexnet.console import TrainingBar
 from alexnet.data.store.packed import open_store
 from alexnet.device import pick_precision
 from alexnet.memory import reuse_memory
@@ -188,7 +188,7 @@ def step(store: str, name: str, changes: dict[str, Any], seconds: float, device:
 def epochs(store: str, name: str, changes: dict[str, Any], device: str) -> Work:
     """The loop of `alexnet train`: an epoch a repeat, from the packed store, the second first. Unit: image."""
     run = prepared(store, name, {**changes, "lr": RATE}, device)
-    progress, report, stopped = Progress(), Report(0), threading.Event()
+    progress, report, stopped = Progress(), TrainingBar(0), threading.Event()
 
     def epoch() -> float:
         progress.step = 0

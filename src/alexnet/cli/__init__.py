@@ -32,6 +32,7 @@ from alexnet.cli import (
     train,
 )
 from alexnet.cli.output import explained, print_message, show_warning
+from alexnet.console import show_log, show_progress
 from alexnet.memory import reuse_memory
 
 INTERRUPTED = 130
@@ -46,20 +47,22 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code. Errors become one line on standard error; --debug adds the traceback."""
+    """Run the command line and return its exit code.
+
+    Errors become one line on standard error; --debug adds the traceback.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments
-    warnings.showwarning = show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
     try:
-        with _sigterm_as_ctrl_c():
+        with _one_line_warnings(), show_log(), show_progress(), _sigterm_as_ctrl_c():
             code = app([word for word in arguments if word != "--debug"], prog_name="alexnet", standalone_mode=False)
             sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone, as `| head` does: nothing is left to say
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does: nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -74,16 +77,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM, which `kill` and batch systems send, ends a command as Ctrl-C does: nothing half-written is left."""
-    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _one_line_warnings() -> Iterator[None]:
+    """Show Python warnings as our one-line messages."""
+    before, warnings.showwarning = warnings.showwarning, show_warning
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        warnings.showwarning = before
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which `kill` and batch systems send, end a command as Ctrl-C does, so that cleaning up runs."""
+    sigterm = getattr(signal, "SIGTERM", None)
+    if sigterm is None or threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+    before = signal.signal(sigterm, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(sigterm, before)
 
 
 def _version(wanted: bool) -> None:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from alexnet.cli.options import AsJson
-from alexnet.cli.output import print_json, print_lines
+from alexnet.cli.output import print_json
+from alexnet.console import print_lines
 
 
 def benchmark(

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from alexnet.cli.options import AsJson, Data, Workers
-from alexnet.cli.output import BAD_DATA, print_json, print_lines, print_message, progress_bar
+from alexnet.cli.output import BAD_DATA, print_json, print_message
+from alexnet.console import bar, print_lines
 from alexnet.errors import UsageError
 
 
@@ -25,7 +26,7 @@ def check(
         raise UsageError(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
-    with progress_bar("reading") as progress:
+    with bar("reading") as progress:
         report = check_source(open_source(data, split_seed), workers=workers, progress=progress)
     if as_json:
         print_json(report.to_json())

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from alexnet.cli.options import AsJson, DataOrStore, Device, Model, Views
-from alexnet.cli.output import print_json, print_lines, progress_bar, table
+from alexnet.cli.output import print_json
+from alexnet.console import bar, print_lines, table
 
 
 def evaluate(
@@ -31,7 +32,7 @@ def evaluate(
     """Measure a trained network on data; on the data of its own run, on the part that the run kept for it."""
     from alexnet.inference.evaluate import evaluate as measure
 
-    with progress_bar("evaluating") as progress:
+    with bar("evaluating") as progress:
         scores = measure(model, data, views, split, out, batch_size, device, precision, progress)
     if as_json:
         print_json(scores)

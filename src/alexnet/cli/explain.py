@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from alexnet.cli.options import AsJson, Device, Model, expand
-from alexnet.cli.output import print_json, print_lines, print_message, progress_bar
+from alexnet.cli.output import print_json, print_message
+from alexnet.console import bar, print_lines
 from alexnet.errors import DataError
 
 
@@ -44,7 +45,7 @@ def explain(
     for path, error in asked:
         if error:
             raise DataError(f"{path}: {error}")
-    with progress_bar("looking") as progress:
+    with bar("looking") as progress:
         answer = look_inside(model, [path for path, _ in asked], data, split, label, out, layer or [], device, progress)
     for row in answer["left_out"]:
         print_message(f"not shown: {row['title']}: {row['reason']}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alexnet.cli.options import AsJson, Data, Workers
-from alexnet.cli.output import print_json, progress_bar
+from alexnet.cli.output import print_json
+from alexnet.console import bar
 
 if TYPE_CHECKING:
     from alexnet.data.store.packed import Store
@@ -43,7 +44,7 @@ def pack(
         store = packed.open_store(out, verify=True) if out else packed.verified(data, size)
     else:
         source = open_source(data)
-        with progress_bar("packing") as progress:
+        with bar("packing") as progress:
             if out is None:
                 store = packed.packed(source, size, max_bad, workers, progress)
             else:

@@ -5,6 +5,7 @@ resumed. Nothing else is kept: what was decided, such as the best rate, is decid
 """
 
 import csv
+import logging
 import math
 import shutil
 import time
@@ -14,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alexnet.console import say
 from alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from alexnet.experiments import report
 from alexnet.experiments.experiment import Arm, Experiment, Job, Study, runs_of, slug
@@ -32,6 +32,8 @@ MARK = "experiment.json"
 DIVERGED = "diverged.json"
 # Settings of a pre-training that are those of the runs that begin from it.
 SHARED = ("network", "input_size", "resize", "store_size", "validation", "test", "given_splits", "seed", "split_seed")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -202,14 +204,15 @@ class Jobs:
         minutes = self.experiment.minutes
         time_needed = "" if minutes is None else f", about {duration(60 * minutes)} on one core and less on more"
         seeds = "" if self.seeds == self.experiment.seeds else f" with {self.experiment.seeds} seeds"
-        say(f"{self.experiment.name}: {self.total} runs in {self.out}{time_needed}{seeds}")
+        logger.info(f"{self.experiment.name}: {self.total} runs in {self.out}{time_needed}{seeds}")
 
     def announce(self, job: Job, runs: Runs) -> None:
         """Which run this is, of how many, and how long all that is left will take at most."""
         rate = "" if job.rate is None else f", rate {job.rate:g}"
         seconds = self.seconds_left(runs)
         time_left = "" if seconds is None else f"; at most {duration(seconds)} left"
-        say(f"run {self.done + 1} of {self.total}: {job.study.title}, {job.arm.name}{rate}, seed {job.seed}{time_left}")
+        what = f"{job.study.title}, {job.arm.name}{rate}, seed {job.seed}"
+        logger.info(f"run {self.done + 1} of {self.total}: {what}{time_left}")
 
     def seconds_left(self, runs: Runs) -> float | None:
         """For what is not done, each run to its last epoch, as fast as those that are; None before the first."""

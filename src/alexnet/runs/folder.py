@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from alexnet.console import say
 from alexnet.errors import UsageError
 from alexnet.files import cannot_write, read_json
-from alexnet.console import say
 
 COMPARED = ("device", "precision", "threads", "processor", "versions")  # what a resumed run should find again
 

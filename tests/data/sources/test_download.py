@@ -17,6 +17,8 @@ from alexnet.data.sources.download import Archive, cache_folder, download, extra
 from alexnet.data.sources.known import FLOWERS17_SPLITS
 from alexnet.errors import AlexNetError, DataError, UsageError
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
 
 

@@ -21,6 +21,8 @@ from alexnet.data.sources import check_classes, open_source
 from alexnet.data.store.packed import Store, named_store, open_store, pack, packed, verified
 from alexnet.errors import AlexNetError, DataError, UsageError
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 SIZE = 32
 ROW = SIZE * SIZE * 3
 

@@ -5,8 +5,8 @@ Looked into: the folder that the environment variable ALEXNET_DATA names, then t
 
 import gzip
 import hashlib
+import logging
 import os
-import sys
 import tarfile
 import urllib.error
 import urllib.request
@@ -18,12 +18,13 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 import platformdirs
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from alexnet.console import bar
 from alexnet.errors import DataError, UsageError
 from alexnet.files import cannot_write, exclusive_lock, whole_folder
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 18  # bytes received at a time
 TIMEOUT = 30.0  # seconds without a byte until a server counts as gone
@@ -72,7 +73,7 @@ def find_or_download(archives: Sequence[Archive], extras: Sequence[Archive] = ()
         try:
             download(extra, _downloads())
         except DataError as error:
-            _say(f"going on without {extra.filename}: {error}")
+            logger.info(f"going on without {extra.filename}: {error}")
     return path
 
 
@@ -106,7 +107,7 @@ def extracted(archive: Path) -> Path:
         return folder
     with exclusive_lock(folder):
         if not folder.is_dir():  # another process may have made it while this one waited
-            _say(f"unpacking {archive} ({decimal(stat.st_size)}) into {folder}, this once")
+            logger.info(f"unpacking {archive} ({decimal(stat.st_size)}) into {folder}, this once")
             with whole_folder(folder) as fresh:
                 _extract(archive, fresh)
     return folder
@@ -114,10 +115,6 @@ def extracted(archive: Path) -> Path:
 
 def _downloads() -> Path:
     return cache_folder() / "downloads"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _receive(archive: Archive, path: Path, part: Path) -> None:
@@ -131,7 +128,9 @@ def _receive(archive: Archive, path: Path, part: Path) -> None:
         total = start + int(response.headers.get("Content-Length") or 0)
         size = decimal(total) if total > start else "size not told"
         going_on = f", going on at {decimal(start)}" if start else ""
-        _say(f"downloading {archive.filename} ({size}) from {archive.url} into {path}{going_on}; md5 {archive.md5}")
+        logger.info(
+            f"downloading {archive.filename} ({size}) from {archive.url} into {path}{going_on}; md5 {archive.md5}"
+        )
         received = _append(response, archive, part, start, total)
     if received < total:
         raise DataError(_interrupted(archive, f"it ended after {received:,} of {total:,} bytes"))
@@ -160,12 +159,11 @@ def _append(response: HTTPResponse, archive: Archive, part: Path, start: int, to
     """Write what the server sends behind the first `start` bytes of `part`; returns the length reached."""
     received = start
     try:
-        with part.open("ab" if start else "wb") as file, _progress() as progress:
-            task = progress.add_task(archive.filename, total=total or None, completed=start)
+        with part.open("ab" if start else "wb") as file, bar(archive.filename, in_bytes=True) as move:
             for chunk in _chunks(response, archive):
                 file.write(chunk)
                 received += len(chunk)
-                progress.update(task, completed=received)
+                move(received, total or None)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -179,18 +177,6 @@ def _chunks(response: HTTPResponse, archive: Archive) -> Iterator[bytes]:
             yield chunk
     except (OSError, HTTPException) as error:
         raise DataError(_interrupted(archive, str(error))) from error
-
-
-def _progress() -> Progress:
-    """A bar on standard error, where that is a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _verify(archive: Archive, part: Path) -> None:

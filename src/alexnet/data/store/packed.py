@@ -17,10 +17,10 @@ Rows stand in the order of the source's samples. N is the number of rows.
 import csv
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -38,6 +38,8 @@ from alexnet.data.sources.download import cache_folder
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.files import exclusive_lock, recover, refuse_strangers, whole_folder
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -145,7 +147,7 @@ def pack(
         _write_facts(files, source, size, fingerprint)
     if files.skipped:
         images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
-        _say(f"{images} skipped, see {folder / 'skipped.csv'}")
+        logger.info(f"{images} skipped, see {folder / 'skipped.csv'}")
     return open_store(folder, verify=False)
 
 
@@ -173,7 +175,8 @@ def packed(
             return open_store(folder)  # another process may have packed it while this one waited
         except DataError as damage:
             images = f"{len(source.samples):,} images of {source.name}"
-            _say(f"{damage}; packing it again now" if folder.exists() else f"packing {images} into {folder}, this once")
+            again = f"{damage}; packing it again now"
+            logger.info(again if folder.exists() else f"packing {images} into {folder}, this once")
         return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
 
 
@@ -481,10 +484,6 @@ def _rows(path: Path) -> Iterator[list[str]]:
 
 
 # --- names and sizes ---
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _cached(source: Source, size: int, fingerprint: str) -> Path:
