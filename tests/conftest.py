@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import alexnet
+from alexnet import console
 from alexnet.data.sources import open_source
 
 
@@ -27,6 +28,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALEXNET_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def shown_log() -> Iterator[None]:
+    """Messages go to standard error, as on the command line."""
+    with console.show_log():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from alexnet.training.recipes import recipe
 from alexnet.training.run import resume, train
 from alexnet.weights.card import BEST, Card, load, save
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 NORMALIZED = {"input_size": 64, "resize": 64, "mean": [0.0] * 3, "std": [255.0] * 3, "store_size": 64}
 SMALL = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "evaluate_every": 1}
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.bench.pictures import noise_store
-from alexnet.console import Report
+from alexnet.console import TrainingBar
 from alexnet.data.store import open_store
 from alexnet.device import autocast
 from alexnet.networks import create
@@ -181,7 +181,7 @@ def resumed_otherwise(packed: str, device: str, network: str, folder: Path) -> t
 
 
 def _epoch(task: Supervised, progress: Progress) -> None:
-    train_epoch(task, progress, Report(0), threading.Event(), Saver(minutes=60, size=0))
+    train_epoch(task, progress, TrainingBar(0), threading.Event(), Saver(minutes=60, size=0))
     progress.epoch, progress.step = progress.epoch + 1, 0
 
 

@@ -8,27 +8,24 @@ import gzip
 import hashlib
 import logging
 import os
-import sys
 import tarfile
-import threading
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
+from alexnet.console import bar
 from alexnet.errors import DataError, UsageError
-from alexnet.files import alone, cannot_write, whole_folder
+from alexnet.files import cannot_write, exclusive_lock, whole_folder
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 18  # bytes read at a time
 TIMEOUT = 30.0  # seconds without data until the connection counts as lost
-WAIT_LOGGED = 0.3  # seconds of waiting for another process before it is logged
 PART_OUT_OF_RANGE = 416  # HTTP status: the requested range is empty, so the partial file is complete
 
 
@@ -82,7 +79,7 @@ def download(archive: Archive, folder: Path) -> Path:
     Raises DataError if the server is unreachable, the connection breaks or the checksum is wrong.
     """
     path = folder / archive.filename
-    with one_process(path, f"downloads {archive.filename} into {path}"):
+    with exclusive_lock(path):
         if not path.exists():
             part = path.with_name(f"{path.name}.part")
             _receive(archive, path, part)
@@ -102,29 +99,12 @@ def extracted(archive: Path) -> Path:
     folder = cache_folder() / "extracted" / f"{archive.name}-{key}"
     if folder.is_dir():
         return folder
-    with one_process(folder, f"unpacks {archive} into {folder}"):
+    with exclusive_lock(folder):
         if not folder.is_dir():  # unpacked by another process in the meantime
             log.info("unpacking %s (%s) into %s, this once", archive, _megabytes(stat.st_size), folder)
             with whole_folder(folder) as fresh:
                 _extract(archive, fresh)
     return folder
-
-
-@contextmanager
-def one_process(path: Path, work: str) -> Iterator[None]:
-    """Hold an exclusive inter-process lock for `path`; log if another process holds it for long.
-
-    work: the work under the lock, for that message: "packs photos".
-    """
-    waiting = threading.Timer(WAIT_LOGGED, log.info, [f"waiting for another process, which {work}"])
-    waiting.daemon = True
-    waiting.start()
-    try:
-        with alone(path):
-            waiting.cancel()
-            yield
-    finally:
-        waiting.cancel()
 
 
 def _downloads() -> Path:
@@ -176,11 +156,11 @@ def _append(response: HTTPResponse, archive: Archive, part: Path, start: int, to
     """Append the response to the first `start` bytes of `part`; return the resulting length."""
     received = start
     try:
-        with part.open("ab" if start else "wb") as file, _progress(archive.filename, start, total) as show:
+        with part.open("ab" if start else "wb") as file, bar(archive.filename, in_bytes=True) as move:
             for chunk in _chunks(response, archive):
                 file.write(chunk)
                 received += len(chunk)
-                show(received)
+                move(received, total or None)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -194,18 +174,6 @@ def _chunks(response: HTTPResponse, archive: Archive) -> Iterator[bytes]:
             yield chunk
     except (OSError, HTTPException) as error:
         raise DataError(_interrupted(archive, str(error))) from error
-
-
-@contextmanager
-def _progress(title: str, start: int, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar if standard error is a terminal; yields its update function: (bytes received)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(title, total=total or None, completed=start)
-        yield lambda received: bar.update(task, completed=received)
 
 
 def _verify(archive: Archive, part: Path) -> None:

@@ -9,11 +9,12 @@ from typing import TypeGuard
 
 from alexnet.data.samples import Source
 from alexnet.data.sources import KNOWN, Data, open_source, spec_of
-from alexnet.data.sources.download import cache_folder, one_process
+from alexnet.data.sources.download import cache_folder
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings
 from alexnet.errors import DataError
+from alexnet.files import exclusive_lock
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def packed(
     with suppress(DataError):  # missing or damaged: handled below, under the lock
         return open_store(folder)
     refuse_settings(folder, size, max_bad)
-    with one_process(folder, f"packs {source.name} into {folder}"):
+    with exclusive_lock(folder, lambda: log.info("waiting for another process that packs %s", source.name)):
         try:
             return open_store(folder)  # packed by another process in the meantime
         except DataError as damage:
