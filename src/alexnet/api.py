@@ -2,18 +2,14 @@
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from alexnet.data.sources import Data, spec_of
 from alexnet.errors import UsageError
-from alexnet.files import read_json
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path
-from alexnet.inference.parts import DataInput, data_of
-from alexnet.runs.folder import read_config
+from alexnet.runs.folder import RunFolder
 from alexnet.training.recipes import recipe as recipe_named
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Run(os.PathLike[str]):
@@ -22,28 +18,28 @@ class Run(os.PathLike[str]):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """folder: of a run of `train` or of the command `alexnet train`; UsageError for any other."""
         self.folder = as_path("a run's folder", folder)
-        self._config = read_config(self.folder)
+        self._files = RunFolder(self.folder)
+        self._config = self._files.read_config()
+        if self._config.kind != "train":
+            raise UsageError(f"{self.folder} is a run of alexnet pretrain; give one of alexnet train")
 
     def __fspath__(self) -> str:
         return str(self.folder)
 
     def __repr__(self) -> str:
         """ "<Run runs/digits-modern-1: modern, test top-1 98.61%>"."""
-        network = self._config["recipe"]["network"]
-        if not (self.folder / "metrics.json").is_file():
+        network = self._config.recipe["network"]
+        if not self._files.is_finished:
             return f"<Run {self.folder}: {network}, not finished>"
         return f"<Run {self.folder}: {network}, {self.metrics['split']} top-1 {self.metrics['top1']:.2%}>"
 
     @cached_property
-    def metrics(self) -> "Mapping[str, Any]":
+    def metrics(self) -> dict[str, Any]:
         """The final evaluation, from metrics.json: split, top1, top5, interval, confusion, seconds and more.
 
         UsageError for a run that is not finished.
         """
-        path = self.folder / "metrics.json"
-        if not path.is_file():
-            raise UsageError(f"the run {self.folder} is not finished; alexnet train --resume {self.folder}")
-        return read_json(path)
+        return self._files.read_metrics()
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -51,7 +47,7 @@ class Run(os.PathLike[str]):
         return load(self.folder)
 
 
-def train(data: DataInput, recipe: str = "modern", out: str | os.PathLike[str] | None = None, **settings: Any) -> Run:
+def train(data: Data, recipe: str = "modern", out: str | os.PathLike[str] | None = None, **settings: Any) -> Run:
     """Train a network on data by a named recipe.
 
     data: a known set such as "digits", the path of a folder of class folders, of a CSV or of a packed store, or a tuple
@@ -63,7 +59,8 @@ def train(data: DataInput, recipe: str = "modern", out: str | os.PathLike[str] |
     if not isinstance(recipe, str):
         raise UsageError(f"recipe is of type {type(recipe).__name__}; give the name of one, such as 'modern'")
     chosen, where = recipe_named(recipe, **settings), None if out is None else as_path("out", out)
-    named = data_of(data)
+    if not isinstance(data, tuple):
+        spec_of(data)  # refuses data of another type
     from alexnet.training import run
 
-    return Run(run.train(named, chosen, where))
+    return Run(run.train(data, chosen, where))

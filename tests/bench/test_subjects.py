@@ -10,7 +10,7 @@ from PIL import Image
 
 from alexnet.bench import ceilings, data, evaluate, ops, pictures, predict, run, train
 from alexnet.bench.measure import Contender, Options, Series
-from alexnet.data.store.packed import open_store
+from alexnet.data.store import open_store
 from alexnet.errors import UsageError
 from alexnet.networks import create
 

@@ -1,5 +1,6 @@
 """`alexnet experiment` from the command line: the list, one experiment, and one line for what is wrong."""
 
+import html
 import json
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_an_experiment_answers_with_its_sentence_and_where_its_page_is(
     said, published, page = capsys.readouterr().out.splitlines()
     assert said.startswith("Digits: a ")
     assert published == "Published: nothing."
-    assert Path(page).read_text().count(f"alexnet experiment tiny --out &#x27;{out}&#x27;") == 1
+    assert html.unescape(Path(page).read_text()).count(f"alexnet experiment tiny --out '{out}'") == 1
     assert cli.main(["experiment", "tiny", "--out", str(out), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["folder"], answer["studies"][0]["sentence"]) == (str(out), said)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.data.preprocess import Preprocessing
+from alexnet.explain.activations import last_map_layer
 from alexnet.explain.attribution import figure, grad_cam, occlusion
-from alexnet.explain.look import last_maps
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.plots.canvas import png
@@ -54,7 +54,7 @@ def test_grad_cam_is_its_formula(tiny: Network, label: int) -> None:
     cam = (gradient.mean((2, 3), keepdim=True) * maps["relu2"]).sum(1, keepdim=True).relu().detach()
     wanted = F.interpolate(cam, (64, 64), mode="bilinear", align_corners=False)[0, 0]
     wanted = wanted / wanted.max().clamp_min(1e-12)
-    assert last_maps(tiny) == "relu2"
+    assert last_map_layer(tiny) == "relu2"
     assert np.allclose(grad_cam(tiny, batch, label), wanted.numpy(), atol=1e-4)
 
 
@@ -82,13 +82,11 @@ def test_the_picture_asks_about_the_label_that_it_names(tiny: Network, preproces
     assert png(drawn)
 
 
-def test_the_true_class_stands_beside_the_label_that_is_asked_about_where_it_is_known(
-    tiny: Network, preprocessing: Preprocessing
-) -> None:
+def test_the_title_has_the_true_label_where_it_is_known(tiny: Network, preprocessing: Preprocessing) -> None:
     images = list(np.random.default_rng(0).integers(0, 256, (2, 72, 72, 3), np.uint8))
     drawn = figure(tiny, preprocessing, images, [2, 0], ["a", "b", "c"], truths=[1, None])
     first, second = (drawn.axes[place].get_title().split("\n") for place in (0, 3))
     assert first[0].startswith("c: ")
-    assert first[1:] == ["true class: b"]
+    assert first[1:] == ["true label: b"]
     assert second[0].startswith("a: ")
     assert second[1:] == []

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from alexnet.explain.activations import stage_outputs
 from alexnet.explain.field import receptive_field
-from alexnet.explain.look import maps_of
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 
@@ -39,7 +39,7 @@ def test_a_unit_depends_on_its_field_and_on_nothing_outside(tiny: Network, layer
     inside = torch.zeros(64, 64, dtype=torch.bool)
     inside[top:bottom, left:right] = True
     one, same, changed = (
-        maps_of(tiny, each)[1][layer][0, :, place[0], place[1]]
+        stage_outputs(tiny, each)[1][layer][0, :, place[0], place[1]]
         for each in (image, torch.where(inside, image, other), torch.where(inside, other, image))
     )
     assert torch.allclose(one, same, atol=1e-6)
@@ -48,7 +48,7 @@ def test_a_unit_depends_on_its_field_and_on_nothing_outside(tiny: Network, layer
     for row in (top, bottom - 1) if max(place) < 6 else ():
         touched = image.clone()
         touched[..., row, left:right] += 50
-        assert not torch.allclose(one, maps_of(tiny, touched)[1][layer][0, :, place[0], place[1]], atol=1e-4)
+        assert not torch.allclose(one, stage_outputs(tiny, touched)[1][layer][0, :, place[0], place[1]], atol=1e-4)
 
 
 def test_behind_a_dense_layer_a_unit_sees_everything(tiny: Network) -> None:

@@ -3,18 +3,9 @@
 import pytest
 import torch
 
-from alexnet.explain.filters import as_colors, color_share, figure, towers
+from alexnet.explain.filters import color_share, figure, towers
 from alexnet.networks import create
 from alexnet.networks.layers import Network
-
-
-def test_nothing_is_middle_gray_and_the_largest_weight_is_full() -> None:
-    weights = torch.zeros(2, 3, 4, 4)
-    weights[0, 0, 1, 2], weights[0, 2, 3, 3] = 0.02, -0.01
-    colors = as_colors(weights)
-    assert colors[0, 1, 2].tolist() == [1.0, 0.5, 0.5]
-    assert colors[0, 3, 3].tolist() == [0.5, 0.5, 0.25]
-    assert (colors[1] == 0.5).all()
 
 
 def test_the_share_of_colour_is_none_for_gray_and_all_for_opposed_colours() -> None:

@@ -1,15 +1,13 @@
-"""Neighbours are the nearest by Euclidean distance, and none is itself."""
+"""Neighbours are the nearest by Euclidean distance, without the image itself."""
 
-import numpy as np
 import pytest
 import torch
 
 from alexnet.errors import DataError
-from alexnet.explain.neighbours import Row, figure, nearest
-from alexnet.plots.canvas import png
+from alexnet.explain.neighbours import nearest
 
 
-def test_the_nearest_are_those_of_smallest_euclidean_distance() -> None:
+def test_the_nearest_have_the_smallest_euclidean_distance() -> None:
     torch.manual_seed(0)
     queries, base = torch.randn(3, 20), torch.randn(50, 20)
     rows, distances = nearest(queries, base, 4)
@@ -27,15 +25,6 @@ def test_an_image_is_not_its_own_neighbour() -> None:
     assert distances.isfinite().all()
 
 
-def test_a_lone_image_has_nothing_to_be_compared_with() -> None:
+def test_a_single_image_without_others_is_refused() -> None:
     with pytest.raises(DataError, match="no other images to compare with"):
         nearest(torch.ones(1, 3), torch.ones(1, 3), own=[0])
-
-
-def test_frames_say_whether_a_neighbour_is_of_the_same_class_by_form_too() -> None:
-    image = np.zeros((8, 8, 3), np.uint8)
-    drawn = figure([Row(image, "a", [image, image], ["a", "b"], [True, False], [1.5, 2.5])], "fc7")
-    styles = [axes.patches[0].get_linestyle() for axes in drawn.axes if axes.patches]
-    assert styles == ["solid", "dashed"]
-    assert [axes.get_title() for axes in drawn.axes] == ["a", "a\n1.5", "b\n2.5"]
-    assert png(drawn)

@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 import alexnet
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import Store, pack
+from alexnet.data.store import Store, pack
 from alexnet.errors import ImageError, UsageError, WeightsError
 from alexnet.evaluation.predict import probabilities
 from alexnet.inference.classifier import Classifier, Prediction, embedding_layer, load

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import pack
+from alexnet.data.store import pack
 from alexnet.errors import DataError, UsageError
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import ClassScores, Evaluation, evaluate
@@ -177,7 +177,7 @@ def test_folder_of_a_packed_store_is_data(weights: Path, split_data: Path, tmp_p
 @pytest.mark.parametrize("damage", ['{"data": ', "[]", "{}", '{"data": "x", "fingerprint": "y", "recipe": null}'])
 def test_damaged_files_of_a_run_are_refused_in_one_line(run: Path, data: Path, damage: str) -> None:
     (run / "config.json").write_text(damage)
-    with pytest.raises(UsageError, match=r"run has a damaged config\.json or split\.csv") as caught:
+    with pytest.raises(UsageError, match=r"config\.json is damaged") as caught:
         evaluate(run, str(data), device="cpu")
     assert "\n" not in str(caught.value)
 
@@ -198,8 +198,8 @@ def test_model_in_the_root_folder_belongs_to_no_run() -> None:
         ({"batch_size": 0}, "batch size is 0"),
         ({"batch_size": "64"}, "batch size is '64'"),
         ({"out": 5}, "out is of type int"),
-        ({"data": None}, "data is of type NoneType; give a name such as 'digits'"),
-        ({"data": np.zeros((2, 8, 8, 3), np.uint8)}, "data is of type ndarray"),
+        ({"data": None}, "data of type NoneType; a name, a path or a tuple"),
+        ({"data": np.zeros((2, 8, 8, 3), np.uint8)}, "data of type ndarray"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_read(settings: dict[str, object], said: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alexnet.plots.canvas import mosaic, new_figure, png, shorten, unnormalized
+from alexnet.plots.canvas import filter_colors, mosaic, new_figure, png, shorten, unnormalized
 
 
 def test_a_figure_becomes_the_same_bytes_twice() -> None:
@@ -19,14 +19,23 @@ def test_a_figure_becomes_the_same_bytes_twice() -> None:
     assert Image.open(io.BytesIO(pictures[0])).format == "PNG"
 
 
-def test_a_mosaic_has_every_tile_in_its_place_and_nothing_between() -> None:
-    tiles = [np.full((2, 3), number, np.float32) for number in range(5)]
-    whole = mosaic(tiles, columns=2, gap=1)
-    assert whole.shape == (8, 7)
-    assert [whole[3 * (n // 2), 4 * (n % 2)] for n in range(5)] == [0, 1, 2, 3, 4]
-    assert np.isnan(whole[2]).all()
-    assert np.isnan(whole[:, 3]).all()
-    assert np.isnan(whole[6:, 4:]).all()  # the sixth tile, which there is not
+def test_a_mosaic_has_every_tile_in_its_place_on_white() -> None:
+    tiles = np.stack([np.full((2, 3, 3), number / 10, np.float32) for number in range(5)])
+    canvas = mosaic(tiles, columns=2, gap=1)
+    assert canvas.shape == (8, 7, 3)
+    assert np.allclose([canvas[3 * (n // 2), 4 * (n % 2), 0] for n in range(5)], [0, 0.1, 0.2, 0.3, 0.4])
+    assert (canvas[2] == 1).all()
+    assert (canvas[:, 3] == 1).all()
+    assert (canvas[6:, 4:] == 1).all()  # no sixth tile
+
+
+def test_a_zero_weight_is_middle_gray_and_the_largest_is_full_brightness_or_black() -> None:
+    weights = torch.zeros(2, 3, 4, 4)
+    weights[0, 0, 1, 2], weights[0, 2, 3, 3] = 0.02, -0.01
+    colors = filter_colors(weights)
+    assert colors[0, 1, 2].tolist() == [1.0, 0.5, 0.5]
+    assert colors[0, 3, 3].tolist() == [0.5, 0.5, 0.25]
+    assert (colors[1] == 0.5).all()
 
 
 def test_pixels_come_back_from_what_a_network_takes() -> None:

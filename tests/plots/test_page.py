@@ -1,14 +1,16 @@
-"""The page stands alone and shows what it was given, whatever the names."""
+"""The page is self-contained and shows every string it is given as text."""
 
 import base64
 import re
 from html.parser import HTMLParser
 
-from alexnet.plots.page import Picture, page
+import pytest
+
+from alexnet.plots.page import Picture, Table, page
 
 
 class Reader(HTMLParser):
-    """Collects tags with their attributes, and checks that what is opened is closed."""
+    """Collects tags, attributes and text; asserts that every element is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,28 +38,55 @@ def read(text: str) -> Reader:
     return reader
 
 
-PICTURES = [Picture("one", "One <script>alert(1)</script>", 'a "caption" & more', b"\x89PNG first")]
+PICTURE = Picture("one", "One <script>alert(1)</script>", 'a "caption" & more', b"\x89PNG first")
+TABLE = Table("two", "Two", ["arm", "test <error>"], [["a", "1 & 2"], ["b", "3"]], ["a <note>"])
+WHOLE = page(
+    "Inside",
+    [PICTURE, TABLE],
+    lead=["a <lead>"],
+    findings=["a <finding>"],
+    facts={"model": "caf\udce9"},
+    left_out={"Another": "it needs <data>"},
+    notes=["small <print>"],
+)
 
 
-def test_pictures_are_inside_and_nothing_is_fetched() -> None:
-    text = page("Inside", {"model": "caf\udce9"}, PICTURES, {"Another": "it needs <data>"})
-    reader = read(text)
-    (image,) = [attributes for tag, attributes in reader.tags if tag == "img"]
+def test_images_are_embedded_and_nothing_is_fetched_or_run() -> None:
+    (image,) = [attributes for tag, attributes in read(WHOLE).tags if tag == "img"]
     assert base64.b64decode(str(image["src"]).removeprefix("data:image/png;base64,")) == b"\x89PNG first"
-    assert image["alt"] == PICTURES[0].title
-    assert not {"script", "link", "iframe"} & {tag for tag, _ in reader.tags}
-    assert re.findall(r"https?:|//|url\(|@import", re.sub(r'src="data:[^"]*"', "", text)) == []
-    assert "default-src 'none'" in text
+    assert image["alt"] == PICTURE.title
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in read(WHOLE).tags}
+    assert re.findall(r"https?:|//|url\(|@import", re.sub(r'src="data:[^"]*"', "", WHOLE)) == []
+    (policy,) = [attributes for _, attributes in read(WHOLE).tags if "http-equiv" in attributes]
+    assert policy["http-equiv"] == "Content-Security-Policy"
+    assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def test_names_and_reasons_are_text_never_markup() -> None:
-    reader = read(page("Inside", {"model": "caf\udce9"}, PICTURES, {"Another": "it needs <data>"}))
-    assert "<script>alert(1)</script>" in reader.text
-    assert 'a "caption" & more' in reader.text
-    assert "Another: it needs <data>" in reader.text
-    assert "caf?" in reader.text
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("<script>alert(1)</script>", 'a "caption" & more', "Another: it needs <data>", "caf?"),
+        *("test <error>", "1 & 2", "a <note>", "a <lead>", "a <finding>", "small <print>"),
+    ],
+)
+def test_every_string_is_escaped(text: str) -> None:
+    assert text in read(WHOLE).text
 
 
-def test_a_page_of_everything_has_no_list_of_what_is_not_there() -> None:
-    assert "Not shown" not in page("Inside", {}, PICTURES, {})
-    assert "Not shown" in page("Inside", {}, [], {"x": "y"})
+def test_a_table_has_its_heading_and_rows_in_order() -> None:
+    cells = [tag for tag, _ in read(page("T", [TABLE])).tags if tag in ("th", "td", "tr")]
+    assert cells == ["tr", "th", "th", "tr", "td", "td", "tr", "td", "td"]
+
+
+def test_the_contents_link_to_every_section_once_there_are_two() -> None:
+    reader = read(WHOLE)
+    links = [attributes["href"] for tag, attributes in reader.tags if tag == "a"]
+    assert links == [f"#{attributes['id']}" for tag, attributes in reader.tags if tag == "section"] == ["#one", "#two"]
+    assert "Contents" not in page("T", [TABLE])
+
+
+def test_optional_parts_appear_only_when_given() -> None:
+    bare = read(page("Inside", []))
+    assert not {"table", "nav", "section", "ul", "p"} & {tag for tag, _ in bare.tags}
+    assert "Not shown" not in bare.text
+    assert "Not shown" in page("Inside", [], left_out={"x": "y"})

@@ -24,14 +24,6 @@ def test_filters_that_hold_a_whitening_say_why_their_borders_are_flat():
     assert "whitening of the images is folded into it" in whitened
 
 
-def test_zero_is_middle_grey_and_the_largest_weight_an_end_of_the_scale():
-    weight = torch.zeros(3, 2, 2)
-    weight[0, 0, 0], weight[1, 1, 1] = -4.0, 2.0
-    colors = pretraining._as_colors(weight)
-    assert colors[0, 0].tolist() == [0.0, 0.5, 0.5]
-    assert colors[1, 1].tolist() == [0.5, 0.75, 0.5]
-
-
 def test_images_are_shown_in_their_own_colours(tmp_path: Path):
     red = torch.zeros(2, 3, 8, 8)
     red[:, 0] = 2.0

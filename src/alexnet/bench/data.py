@@ -13,7 +13,7 @@ from alexnet.bench.table import Row, memory, rate, times_as_fast
 from alexnet.bench.train import PAPER, prepared
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.packed import pack
+from alexnet.data.store import pack
 from alexnet.memory import reuse_memory
 
 TIMES = 10  # each JPEG file is packed so often
@@ -56,10 +56,10 @@ def _packer(folder: str, names: list[str], workers: int) -> Contender:
 def batches(store: str, name: str, changes: dict[str, Any], seconds: float, threads: int = 1) -> Work:
     """A recipe's batches, epoch after epoch, at the size of the run's end; none is prepared ahead. Unit: image."""
     torch.set_num_threads(threads)
-    run = prepared(store, name, {"workers": 0, **changes}, "cpu")
-    size = round(run.loader.preprocessing.input_size * run.recipe.train_scale)
-    found = itertools.chain.from_iterable(run.loader.batches(epoch, size=size) for epoch in itertools.count())
-    return repeated(lambda: next(found), run.recipe.batch_size, seconds)
+    state = prepared(store, name, {"workers": 0, **changes}, "cpu").state
+    size = round(state.loader.preprocessing.input_size * state.recipe.train_scale)
+    found = itertools.chain.from_iterable(state.loader.batches(epoch, size=size) for epoch in itertools.count())
+    return repeated(lambda: next(found), state.recipe.batch_size, seconds)
 
 
 def packing(folder: str, names: list[str], workers: int) -> Work:

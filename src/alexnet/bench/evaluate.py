@@ -12,7 +12,7 @@ from alexnet.bench.pictures import noise_store
 from alexnet.bench.table import Row, fastest, rate, times_as_fast
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
-from alexnet.data.store.packed import open_store
+from alexnet.data.store import open_store
 from alexnet.evaluation.predict import probabilities
 from alexnet.memory import reuse_memory
 from alexnet.networks import create

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.packed import pack
+from alexnet.data.store import pack
 
 DISTINCT = 64  # images of noise; a store repeats them, each row in bytes of its own
 PHOTO = (500, 375)  # pixels, ImageNet's commonest

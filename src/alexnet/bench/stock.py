@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from alexnet.bench.measure import Contender
 from alexnet.bench.worker import Work, repeated
-from alexnet.data.store.packed import open_store
+from alexnet.data.store import open_store
 from alexnet.device import PRECISIONS, autocast
 from alexnet.networks import create
 from alexnet.networks.layers import AdaptiveAvgPool2d, Network

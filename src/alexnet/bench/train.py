@@ -17,14 +17,15 @@ from alexnet.bench.pictures import noise_store
 from alexnet.bench.table import Row, fastest, memory, rate, share, times_as_fast
 from alexnet.bench.worker import Work, repeated
 from alexnet.console import Report
-from alexnet.data.store.packed import open_store
+from alexnet.data.store import open_store
 from alexnet.device import pick_precision
 from alexnet.memory import reuse_memory
 from alexnet.networks.summary import summarize
 from alexnet.runs.checkpoint import Progress
-from alexnet.training.loop import Run, train_epoch, train_size, train_step
+from alexnet.training.loop import train_epoch
 from alexnet.training.recipes import recipe
-from alexnet.training.run import build
+from alexnet.training.saving import Saver
+from alexnet.training.supervised import Supervised, build
 
 RATE = 1e-4  # small enough for a loss that stays finite on noise, however often a batch is taken
 PAPER = "crop,flip,pca"
@@ -178,30 +179,32 @@ def _precision(options: Options) -> str:
 
 def step(store: str, name: str, changes: dict[str, Any], seconds: float, device: str) -> Work:
     """The step that `alexnet train` takes, on one batch over and over. Unit: image."""
-    run = prepared(store, name, {**changes, "lr": RATE}, device)
-    run.network.train()
-    batch = next(iter(run.loader.batches(0, size=train_size(run, 0))))
-    numbers = itertools.cycle(range(len(run.loader)))
-    return repeated(lambda: train_step(run, batch, 0, next(numbers)), run.recipe.batch_size, seconds, device)
+    task = prepared(store, name, {**changes, "lr": RATE}, device)
+    task.begin_epoch(0)
+    loader = task.state.loader
+    batch = next(iter(loader.batches(0, size=task.image_size(0))))
+    numbers = itertools.cycle(range(len(loader)))
+    return repeated(lambda: task.step(batch, 0, next(numbers)), loader.batch_size, seconds, device)
 
 
 def epochs(store: str, name: str, changes: dict[str, Any], device: str) -> Work:
     """The loop of `alexnet train`: an epoch a repeat, from the packed store, the second first. Unit: image."""
-    run = prepared(store, name, {**changes, "lr": RATE}, device)
+    task = prepared(store, name, {**changes, "lr": RATE}, device)
     progress, report, stopped = Progress(), Report(0), threading.Event()
+    saver = Saver(minutes=60, size=0)  # nothing is saved
 
     def epoch() -> float:
         progress.step = 0
-        train_epoch(run, progress, report, stopped)
+        train_epoch(task, progress, report, stopped, saver)
         progress.epoch += 1
-        return progress.step * run.recipe.batch_size
+        return float(progress.step * task.state.recipe.batch_size)
 
     epoch()  # the first, in which the store is read from the disk
     return epoch
 
 
-def prepared(store: str, name: str, changes: dict[str, Any], device: str) -> Run:
-    """The run of a recipe with these changes, in a process set up as `alexnet train` sets it up."""
+def prepared(store: str, name: str, changes: dict[str, Any], device: str) -> Supervised:
+    """The task of a recipe with these changes, in a process set up as `alexnet train` sets it up."""
     reuse_memory()
     every: dict[str, Any] = {"validation": 0.0, "test": 0.0}  # images are for training
     return build(open_store(store, verify=False), recipe(name, device=device, **every, **changes))

@@ -14,7 +14,6 @@ from torch import Tensor
 from alexnet.errors import AlexNetError, DataError, UsageError
 
 CALIBRATION_BINS = 15  # Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, 2017, table 1
-Z_95 = 1.959963984540054  # the standard normal distribution's 97.5 % point: 95 % lie between -Z and +Z
 
 
 def metrics(
@@ -73,18 +72,16 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
 
 
 def wilson_interval(right: int, images: int) -> tuple[float, float]:
-    """The interval that holds the true accuracy with 95 % confidence, `right` of `images` images being right.
+    """Wilson's score interval: 95 % confidence limits of the accuracy, `right` of `images` predictions being correct.
 
-    Wilson's score interval, with p = right / n:
-        (p + z^2 / 2n  ±  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+    It stays within 0..1 and holds for few images and for accuracies near 1.
     E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am. Stat. Assoc. 22 (1927)
-    209-212. It stays inside 0..1 and is sound for few images and for accuracies near 1.
+    209-212.
     """
-    p, z2 = right / images, Z_95**2
-    middle = p + z2 / (2 * images)
-    half = Z_95 * (p * (1 - p) / images + z2 / (4 * images**2)) ** 0.5
-    low, high = ((middle + sign * half) / (1 + z2 / images) for sign in (-1, 1))
-    return max(0.0, low), min(1.0, high)
+    from scipy.stats import binomtest  # slow to import
+
+    interval = binomtest(right, images).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def per_class(probabilities: Tensor, labels: Tensor, class_names: list[str]) -> list[dict[str, Any]]:

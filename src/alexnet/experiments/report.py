@@ -1,16 +1,16 @@
 """What an experiment leaves: results.json, results.csv, table.md, picture.png and report.html, which stands alone."""
 
-import base64
 import csv
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet.experiments.experiment import Experiment, Study
+from alexnet.experiments.experiment import Experiment, Study, slug
 from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json, unmeasured
 from alexnet.files import read_json, whole_file, write_csv, write_json
 from alexnet.plots import experiments as pictures
+from alexnet.plots.page import Picture, Table
+from alexnet.plots.page import page as html_page
 
 Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
 RUN_COLUMNS = (
@@ -27,12 +27,6 @@ RUN_COLUMNS = (
     "epochs_to_target",
 )
 HARDWARE = ("processor", "cores", "threads", "device", "precision", "versions", "alexnet", "commit")
-STYLE = """
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } img { max-width: 100% }
-td, th { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left } .small { color: #555; font-size: 14px }
-"""
 
 
 def write(
@@ -131,20 +125,18 @@ def markdown(results: Mapping[str, Any], tables: Sequence[list[list[str]]]) -> s
 
 
 def page(results: Mapping[str, Any], tables: Sequence[list[list[str]]], picture: bytes) -> str:
-    """One page of HTML with the picture inside."""
-    parts = [f"<h1>{_text(results['experiment'])}</h1>", f"<p>{_text(results['question'])}</p>"]
-    parts += [f"<p><strong>{_text(study['sentence'])}</strong></p>" for study in results["studies"]]
-    parts.append(f"<p>Published: {_text(results['published'])}</p>")
-    image = base64.b64encode(picture).decode("ascii")
-    parts.append(f'<img alt="every arm and its curves" src="data:image/png;base64,{image}">')
-    for study, lines in zip(results["studies"], tables, strict=True):
-        parts += [f"<h2>{_text(study['title'])}</h2>", _html_table(lines), f"<p>{_text(study['images'])}.</p>"]
-        if study["rates"]:
-            parts.append(f'<p class="small">{_text(study["rates"])}</p>')
-    parts += [f'<p class="small">{_text(told)}</p>' for told in (*_pretraining_told(results), _provenance(results))]
-    title = f"<title>{_text(results['experiment'])}</title>"
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{title}<style>{STYLE}</style></head>'
-    return f"{head}<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    """One self-contained HTML page."""
+    sections: list[Picture | Table] = [Picture("picture", "Every arm and its curves", "", picture)]
+    for study, (heading, *rows) in zip(results["studies"], tables, strict=True):
+        notes = [f"{study['images']}.", *([study["rates"]] if study["rates"] else [])]
+        sections.append(Table(slug(study["title"]), study["title"], heading, rows, notes))
+    return html_page(
+        results["experiment"],
+        sections,
+        lead=[results["question"], f"Published: {results['published']}"],
+        findings=[study["sentence"] for study in results["studies"]],
+        notes=[*_pretraining_told(results), _provenance(results)],
+    )
 
 
 def _provenance(results: Mapping[str, Any]) -> str:
@@ -280,14 +272,3 @@ def _number(mean: float | None, spread: float | None, scale: float = 1) -> str:
 
 def _markdown_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _html_table(lines: Sequence[Sequence[str]]) -> str:
-    head, *rows = lines
-    cells = ["<tr>" + "".join(f"<th>{_text(cell)}</th>" for cell in head) + "</tr>"]
-    cells += ["<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    return "<table>\n" + "\n".join(cells) + "\n</table>"
-
-
-def _text(words: str) -> str:
-    return html.escape(words)

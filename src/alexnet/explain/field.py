@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from alexnet.explain.look import check_layer, sizes
+from alexnet.explain.activations import check_layer, output_shapes
 from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, Network
 from alexnet.ops import LocalResponseNorm
 
@@ -40,7 +40,7 @@ def receptive_field(network: Network, layer: str) -> Field:
     side = network.input_size
     below: tuple[int, ...] = (side, side)
     step, start, size = 1.0, 0.0, 1.0
-    shapes = sizes(network)
+    shapes = output_shapes(network)
     for name, stage in network.stages():
         here = shapes[name][1:]
         known = _window(stage, below, here)

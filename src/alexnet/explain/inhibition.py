@@ -18,7 +18,7 @@ from torch import Tensor
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
-from alexnet.explain.look import maps_of, shown, view
+from alexnet.explain.activations import centre_views, stage_outputs, view_pixels
 from alexnet.networks.layers import Network
 from alexnet.ops import LocalResponseNorm
 from alexnet.plots.canvas import BLUE, GRAY, SMALL, VERMILION, WIDTH, new_figure, show
@@ -33,7 +33,7 @@ def figure(network: Network, preprocessing: Preprocessing, image: Pixels) -> Fig
     """
     name, norm = normalization(network)
     names = [stage for stage, _ in network.stages()]
-    _, maps = maps_of(network, view(network, preprocessing, [image]))
+    _, maps = stage_outputs(network, centre_views(network, preprocessing, [image]))
     before = maps[names[names.index(name) - 1]][0].float().cpu()
     after = maps[name][0].float().cpu() * norm.k**norm.beta
     taken = taken_by_neighbours(before, norm)
@@ -42,7 +42,7 @@ def figure(network: Network, preprocessing: Preprocessing, image: Pixels) -> Fig
     drawn = new_figure(WIDTH, 7.6)
     grid = drawn.add_gridspec(3, 4, height_ratios=[1.5, 1, 0.8])
     seen = drawn.add_subplot(grid[0, 0])
-    show(seen, shown(preprocessing, [image])[0], "what the network sees", 10)
+    show(seen, view_pixels(preprocessing, [image])[0], "what the network sees", 10)
     beside = drawn.colorbar(seen.images[0], ax=seen, orientation="horizontal", fraction=0.06, pad=0.02)
     beside.ax.set_visible(False)  # it only keeps the image as large as the maps at its right
     largest = float(before[unit].abs().max())

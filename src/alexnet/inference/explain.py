@@ -7,7 +7,7 @@ from typing import Any
 
 from alexnet.data.images import Pixels, stored_form
 from alexnet.errors import DataError, ImageError, UsageError, unknown_name
-from alexnet.explain.look import check_layer, last_maps
+from alexnet.explain.activations import check_layer, last_map_layer
 from alexnet.files import read_json, refuse_strangers, whole_folder, write_json
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.gallery import (
@@ -108,7 +108,7 @@ def _written_before(folder: Path) -> set[str]:
 def _layers(classifier: Classifier, layers: Sequence[str]) -> list[str]:
     for layer in layers:
         check_layer(classifier.network, layer)
-    return list(dict.fromkeys(layers)) or [last_maps(classifier.network)]
+    return list(dict.fromkeys(layers)) or [last_map_layer(classifier.network)]
 
 
 def _label(classifier: Classifier, label: str) -> int:
@@ -156,7 +156,7 @@ def _facts(
         "network": f"{card.network}, {card.input_size} px, {card.num_classes} classes",
     }
     if part is not None:
-        right = int((part.look.probabilities.argmax(1) == part.labels).sum())
+        right = int((part.activations.probabilities.argmax(1) == part.labels).sum())
         share = f"{right:,} of {len(part.rows):,} right ({right / len(part.rows):.1%})"
         facts["data"] = f"{about['data']}, part {about['split']}: {share}; one centre view"
     if train is not None:
@@ -172,7 +172,7 @@ def _write(
     about: Mapping[str, str | None],
 ) -> None:
     """Write the pictures, the page, and explain.json, which lists them."""
-    text = page(f"Inside {about['model']}", facts, drawn, left_out)
+    text = page(f"Inside {about['model']}", drawn, facts=facts, left_out=left_out)
     files = ["index.html", *(f"{each.name}.png" for each in drawn)]
     for each in drawn:
         (folder / f"{each.name}.png").write_bytes(each.png)

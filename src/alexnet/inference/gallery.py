@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
 from alexnet.errors import DataError, UsageError
-from alexnet.explain import answers, attribution, exciting, filters, inhibition, layout, maps, mistakes, neighbours
+from alexnet.explain import attribution, exciting, filters, inhibition, maps, projection
+from alexnet.explain.activations import Activations, compute_activations, last_hidden, view_pixels
 from alexnet.explain.field import receptive_field
-from alexnet.explain.look import Look, hidden, look, shown
+from alexnet.explain.mistakes import most_confident_mistakes
+from alexnet.explain.neighbours import nearest
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.parts import Labelled, indices_of
+from alexnet.plots import image_grids
+from alexnet.plots import projection as projection_plot
 from alexnet.plots.canvas import png
 from alexnet.plots.page import Picture
 from alexnet.plots.pictures import confusion_figure
@@ -47,7 +51,7 @@ class Examples:
     titles: list[str]
     truths: list[int | None]
     rows: list[int | None]  # of the store; None for the caller's own images
-    look: Look
+    activations: Activations
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Part:
     rows: NDArray[np.int64]  # of the store
     images: list[Pixels]  # memory-mapped
     labels: torch.Tensor  # int64 (N,)
-    look: Look
+    activations: Activations
     of: int  # number of images of the whole part
 
 
@@ -84,13 +88,13 @@ def _look_at(
 ) -> Part:
     chosen = rows[_evenly(len(rows), DATA_UP_TO)]
     images = found.store.mapped(chosen)
-    seen = look(classifier.network, classifier.preprocessing, images, layers, progress)
+    seen = compute_activations(classifier.network, classifier.preprocessing, images, layers, progress)
     return Part(chosen, images, torch.from_numpy(found.labels[chosen]), seen, len(rows))
 
 
 def given_examples(classifier: Classifier, paths: Sequence[Path], images: list[Pixels]) -> Examples:
     """The caller's images, titled by the names of their files."""
-    seen = look(classifier.network, classifier.preprocessing, images)
+    seen = compute_activations(classifier.network, classifier.preprocessing, images)
     nothing: list[int | None] = [None] * len(images)
     return Examples(images, [path.name for path in paths], nothing, nothing, seen)
 
@@ -102,7 +106,7 @@ def spread(part: Part, classifier: Classifier) -> Examples:
     images = [np.array(part.images[place]) for place in places]
     truths = part.labels[places].tolist()
     titles = [classifier.class_names[truth] for truth in truths]
-    seen = Look(part.look.probabilities[places], part.look.vectors[places], {}, {})
+    seen = Activations(part.activations.probabilities[places], part.activations.vectors[places], {}, {})
     return Examples(images, titles, truths, part.rows[places].tolist(), seen)
 
 
@@ -149,16 +153,18 @@ def of_examples(
     label: the class that attribution explains; None: the most probable class of each image.
     """
     network, preprocessing, names = classifier.network, classifier.preprocessing, classifier.class_names
-    views = shown(preprocessing, examples.images)
+    views = view_pixels(preprocessing, examples.images)
     yield _picture(
         "answers",
         "The five most probable labels",
         "Each image with the network's answers as bars, the paper's figure 4 (left). The true label is orange and bold;"
         " where it is missing, it was not among the five.",
-        answers.figure(views, examples.look.probabilities, names, examples.truths, examples.titles),
+        image_grids.top_labels_figure(
+            views, examples.activations.probabilities, names, examples.truths, examples.titles
+        ),
     )
     asked = _asked(examples)
-    labels = [int(examples.look.probabilities[place].argmax()) if label is None else label for place in asked]
+    labels = [int(examples.activations.probabilities[place].argmax()) if label is None else label for place in asked]
     whose = f"the label {names[label]!r}" if label is not None else "the most probable label of each image"
     yield _picture(
         "attribution",
@@ -236,19 +242,19 @@ def of_data(
 def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) -> Picture:
     if train is None:
         raise DataError("the data has no training part to look for neighbours in")
-    vectors, own = train.look.vectors, own_places(examples, train)
-    found, distances = neighbours.nearest(examples.look.vectors, vectors, own=own)
-    views = shown(classifier.preprocessing, examples.images)
+    vectors, own = train.activations.vectors, own_places(examples, train)
+    found, distances = nearest(examples.activations.vectors, vectors, own=own)
+    views = view_pixels(classifier.preprocessing, examples.images)
     rows = []
     for number, (places, lengths) in enumerate(zip(found.tolist(), distances.tolist(), strict=True)):
         labels = train.labels[places].tolist()
         truth = examples.truths[number]
-        alike = int(examples.look.probabilities[number].argmax()) if truth is None else truth
-        images = list(shown(classifier.preprocessing, [train.images[place] for place in places]))
+        alike = int(examples.activations.probabilities[number].argmax()) if truth is None else truth
+        images = list(view_pixels(classifier.preprocessing, [train.images[place] for place in places]))
         titles = [classifier.class_names[label] for label in labels]
         same = [label == alike for label in labels]
-        rows.append(neighbours.Row(views[number], examples.titles[number], images, titles, same, lengths))
-    name = hidden(classifier.network)[1]
+        rows.append(image_grids.NeighbourRow(views[number], examples.titles[number], images, titles, same, lengths))
+    name = last_hidden(classifier.network)[1]
     whose = "its class" if examples.truths[0] is not None else "the class that the network gives it"
     return _picture(
         "neighbours",
@@ -256,7 +262,7 @@ def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) 
         f"The paper's figure 4 (right): images whose {name} vectors, the {vectors.shape[1]} values that"
         " enter the last layer, lie near by Euclidean distance (the number), are alike to the network even where their"
         f" pixels are not. Blue frames: of {whose}; red, dashed ones: of another.{_of(train, 'training images')}",
-        neighbours.figure(rows, name),
+        image_grids.neighbours_figure(rows, name),
     )
 
 
@@ -267,9 +273,9 @@ def own_places(examples: Examples, part: Part) -> list[int | None]:
 
 
 def _exciting(classifier: Classifier, part: Part, layer: str) -> Picture:
-    found = exciting.units(part.look, receptive_field(classifier.network, layer), layer)
+    found = exciting.exciting_images(part.activations, receptive_field(classifier.network, layer), layer)
     rows = sorted({row for unit in found for row in unit.images})
-    views = dict(zip(rows, shown(classifier.preprocessing, [part.images[row] for row in rows]), strict=True))
+    views = dict(zip(rows, view_pixels(classifier.preprocessing, [part.images[row] for row in rows]), strict=True))
     titles = {row: classifier.class_names[int(part.labels[row])] for row in rows}
     return _picture(
         f"exciting-{layer}",
@@ -285,21 +291,21 @@ def _exciting(classifier: Classifier, part: Part, layer: str) -> Picture:
 
 def _layout(classifier: Classifier, part: Part) -> Picture:
     rows = _evenly(len(part.rows), LAID_OUT_UP_TO)
-    method = "t-sne" if len(rows) >= layout.FEW else "pca"
-    places = layout.positions(part.look.vectors[rows].numpy(), method)
-    name = hidden(classifier.network)[1]
+    method = "t-sne" if len(rows) >= projection.TSNE_LEAST else "pca"
+    places = projection.project(part.activations.vectors[rows].numpy(), method)
+    name = last_hidden(classifier.network)[1]
     return _picture(
         "layout",
         LAYOUT,
         f"Each point is an image, placed by its {name} vector, so that images which the network takes for alike lie"
         " near. A class that stands apart is told from the others; classes that run together are confused. A class of"
-        f" fewer than {layout.NAMED_FROM} images has its name in the legend alone.",
-        layout.figure(places, part.labels[rows].numpy(), classifier.class_names, name, method),
+        f" fewer than {projection_plot.NAMED_FROM} images has its name in the legend alone.",
+        projection_plot.figure(places, part.labels[rows].numpy(), classifier.class_names, name, method),
     )
 
 
 def _confusion(part: Part, names: Sequence[str]) -> Picture:
-    said = part.look.probabilities.argmax(1)
+    said = part.activations.probabilities.argmax(1)
     count = len(names)
     matrix = torch.bincount(part.labels * count + said, minlength=count * count).view(count, count)
     return _picture(
@@ -312,16 +318,18 @@ def _confusion(part: Part, names: Sequence[str]) -> Picture:
 
 
 def _lost(classifier: Classifier, part: Part) -> Picture:
-    rows = mistakes.most_confident(part.look.probabilities, part.labels)
+    rows = most_confident_mistakes(part.activations.probabilities, part.labels)
     if not rows:
         raise DataError(f"none of the {len(part.rows):,} images was lost")
-    views = shown(classifier.preprocessing, [part.images[row] for row in rows])
+    views = view_pixels(classifier.preprocessing, [part.images[row] for row in rows])
     return _picture(
         "lost",
         LOST,
         "The images about which the network is surest and wrong, with the probability of its answer and of the true"
         " label. Mistakes in the labels of the data often stand here first.",
-        mistakes.figure(views, part.look.probabilities[rows], part.labels[rows].tolist(), classifier.class_names),
+        image_grids.mistakes_figure(
+            views, part.activations.probabilities[rows], part.labels[rows].tolist(), classifier.class_names
+        ),
     )
 
 

@@ -72,12 +72,20 @@ def show(axes: Axes, image: Pixels, title: str = "", size: float = SMALL) -> Non
         axes.set_title(title, fontsize=size, pad=3, parse_math=False)
 
 
-def mosaic(tiles: Sequence[NDArray[np.float32]], columns: int, gap: int = 1) -> NDArray[np.float32]:
-    """Equal tiles, each (H, W) or (H, W, 3), in rows of `columns`; what lies between them is not a number."""
-    height, width, *rest = tiles[0].shape
-    rows = -(-len(tiles) // columns)
-    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, *rest), np.nan, np.float32)
+def filter_colors(weights: Tensor) -> NDArray[np.float32]:
+    """(C, 3, h, w) -> (C, h, w, 3) in 0..1: 0.5 + 0.5 * weight / the filter's largest absolute weight."""
+    weights = weights.detach().float().cpu()
+    largest = weights.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    colors: NDArray[np.float32] = (0.5 + 0.5 * weights / largest).permute(0, 2, 3, 1).numpy()
+    return colors
+
+
+def mosaic(tiles: NDArray[np.float32], columns: int, gap: int = 1) -> NDArray[np.float32]:
+    """Tiles (N, H, W, 3) in 0..1, in rows of `columns`, on white."""
+    count, height, width, channels = tiles.shape
+    rows = -(-count // columns)
+    canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), np.float32)
     for index, tile in enumerate(tiles):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
-        whole[top : top + height, left : left + width] = tile
-    return whole
+        canvas[top : top + height, left : left + width] = tile
+    return canvas

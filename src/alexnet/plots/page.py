@@ -1,75 +1,78 @@
-"""One page with all pictures, that stands alone: no scripts, nothing fetched, the pictures inside it."""
+"""Render a self-contained HTML page from page.html.j2: images embedded, no scripts, nothing fetched."""
 
 import base64
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-STYLE = """
-body { max-width: 1000px; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; background: #fff;
-       font: 17px/1.5 system-ui, sans-serif; }
-h1 { line-height: 1.2; } h2 { margin: 3rem 0 .5rem; }
-table { border-collapse: collapse; } td, th { padding: .1rem 1.2rem .1rem 0; text-align: left; vertical-align: top; }
-th { font-weight: 600; } nav ul, .left-out { padding-left: 1.2rem; } figure { margin: 0; }
-img { max-width: 100%; height: auto; } figcaption { max-width: 46rem; }
-"""
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of the page."""
+    """A section with one image."""
 
-    name: str  # of its file, without .png
+    name: str  # anchor in the page; also the image's file name without .png
     title: str
-    caption: str  # what it shows and how it is read
+    caption: str  # what the image shows and how to read it
     png: bytes
 
 
-def page(title: str, facts: Mapping[str, str], pictures: Sequence[Picture], left_out: Mapping[str, str]) -> str:
-    """The page as HTML text.
+@dataclass(frozen=True)
+class Table:
+    """A section with one table."""
 
-    facts: a table at the top. left_out: from the title of a picture that is not there to the reason.
+    name: str  # anchor in the page
+    title: str
+    heading: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+def page(
+    title: str,
+    sections: Sequence[Picture | Table],
+    *,
+    lead: Sequence[str] = (),
+    findings: Sequence[str] = (),
+    facts: Mapping[str, str] | None = None,
+    left_out: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The page as HTML text; every string is escaped.
+
+    lead, findings: paragraphs below the title, findings in bold. facts: rows (name, value) of a table below them.
+    left_out: title of an omitted section -> reason. notes: small print at the end.
     """
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            # A browser then fetches nothing, whatever the page holds.
-            '<meta http-equiv="Content-Security-Policy" '
-            "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
-            f"<title>{_text(title)}</title><style>{STYLE}</style></head><body>",
-            f"<h1>{_text(title)}</h1>",
-            "<table>",
-            *(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items()),
-            "</table>",
-            "<nav><h2>Pictures</h2><ul>",
-            *(f'<li><a href="#{_text(each.name)}">{_text(each.title)}</a></li>' for each in pictures),
-            "</ul></nav>",
-            *map(_section, pictures),
-            *_left_out(left_out),
-            "</body></html>",
-            "",
-        ]
+    return _template().render(
+        title=title,
+        sections=sections,
+        lead=lead,
+        findings=findings,
+        facts=facts or {},
+        left_out=left_out or {},
+        notes=notes,
     )
 
 
-def _section(picture: Picture) -> str:
-    content = base64.b64encode(picture.png).decode()
-    return (
-        f'<section id="{_text(picture.name)}"><h2>{_text(picture.title)}</h2><figure>'
-        f"<figcaption><p>{_text(picture.caption)}</p></figcaption>"
-        f'<img alt="{_text(picture.title)}" src="data:image/png;base64,{content}"></figure></section>'
+def _template() -> "Template":
+    """Imports jinja2 on first use: most commands write no page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("alexnet", "plots"),
+        autoescape=True,
+        finalize=_printable,
+        keep_trailing_newline=True,
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
     )
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
+    return environment.get_template("page.html.j2")
 
 
-def _left_out(reasons: Mapping[str, str]) -> list[str]:
-    if not reasons:
-        return []
-    rows = (f"<li>{_text(title)}: {_text(reason)}</li>" for title, reason in reasons.items())
-    return ["<h2>Not shown</h2>", '<ul class="left-out">', *rows, "</ul>"]
-
-
-def _text(text: str) -> str:
-    """Safe between tags and in quotes; bytes of a file name that are no text become question marks."""
-    return html.escape(text.encode("utf-8", "replace").decode())
+def _printable(value: Any) -> Any:
+    """Replace the lone surrogates of undecodable file names by question marks; UTF-8 cannot encode them."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

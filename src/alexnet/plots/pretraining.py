@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.plots.canvas import BLUE, GRAY, VERMILION, new_figure, save
+from alexnet.plots.canvas import BLUE, GRAY, VERMILION, filter_colors, mosaic, new_figure, save, unnormalized
 
 FILTERS = 20  # shown of a layer, those that ended with the most energy
 WHITENED = "\nborders are flat because each filter learned is smaller and the whitening of the images is folded into it"
@@ -35,7 +33,7 @@ def filters_figure(grown: Mapping[int, Tensor], title: str, whitened: bool = Fal
     best = energy.argsort(descending=True)[:FILTERS].tolist()
     figure = new_figure(10, 0.9 + 0.15 * whitened + 0.52 * len(epochs))
     for row, epoch in zip(figure.subplots(len(epochs), 1, squeeze=False)[:, 0], epochs, strict=True):
-        row.imshow(_strip([_as_colors(grown[epoch][index]) for index in best]), interpolation="nearest")
+        row.imshow(mosaic(filter_colors(grown[epoch][best]), len(best)), interpolation="nearest")
         row.set(xticks=[], yticks=[])
         row.set_ylabel(f"{epoch}", rotation=0, ha="right", va="center", fontsize=9)
         row.spines[:].set_visible(False)
@@ -55,8 +53,7 @@ def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[flo
     count = len(next(iter(rows.values())))
     grid = figure.subplots(len(rows), count, squeeze=False)
     for line, (title, images) in zip(grid, rows.items(), strict=True):
-        pixels = images.permute(0, 2, 3, 1).numpy() * np.array(std) + np.array(mean)
-        for axes, image in zip(line, pixels.round().clip(0, 255).astype(np.uint8), strict=True):
+        for axes, image in zip(line, unnormalized(images, mean, std), strict=True):
             axes.imshow(image, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
@@ -97,19 +94,3 @@ def _errors_of(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
-
-
-def _as_colors(weight: Tensor) -> NDArray[np.float64]:
-    """(3, h, w) to (h, w, 3) in 0..1, zero in the middle."""
-    values = weight.permute(1, 2, 0).double().numpy()
-    colors: NDArray[np.float64] = 0.5 + values / (2 * max(np.abs(values).max(), 1e-12))
-    return colors
-
-
-def _strip(tiles: Sequence[NDArray[np.float64]], gap: int = 1) -> NDArray[np.float64]:
-    """Tiles (h, w, 3) in a row on white, `gap` pixels apart."""
-    height, width, _ = tiles[0].shape
-    strip = np.ones((height, len(tiles) * (width + gap) - gap, 3))
-    for place, tile in enumerate(tiles):
-        strip[:, place * (width + gap) : place * (width + gap) + width] = tile
-    return strip

@@ -1,0 +1,48 @@
+"""Fields of a settings record: default, help text and limits in one place.
+
+A record is a frozen dataclass; its `__post_init__` calls `convert`, which has pydantic check each value. The record is
+not a pydantic dataclass itself, because importing pydantic takes as long as all the rest of `alexnet --help`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+NAMES = "names, as a list or separated by commas"
+PAIRS = "name=value, as a table or separated by commas"
+
+
+def setting(
+    default: Any, help: str, form: str | None = None, check: Callable[[str], None] | None = None, **limits: float
+) -> Any:
+    """A field of a settings record.
+
+    form: of a string that holds several values, NAMES or PAIRS; settings files may write it as a list or a table.
+    check: called with the string; it raises UsageError for a wrong one.
+    limits: gt, ge, lt and le, as in pydantic, of the number or of each number of a tuple.
+    """
+    metadata = {"help": help, "form": form, "check": check, "limits": limits}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_setting(record: type, name: str, **changes: Any) -> Any:
+    """A field with the limits, default and help text that another record's field has, but for `changes` of these."""
+    theirs = next(field for field in dataclasses.fields(record) if field.name == name)
+    default = changes.pop("default", theirs.default)
+    return dataclasses.field(default=default, metadata={**theirs.metadata, **changes})
+
+
+def checked(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of some of a record's fields, converted to the fields' types.
+
+    UsageError for a name that is not a field, a value of another type and a value outside the limits.
+    """
+    from alexnet.training.validation import validated  # which imports pydantic
+
+    return validated(record, values)
+
+
+def convert(record: Any) -> None:
+    """Convert the values of a frozen record in place; UsageError as in `checked`."""
+    for name, value in checked(type(record), vars(record)).items():
+        object.__setattr__(record, name, value)
