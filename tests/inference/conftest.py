@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
@@ -15,28 +12,19 @@ from alexnet.networks import create
 from alexnet.runs.folder import COMPARED, Config, RunFolder, SplitRow
 from alexnet.weights.card import Card, save
 
-NAMES = ["0", "1", "4"]
+NAMES = ["digit 0", "digit 1", "digit 2"]
 
 
 @pytest.fixture(scope="session")
-def draw() -> Callable[[Path], Path]:
+def draw(write_digits: Callable[[Path, int, int], Path]) -> Callable[[Path], Path]:
     """Writes 36 real digits into a folder, twelve of each of three classes: root/<class>/<number>.png."""
-    found = load_digits()
-
-    def write(folder: Path) -> Path:
-        for name in NAMES:
-            (folder / name).mkdir(parents=True)
-            for number, image in enumerate(found.images[found.target == int(name)][:12]):
-                Image.fromarray((image * 15.9).astype(np.uint8)).save(folder / name / f"{number}.png")
-        return folder
-
-    return write
+    return lambda folder: write_digits(folder, 3, 12)
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory, draw: Callable[[Path], Path]) -> Path:
-    """A folder of these digits without train, val or test parts."""
-    return draw(tmp_path_factory.mktemp("data") / "digits")
+def data(small_data: Path) -> Path:
+    """A folder of such digits without train, val or test parts."""
+    return small_data
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import ClassScores, Evaluation, evaluate
 from alexnet.inference.parts import run_of
 
-NAMES = ["0", "1", "4"]
+NAMES = ["digit 0", "digit 1", "digit 2"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_data_of_the_run_is_recognised_by_another_path_and_after_a_change(
 ) -> None:
     copy = draw(tmp_path / "copy")
     write_run(tmp_path / "run", copy, first_seven)
-    (copy / "0" / "new.png").write_bytes((copy / "0" / "0.png").read_bytes())
+    (copy / "digit 0" / "new.png").write_bytes((copy / "digit 0" / "0.png").read_bytes())
     (tmp_path / "link").symlink_to(copy)
     assert evaluate(tmp_path / "run", str(tmp_path / "link"), device="cpu").images == 7
 
@@ -115,7 +115,7 @@ def test_classes_are_paired_by_name_in_any_order(
 
 def test_data_with_unknown_classes_is_refused(weights: Path, tmp_path: Path, draw: Callable[[Path], Path]) -> None:
     draw(tmp_path / "data")
-    (tmp_path / "data" / "4").rename(tmp_path / "data" / "four")
+    (tmp_path / "data" / "digit 2").rename(tmp_path / "data" / "four")
     with pytest.raises(DataError, match="classes that the network does not know: four; it knows 3"):
         evaluate(weights, str(tmp_path / "data"), device="cpu")
 
