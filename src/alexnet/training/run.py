@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from alexnet.console import bar
 from alexnet.data.loader import check_batch
-from alexnet.data.sources import KNOWN, Source, check_classes
+from alexnet.data.sources import KNOWN, Data, Source, check_classes, recorded_name
 from alexnet.data.store import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
@@ -32,7 +32,7 @@ from alexnet.training.task import preprocessing_of
 logger = logging.getLogger(__name__)
 
 
-def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
+def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
     data: as for `alexnet.data.store.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
@@ -55,7 +55,7 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = Config(
         kind="train",
-        data=absolute(data),
+        data=recorded_name(data),
         fingerprint=store.fingerprint,
         recipe=dataclasses.asdict(recipe),
         initialised=task.initialised,
