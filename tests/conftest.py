@@ -5,9 +5,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+import alexnet
 from alexnet.data.sources import open_source
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `cuda` where there is no GPU."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,6 +42,19 @@ def write_digits() -> Callable[[Path, int, int], Path]:
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory, write_digits: Callable[[Path, int, int], Path]) -> Path:
+    """A folder of three classes of twelve real digits each."""
+    return write_digits(tmp_path_factory.mktemp("small") / "digits", 3, 12)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> alexnet.Run:
+    """A finished run of one epoch on `small_data`; tests read it and write nothing into it."""
+    settings = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "epochs": 1}
+    return alexnet.train(small_data, "cifar-80sec", tmp_path_factory.mktemp("runs") / "small", **settings)
 
 
 @pytest.fixture(scope="session")

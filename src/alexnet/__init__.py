@@ -1,9 +1,11 @@
 """alexnet trains, understands and ships AlexNet (Krizhevsky, Sutskever, Hinton 2012).
 
     import alexnet
-    net = alexnet.create("krizhevsky2012")          # a torch.nn.Module: float (N, 3, H, W) -> logits (N, 1000)
+    run = alexnet.train("flowers17")                # a Run: .folder, .metrics, .classifier
+    alexnet.evaluate(run, "flowers17", views=10)    # an Evaluation
     model = alexnet.load("runs/flowers17-modern-1") # a Classifier
-    model.predict(["rose.jpg"], top_k=5)
+    model.predict("rose.jpg", top_k=5)              # a list of one Prediction
+    net = alexnet.create("krizhevsky2012")          # a torch.nn.Module: float (N, 3, H, W) -> logits (N, 1000)
 
 Nothing heavy is imported until it is used, so that `import alexnet` and `alexnet --help` are instant.
 """
@@ -12,11 +14,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Prediction", "create", "list_networks", "load", "ops"]
+__all__ = [
+    "Classifier",
+    "Evaluation",
+    "Prediction",
+    "Preprocessing",
+    "Run",
+    "create",
+    "errors",
+    "evaluate",
+    "list_networks",
+    "load",
+    "ops",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from alexnet import ops
+    from alexnet import errors, ops
+    from alexnet.api import Run, train
+    from alexnet.data.preprocess import Preprocessing
     from alexnet.inference.classifier import Classifier, Prediction, load
+    from alexnet.inference.evaluate import Evaluation, evaluate
     from alexnet.networks import create, list_networks
 
 _HOME = {
@@ -25,12 +43,17 @@ _HOME = {
     "Classifier": "alexnet.inference.classifier",
     "Prediction": "alexnet.inference.classifier",
     "load": "alexnet.inference.classifier",
+    "Evaluation": "alexnet.inference.evaluate",
+    "evaluate": "alexnet.inference.evaluate",
+    "Preprocessing": "alexnet.data.preprocess",
+    "Run": "alexnet.api",
+    "train": "alexnet.api",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ops":
-        return import_module("alexnet.ops")
+    if name in ("errors", "ops"):
+        return import_module(f"alexnet.{name}")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'alexnet' has no attribute {name!r}")

@@ -19,9 +19,10 @@ import traceback
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,11 +33,12 @@ from alexnet.files import read_json
 from alexnet.memory import reuse_memory
 from alexnet.pretraining.settings import Settings
 from alexnet.training.recipes import RECIPES, recipe
+from alexnet.training.settings import Recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from alexnet.data.store.packed import Store
+    from alexnet.data.store import Store
     from alexnet.inference.classifier import Prediction
 
 BAD_DATA = 3  # the exit code of DataError, for commands that report bad data and still answer the rest
@@ -194,19 +196,20 @@ def summary(
 
 
 def _list_networks(as_json: bool) -> int:
-    from alexnet.networks import list_networks
+    from alexnet.networks import describe_networks
 
+    described = describe_networks()
     if as_json:
-        _print_json(list_networks())
+        _print_json(list(described))
     else:
-        print(*list_networks(), sep="\n")
+        width = max(map(len, described))
+        print(*(f"{name:<{width}}  {description}" for name, description in described.items()), sep="\n")
     return 0
 
 
 @app.command()
 def check(
     data: Data,
-    split_seed: Annotated[int, typer.Option(help="Seed of the division that is looked into.")] = 0,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> int:
@@ -214,14 +217,14 @@ def check(
     from alexnet.data.check import check as check_source
     from alexnet.data.check import render
     from alexnet.data.sources import open_source
-    from alexnet.data.store.packed import is_store
+    from alexnet.data.store import is_store
 
     if is_store(data):
         raise UsageError(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
     with _progress("reading") as progress:
-        report = check_source(open_source(data, split_seed), workers=workers, progress=progress)
+        report = check_source(open_source(data), workers=workers, progress=progress)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -256,18 +259,18 @@ def pack(
     as_json: AsJson = False,
 ) -> int:
     """Decode every image once into a store that training reads at full speed."""
+    from alexnet.data import store as stores
     from alexnet.data.sources import open_source
-    from alexnet.data.store import packed
 
     if verify:
-        store = packed.open_store(out, verify=True) if out else packed.verified(data, size)
+        store = stores.open_store(out, verify=True) if out else stores.verified(data, size)
     else:
         source = open_source(data)
         with _progress("packing") as progress:
             if out is None:
-                store = packed.packed(source, size, max_bad, workers, progress)
+                store = stores.packed(source, size, max_bad, workers, progress)
             else:
-                store = packed.pack(source, out, size or source.store_size, max_bad, workers, progress)
+                store = stores.pack(source, out, size or source.store_size, max_bad, workers, progress)
     if as_json:
         _print_json({**_store_facts(store), **({"sound": True} if verify else {})})
     else:
@@ -288,17 +291,19 @@ def _store_facts(store: "Store") -> dict[str, Any]:
     }
 
 
-def _with_settings(record: Any) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """What gives a command one option for each setting of a recipe, or such a record, in the place of **settings.
+def _with_settings(
+    record: type, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Decorator: expand **settings into one option per field of a settings record.
 
-    The record's own values are the defaults that --help shows.
+    defaults: what --help shows instead of the fields' own defaults. No record is made, for that takes long.
     """
 
     def give(command: Callable[..., int]) -> Callable[..., int]:
         signature = inspect.signature(command)
         own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        kinds, settings = typing.get_type_hints(type(record)), dataclasses.fields(record)
-        options = [_setting(f, kinds[f.name], getattr(record, f.name)) for f in settings if f.name != "name"]
+        kinds, settings = typing.get_type_hints(record), dataclasses.fields(record)
+        options = [_setting(f, kinds[f.name], defaults.get(f.name, f.default)) for f in settings if f.name != "name"]
         command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         return command
 
@@ -306,10 +311,10 @@ def _with_settings(record: Any) -> Callable[[Callable[..., int]], Callable[..., 
 
 
 def _setting(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Parameter:
-    """One recipe field as an option; not given means None, 'as the recipe has it'. A tuple is a comma list."""
+    """One recipe field as an option; not given means None, 'as the recipe has it'. Choices and tuples are text."""
     if isinstance(kind, types.UnionType):
         kind = typing.get_args(kind)[0]
-    if typing.get_origin(kind) is tuple:
+    if typing.get_origin(kind) in (tuple, typing.Literal):
         kind = str
     option = typer.Option(
         help=field.metadata["help"], show_default=_shown(default), rich_help_panel="Settings of the recipe"
@@ -329,7 +334,7 @@ def _shown(default: Any) -> str | bool:
 
 
 @app.command()
-@_with_settings(recipe())
+@_with_settings(Recipe, RECIPES["modern"]())
 def train(
     data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
     recipe_name: Annotated[
@@ -374,7 +379,7 @@ def train(
 
 
 @app.command()
-@_with_settings(Settings())
+@_with_settings(Settings)
 def pretrain(
     data: Annotated[
         str | None,
@@ -440,14 +445,14 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Views at once.")] = 64,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="auto, bfloat16 or float32.")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
     as_json: AsJson = False,
 ) -> int:
     """Measure a trained network on data; on the data of its own run, on the part that the run kept for it."""
     from alexnet.inference.evaluate import evaluate as measure
 
     with _progress("evaluating") as progress:
-        scores = measure(model, data, views, split, out, batch_size, device, precision, progress)
+        scores = measure(model, data, views, split, out, batch_size, device, precision, progress).to_json()
     if as_json:
         _print_json(scores)
     else:
@@ -547,18 +552,27 @@ def benchmark(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Measure our speed beside this machine's ceilings and stock frameworks; all of it takes half an hour."""
+    """Measure our speed beside this machine's ceilings and stock frameworks; all of it takes half an hour.
+
+    Each row is printed as soon as it is measured. Ctrl-C ends with the rows measured so far, with --json too.
+    """
     from alexnet.bench import run
     from alexnet.bench.measure import Options
-    from alexnet.bench.table import table
+    from alexnet.bench.table import Row, table
 
     options = Options.quick(device) if quick else Options(batch_size, repeats, device)
-    rows = run.benchmark(subject, options)
+    rows: list[Row] = []
+    code = 0
+    try:
+        for row in run.benchmark(subject, options):
+            if not as_json:
+                _print_lines(table([row], above=rows[-1] if rows else None))
+            rows.append(row)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     if as_json:
-        _print_json(run.to_json(rows, options))
-    else:
-        _print_lines(table(rows))
-    return 0
+        _print_json(run.to_json(rows, options, complete=code == 0))
+    return code
 
 
 @app.command()

@@ -84,3 +84,14 @@ def test_tables_hold_every_row_whole() -> None:
     with console.capture() as shown:
         console.print(table.table(rows))
     assert all(word in shown.get() for word in ("a | b", "1.5 ms", "<= 8 ms: yes", "absent (not installed)"))
+
+
+def test_rows_printed_one_by_one_align_like_one_table() -> None:
+    rows = [table.row("ops", "first", "ms", [1.5]), table.row("ops", "second " * 20, "ms", [2.5], at_most=8)]
+    console = Console(width=100)
+    with console.capture() as together:
+        console.print(table.table(rows))
+    with console.capture() as apart:
+        console.print(table.table(rows[:1]))
+        console.print(table.table(rows[1:], above=rows[0]))
+    assert apart.get() == together.get()

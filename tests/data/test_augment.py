@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from alexnet.data.augment import (
     PCA_COMPONENTS,
@@ -119,6 +120,42 @@ def test_lighting_is_the_weaker_noise():
     weak = lighting(ColorMap.identity(5000), streams(5000)).offset.std(0)
     assert (strong / weak > 1.8).all()
     assert weak[0] == pytest.approx(3.2, rel=0.1)  # .1 * 255 * sqrt(sum (component * scale)^2) for red
+
+
+class Float64OffCPU(TorchFunctionMode):
+    """Collects the operations that give float64 tensors elsewhere than on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        wide = isinstance(result, torch.Tensor) and result.dtype in (torch.float64, torch.complex128)
+        self.found += [func] if wide and result.device.type != "cpu" else []
+        return result
+
+
+@pytest.mark.parametrize("crop", ["crop", "resized_crop"])
+def test_a_device_without_float64_is_sent_none(crop):
+    """The meta device stands for Apple's GPUs."""
+    chosen, preprocessing = (
+        Augmentation((crop, *EVERYTHING[1:]), cutmix=1.0),
+        Preprocessing(24, 28, (1.0,) * 3, (2.0,) * 3),
+    )
+    with Float64OffCPU() as mode:
+        batch, targets = augment(
+            photos().permute(0, 2, 3, 1).numpy(),
+            torch.eye(6, device="meta"),
+            streams(),
+            chosen,
+            preprocessing,
+            24,
+            device=torch.device("meta"),
+        )
+    assert batch.device.type == targets.device.type == "meta"
+    assert batch.dtype == torch.float32
+    assert mode.found == []
 
 
 def test_gaussian_noise_has_the_deviation_asked_for_in_levels():

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from alexnet.data.check import Report, check, render
 from alexnet.data.sources import assign_splits, check_classes, open_source
-from alexnet.data.store.packed import pack
+from alexnet.data.store import pack
 from alexnet.errors import DataError
 
 

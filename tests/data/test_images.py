@@ -236,6 +236,15 @@ def test_orientation_agrees_with_pillows_own_transposition() -> None:
         assert np.array_equal(decode(image), np.array(ImageOps.exif_transpose(image)))
 
 
+def test_orientation_is_applied_where_another_tag_is_damaged() -> None:
+    """StripOffsets as text: readable, but Pillow cannot write it again."""
+    entries = struct.pack(">HHL4s", 0x0111, 2, 4, b"abc") + struct.pack(">HHLHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 2) + entries + bytes(4)
+    stored = encoded(Image.fromarray(photo()), "JPEG", exif=exif)
+    plain = decode(encoded(Image.fromarray(photo()), "JPEG"))
+    assert np.array_equal(decode(stored), np.rot90(plain, -1))
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 300])
 def test_an_orientation_that_does_not_exist_is_ignored(orientation: int) -> None:
     exif = Image.Exif()

@@ -8,7 +8,7 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.loader import Loader
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import Store, pack
+from alexnet.data.store import Store, pack
 from alexnet.errors import UsageError
 
 
@@ -35,6 +35,32 @@ def test_batches_are_the_same_whatever_the_number_of_workers(store):
     for one, two in zip(loader(store).batches(2), loader(store, workers=3).batches(2), strict=True):
         assert torch.equal(one.images, two.images)
         assert torch.equal(one.targets, two.targets)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_several_processes_train_on_the_images_and_mixtures_of_one(store, ranks, balanced):
+    alone = loader(store, balanced=balanced)
+    together = [loader(store, balanced=balanced, rank=rank, ranks=ranks) for rank in range(ranks)]
+    for step, (whole, *shares) in enumerate(
+        zip(alone.batches(1), *(each.batches(1) for each in together), strict=True)
+    ):
+        places = np.concatenate([each.positions(step) for each in together]) - step * 16
+        assert sorted(places) == list(range(16))
+        assert torch.equal(torch.cat([share.images for share in shares]), whole.images[places])
+        assert torch.equal(torch.cat([share.targets for share in shares]), whole.targets[places])
+        assert torch.equal(torch.cat([share.labels for share in shares]), whole.labels[places])
+
+
+def test_mixing_partners_change_from_epoch_to_epoch(store):
+    orders = [loader(store).order(epoch) for epoch in (0, 1)]
+    pairs = [{frozenset((order[n], order[15 - n])) for n in range(8)} for order in orders]
+    assert not pairs[0] & pairs[1]
+
+
+def test_a_batch_that_processes_cannot_share_in_pairs_is_refused(store):
+    with pytest.raises(UsageError, match="batch size 16 with 3 processes; a multiple of 6 is needed"):
+        loader(store, ranks=3)
 
 
 def test_an_epoch_taken_up_at_a_step_goes_on_with_the_same_batches(store):

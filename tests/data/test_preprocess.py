@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from alexnet.data.images import square
 from alexnet.data.preprocess import Preprocessing
-from alexnet.errors import UsageError
+from alexnet.errors import ImageError, UsageError
 
 
 def ramp(count: int = 2, side: int = 8) -> torch.Tensor:
@@ -72,5 +73,18 @@ def test_it_survives_json():
 def test_views_larger_than_the_square_and_other_numbers_of_views_are_refused():
     with pytest.raises(UsageError, match="resize 200 is smaller than the input size 224"):
         plain(224, 200)
-    with pytest.raises(UsageError, match="views is 3; take 1"):
-        plain(4, 8).views(ramp(), 3)
+    for views in (3, "10", 1.0, None):
+        with pytest.raises(UsageError, match=f"views is {views!r}; take 1"):
+            plain(4, 8).views(ramp(), views)
+
+
+def test_calling_it_gives_the_centre_view_of_a_path_an_image_or_an_array(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    preprocessing = Preprocessing(6, 7, (120.0, 115.0, 100.0), (60.0, 58.0, 57.0), store_size=8)
+    wanted = preprocessing.views([square(pixels, 8)])
+    assert wanted.shape == (1, 3, 6, 6)
+    for image in (tmp_path / "photo.png", str(tmp_path / "photo.png"), Image.fromarray(pixels), pixels):
+        assert torch.equal(preprocessing(image), wanted)
+    with pytest.raises(ImageError, match="No such file"):
+        preprocessing(tmp_path / "gone.png")

@@ -8,7 +8,7 @@ from sklearn.datasets import load_sample_images
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import Store, pack
+from alexnet.data.store import Store, pack
 from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.evaluation.predict import probabilities
 from alexnet.networks import create

@@ -12,8 +12,8 @@ from alexnet.networks import create
 from alexnet.pretraining.settings import Settings
 from alexnet.training.optimizer import parameter_groups
 from alexnet.training.recipes import recipe
-from alexnet.training.run import preprocessing_of
 from alexnet.training.settings import from_json
+from alexnet.training.task import preprocessing_of
 
 NAMES = (
     *("relu-vs-tanh", "remedies", "pretraining", "article", "augmentation", "lrn", "lrn-kinds", "overlapping-pool"),

@@ -1,5 +1,6 @@
-"""From pictures of any kind to names, by the very steps that training used."""
+"""Images to predictions and feature vectors, through the same preprocessing as training and evaluation."""
 
+import io
 import json
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from sklearn.datasets import load_sample_images
 import alexnet
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import Store, pack
-from alexnet.errors import UsageError, WeightsError
+from alexnet.data.store import Store, pack
+from alexnet.errors import ImageError, UsageError, WeightsError
 from alexnet.evaluation.predict import probabilities
-from alexnet.inference.classifier import Classifier, Prediction, load
+from alexnet.inference.classifier import Classifier, Prediction, embedding_layer, load
 from alexnet.networks import create
+from alexnet.networks.layers import Undrawn
 from alexnet.weights.card import Card, save
 
 NAMES = ["china", "flower", "neither"]
@@ -56,7 +58,7 @@ def classifier(store: Store) -> Classifier:
 
 
 def inputs_of(classifier: Classifier, images: list, views: int = 1) -> torch.Tensor:
-    """What the network is given for these images."""
+    """The network's input for these images."""
     seen: list[torch.Tensor] = []
     hook = classifier.network.register_forward_pre_hook(lambda _, batch: seen.append(batch[0]))
     classifier.predict(images, views=views)
@@ -64,11 +66,11 @@ def inputs_of(classifier: Classifier, images: list, views: int = 1) -> torch.Ten
     return torch.cat(seen)
 
 
-# --- the same picture, the same numbers ---
+# --- equal to training and evaluation ---
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_a_picture_reaches_the_network_bit_for_bit_as_from_the_packed_store(
+def test_network_input_equals_the_one_from_a_packed_store_bit_for_bit(
     views: int, classifier: Classifier, photos: Path, store: Store
 ) -> None:
     stored = PREPROCESSING.views(torch.from_numpy(store.images(slice(0, len(store)))), views)
@@ -77,7 +79,7 @@ def test_a_picture_reaches_the_network_bit_for_bit_as_from_the_packed_store(
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_prediction_and_evaluation_give_the_same_probabilities(
+def test_predict_and_evaluation_give_equal_probabilities(
     views: int, classifier: Classifier, photos: Path, store: Store
 ) -> None:
     indices = np.arange(len(store))
@@ -89,9 +91,7 @@ def test_prediction_and_evaluation_give_the_same_probabilities(
         assert [found[name] for name in NAMES] == pytest.approx(row.tolist(), abs=1e-6)
 
 
-def test_a_path_its_text_the_pillow_image_and_its_pixels_are_answered_alike(
-    classifier: Classifier, photos: Path
-) -> None:
+def test_all_kinds_of_input_give_equal_predictions(classifier: Classifier, photos: Path) -> None:
     path = photos / "china" / "b.png"
     with Image.open(path) as image:
         answers = classifier.predict([path, str(path), image, np.asarray(image), np.asarray(image.convert("RGB"))])
@@ -102,17 +102,17 @@ def test_a_path_its_text_the_pillow_image_and_its_pixels_are_answered_alike(
     assert [answer.path for answer in answers] == [str(path), str(path), str(path), None, None]
 
 
-def test_a_pillow_image_that_is_given_many_times_is_answered_alike(classifier: Classifier, photos: Path) -> None:
+def test_one_pillow_image_given_many_times_is_safe_across_threads(classifier: Classifier, photos: Path) -> None:
     with Image.open(photos / "flower" / "a.jpg") as image:
         answers = classifier.predict([image] * 20)
     assert all(answer == answers[0] for answer in answers)
     assert answers[0].error is None
 
 
-# --- answers ---
+# --- predict ---
 
 
-def test_answers_are_sorted_sum_to_one_and_name_every_class(classifier: Classifier, photos: Path) -> None:
+def test_probabilities_are_sorted_and_sum_to_one_over_all_classes(classifier: Classifier, photos: Path) -> None:
     (answer,) = classifier.predict([photos / "china" / "a.jpg"], top_k=3)
     chances = [guess.probability for guess in answer.predictions]
     assert chances == sorted(chances, reverse=True)
@@ -121,48 +121,63 @@ def test_answers_are_sorted_sum_to_one_and_name_every_class(classifier: Classifi
 
 
 @pytest.mark.parametrize(("asked", "given"), [(1, 1), (2, 2), (3, 3), (5, 3), (1000, 3)])
-def test_as_many_answers_are_given_as_asked_for_or_as_there_are_classes(
-    asked: int, given: int, classifier: Classifier, photos: Path
-) -> None:
+def test_top_k_is_capped_at_the_number_of_classes(asked: int, given: int, classifier: Classifier, photos: Path) -> None:
     (answer,) = classifier.predict([photos / "china" / "a.jpg"], top_k=asked)
     assert len(answer.predictions) == given
 
 
-@pytest.mark.parametrize("top_k", [0, -3])
-def test_fewer_than_one_answer_is_refused(top_k: int, classifier: Classifier) -> None:
-    with pytest.raises(UsageError, match=f"top_k is {top_k}"):
+@pytest.mark.parametrize("top_k", [0, -3, None, "5", 2.0, True])
+def test_wrong_top_k_is_refused(top_k: object, classifier: Classifier) -> None:
+    with pytest.raises(UsageError, match=f"top_k is {top_k!r}; give a whole number from 1 up"):
         classifier.predict([], top_k=top_k)
 
 
-@pytest.mark.parametrize("views", [0, 5])
-def test_a_number_of_views_that_there_is_not_is_refused(views: int, classifier: Classifier) -> None:
-    with pytest.raises(UsageError, match=f"views is {views}"):
+@pytest.mark.parametrize("views", [0, 5, None, "10", 1.0])
+def test_wrong_number_of_views_is_refused(views: object, classifier: Classifier) -> None:
+    with pytest.raises(UsageError, match=f"views is {views!r}; take 1"):
         classifier.predict([], views=views)
 
 
-def test_a_notebook_shows_what_a_classifier_is_and_what_the_package_has(classifier: Classifier) -> None:
+def test_repr_names_network_size_classes_device_and_precision(classifier: Classifier) -> None:
     size, classes = classifier.preprocessing.input_size, len(classifier.class_names)
     precision = str(classifier.precision).split(".")[1]
     assert repr(classifier) == f"<Classifier modern at {size} px, {classes} classes, {classifier.device}, {precision}>"
-    assert {"create", "load", "ops", "Classifier"} <= set(dir(alexnet))
 
 
-def test_no_images_give_no_answers(classifier: Classifier) -> None:
+def test_no_images_give_no_predictions(classifier: Classifier) -> None:
     assert classifier.predict([]) == []
 
 
-@pytest.mark.parametrize("one", ["a.jpg", Path("a.jpg"), Image.new("RGB", (9, 9)), np.zeros((9, 9, 3), np.uint8)])
-def test_one_image_without_a_list_is_not_taken_for_many(one: object, classifier: Classifier) -> None:
-    with pytest.raises(UsageError, match=r"predict\(\[image\]\)"):
-        classifier.predict(one)
+def test_one_image_gives_a_list_of_one_prediction(classifier: Classifier, photos: Path) -> None:
+    path = photos / "china" / "a.jpg"
+    wanted = classifier.predict([path])
+    assert len(wanted) == 1
+    assert classifier.predict(path) == classifier.predict(str(path)) == wanted
+    with Image.open(path) as image:
+        (answer,) = classifier.predict(image)
+    assert answer == wanted[0]
+    pixels = np.asarray(Image.open(path))
+    assert classifier.predict(pixels)[0].predictions == wanted[0].predictions
+    assert classifier.predict(torch.from_numpy(pixels.copy()).permute(2, 0, 1))[0].predictions == wanted[0].predictions
 
 
-def test_an_array_of_many_images_is_many_images(classifier: Classifier, store: Store) -> None:
+@pytest.mark.parametrize("mistake", [b"bytes", 5, None, np.zeros((9, 9, 3)), torch.zeros(3, 9, 9)])
+def test_wrong_type_is_refused_before_any_image_is_read(mistake: object, classifier: Classifier, photos: Path) -> None:
+    class Unread(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise AssertionError("read before the mistake was found")
+
+    for images in (mistake, [Unread(b"x"), mistake]):
+        with pytest.raises(UsageError, match="accepted are paths, open binary files"):
+            classifier.predict(images)
+
+
+def test_array_of_many_images_equals_a_list_of_them(classifier: Classifier, store: Store) -> None:
     images = store.images(slice(0, 4))
     assert classifier.predict(images) == classifier.predict(list(images))
 
 
-def test_more_images_than_a_batch_are_answered_in_order(classifier: Classifier, photos: Path) -> None:
+def test_more_images_than_a_batch_keep_their_order(classifier: Classifier, photos: Path) -> None:
     many = [photos / "china" / "a.jpg", photos / "flower" / "b.jpg"] * 40
     answers = classifier.predict(iter(many), top_k=1)
     assert [answer.path for answer in answers] == [str(path) for path in many]
@@ -170,7 +185,7 @@ def test_more_images_than_a_batch_are_answered_in_order(classifier: Classifier, 
     assert np.ptp(chances, axis=0).max() < 1e-5
 
 
-def test_an_answer_is_json(classifier: Classifier, photos: Path) -> None:
+def test_prediction_converts_to_json(classifier: Classifier, photos: Path) -> None:
     (answer,) = classifier.predict([photos / "china" / "a.jpg"], top_k=1)
     again = json.loads(json.dumps(answer.to_json()))
     assert again["path"] == str(photos / "china" / "a.jpg")
@@ -178,10 +193,10 @@ def test_an_answer_is_json(classifier: Classifier, photos: Path) -> None:
     assert again["predictions"][0].keys() == {"label", "probability"}
 
 
-# --- what cannot be read ---
+# --- unreadable files ---
 
 
-def test_what_cannot_be_read_gets_its_reason_and_the_others_their_answers(
+def test_unreadable_files_have_an_error_and_the_others_their_predictions(
     classifier: Classifier, photos: Path, tmp_path: Path
 ) -> None:
     whole = (photos / "china" / "a.jpg").read_bytes()
@@ -200,15 +215,89 @@ def test_what_cannot_be_read_gets_its_reason_and_the_others_their_answers(
     ]
 
 
-def test_when_nothing_can_be_read_every_image_has_its_error(classifier: Classifier, tmp_path: Path) -> None:
+def test_every_image_has_an_error_when_none_is_readable(classifier: Classifier, tmp_path: Path) -> None:
     answers = classifier.predict([tmp_path / "a.jpg", tmp_path / "b.jpg"])
     assert all(isinstance(answer, Prediction) and answer.error for answer in answers)
+
+
+# --- embed and save ---
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "differences", "layer", "width"),
+    [("modern", 64, {"width": 0.25}, "relu7", 512), ("cifar-19pct", 16, {}, "neuron3", 64)],
+)
+def test_embed_gives_the_last_hidden_values_or_the_average_of_the_last_maps(
+    name: str, size: int, differences: dict, layer: str, width: int, photos: Path
+) -> None:
+    torch.manual_seed(0)
+    preprocessing = Preprocessing(size, size, (120.0, 115, 100), (60.0, 58, 57), store_size=size)
+    card = Card(name, 3, size, differences, NAMES, preprocessing.to_json())
+    classifier = Classifier(create(name, 3, size, **differences), card, "cpu", "float32")
+    images = [photos / "china" / "a.jpg", photos / "flower" / "a.jpg"]
+    found = classifier.embed(images)
+    assert (found.dtype, found.shape) == (np.float32, (2, width))
+    with torch.no_grad():
+        _, maps = classifier.network(torch.cat([preprocessing(image) for image in images]), return_maps=True)
+    wanted = maps[layer].flatten(2).mean(2) if maps[layer].ndim == 4 else maps[layer]
+    assert found == pytest.approx(wanted.numpy(), abs=1e-5)
+    assert classifier.embed(images[0]) == pytest.approx(found[:1], abs=1e-5)
+    assert classifier.embed([]).shape == (0, width)
+    assert classifier.embed(images, layer="conv1").shape == (2, maps["conv1"].shape[1])
+
+
+@pytest.mark.parametrize("name", alexnet.list_networks())
+def test_every_network_has_an_embedding_layer(name: str) -> None:
+    with Undrawn():
+        network = create(name, 3)
+    wanted = {"one_weird_trick": "relu7", "article": "bn8", "cifar-80sec": "drop10"}
+    maps = {"cifar-19pct": "avgpool", "cifar-18pct": "avgpool", "cifar-13pct": "neuron4", "cifar-11pct": "neuron4"}
+    assert embedding_layer(network) == (wanted | maps).get(name, "drop7")
+
+
+def test_embed_refuses_unreadable_files_and_unknown_layers(classifier: Classifier, photos: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read"):
+        classifier.embed([photos / "china" / "a.jpg", "gone.jpg"])
+    with pytest.raises(UsageError, match="unknown layer of modern 'fc9'"):
+        classifier.embed([], layer="fc9")
+
+
+def test_saved_classifier_loads_as_an_equal_one(classifier: Classifier, photos: Path, tmp_path: Path) -> None:
+    classifier.save(tmp_path / "folder" / "mine.safetensors")
+    again = load(tmp_path / "folder" / "mine.safetensors", device="cpu")
+    assert again.card == classifier.card
+    images = [photos / "china" / "a.jpg", photos / "flower" / "a.jpg"]
+    assert again.predict(images) == classifier.predict(images)
+
+
+@pytest.mark.parametrize(("path", "said"), [("mine.pth", "mine.pth does not end in .safetensors"), (5, "type int")])
+def test_save_refuses_another_suffix_and_what_is_no_path(path: object, said: str, classifier: Classifier) -> None:
+    with pytest.raises(UsageError, match=said):
+        classifier.save(path)
 
 
 # --- load ---
 
 
-def test_a_run_folder_and_its_weights_file_load_as_the_same_classifier(
+def test_load_computes_in_float32_unless_asked(classifier: Classifier, tmp_path: Path) -> None:
+    classifier.save(tmp_path / "mine.safetensors")
+    assert load(tmp_path / "mine.safetensors", "cpu").precision == torch.float32
+    assert load(tmp_path / "mine.safetensors", "cpu", "bfloat16").precision == torch.bfloat16
+
+
+@pytest.mark.parametrize("path", [5, None, b"run"])
+def test_model_that_is_no_path_is_refused(path: object) -> None:
+    with pytest.raises(UsageError, match="is no path to a model"):
+        load(path)
+
+
+@pytest.mark.parametrize("precision", ["float16", None, 32])
+def test_unknown_precision_is_refused(precision: object, classifier: Classifier, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"unknown precision '{precision}'"):
+        Classifier(classifier.network, CARD, "cpu", precision)
+
+
+def test_run_folder_and_its_weights_file_load_as_equal_classifiers(
     classifier: Classifier, photos: Path, tmp_path: Path
 ) -> None:
     save(tmp_path / "run" / "weights" / "best.safetensors", classifier.network, CARD)
@@ -221,38 +310,38 @@ def test_a_run_folder_and_its_weights_file_load_as_the_same_classifier(
         assert again.predict(images) == wanted
 
 
-def test_the_network_is_in_evaluation_mode(classifier: Classifier) -> None:
+def test_network_is_in_evaluation_mode(classifier: Classifier) -> None:
     assert not any(module.training for module in classifier.network.modules())
 
 
-def test_a_missing_model_is_refused(tmp_path: Path) -> None:
+def test_missing_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no model at .*nothing"):
         load(tmp_path / "nothing")
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a run's folder"):
         load(tmp_path)
 
 
-def test_a_run_without_weights_says_how_to_get_them(tmp_path: Path) -> None:
+def test_run_without_weights_says_how_to_get_them(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="--resume"):
         load(tmp_path)
 
 
-def test_an_export_is_refused_as_not_yet_readable(tmp_path: Path) -> None:
+def test_onnx_file_is_refused_as_not_yet_readable(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"\x08\x07")
     with pytest.raises(UsageError, match="cannot be loaded yet"):
         load(tmp_path / "net.onnx")
 
 
-def test_a_pickle_is_refused(tmp_path: Path) -> None:
+def test_pickle_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / "net.pth")
     with pytest.raises(WeightsError, match="pickle"):
         load(tmp_path / "net.pth")
 
 
-def test_an_unknown_device_is_refused(classifier: Classifier) -> None:
+def test_unknown_device_is_refused(classifier: Classifier) -> None:
     with pytest.raises(UsageError, match="unknown device 'gpu'"):
         Classifier(classifier.network, CARD, "gpu")

@@ -166,6 +166,11 @@ def test_whitening_decorrelates_pixels_and_channels():
     assert correlation(white) < correlation(smooth) / 2
 
 
+def test_whitening_computes_in_float64_on_the_cpu_alone():
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # the copy to the CPU
+        whitening_filter(torch.zeros(2, 3, 9, 9, device="meta"), 3)
+
+
 @pytest.mark.parametrize("name", ["modern", "bvlc", "krizhevsky2012"])
 def test_whitening_and_filters_compose_to_one_convolution_of_the_layers_size(name):
     torch.manual_seed(0)

@@ -18,13 +18,15 @@ from alexnet.data.sources import open_source
 from alexnet.errors import DataError, Interrupted, UsageError, WeightsError
 from alexnet.inference.classifier import load
 from alexnet.plots import pretraining as drawn
-from alexnet.pretraining import run as pretraining
-from alexnet.pretraining.run import pretrain, resume
+from alexnet.pretraining import task as pretraining
+from alexnet.pretraining.run import open_all, pretrain, resume
 from alexnet.pretraining.settings import Settings
-from alexnet.runs.checkpoint import FILE
+from alexnet.runs.checkpoint import Progress
+from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.recipes import recipe
 from alexnet.training.run import resume as resume_training
 from alexnet.training.run import train
+from alexnet.training.saving import Saver
 from alexnet.weights.card import BEST, read_card
 
 SMALL = {"input_size": 64, "batch_size": 8, "layers": "2", "epochs": 2, "augment": "crop"}
@@ -72,8 +74,8 @@ def test_a_run_leaves_everything_that_it_promises(coded):
 )
 def test_the_picture_of_the_filters_speaks_of_whitening_where_there_is_one(digits, tmp_path, method, whiten, speaks):
     settings = Settings(**{**SMALL, "layers": "1"}, method=method, whiten=whiten)
-    run = pretraining.build(pretraining.open_all(str(digits), settings), settings)
-    run.folder = tmp_path
+    run = pretraining.build(open_all(str(digits), settings), settings)
+    run.state.path = tmp_path
     pretraining.keep_filters(run, 0)
     pretraining.draw_filters(run)
     grown = {0: run.layers[0].conv.weight.detach()}
@@ -99,12 +101,12 @@ def test_more_data_is_learned_from_and_never_measured_on(digits, tmp_path):
     parts = {row["path"]: row["split"] for row in table(run / "split.csv")}
     assert {parts[f"{row}.png"] for row in range(48, 68)} == {"train"}
     assert sum(part == "val" for part in parts.values()) == 5
-    built = pretraining.build(pretraining.open_all(str(digits), settings), settings)
+    built = pretraining.build(open_all(str(digits), settings), settings)
     rows = np.array([67, 0, 48])
     source = open_source("digits")
-    for image, row in zip(built.loader.store.mapped(rows), rows, strict=True):
-        assert np.array_equal(image, stored_form(source.read(row), built.loader.store.size))
-    assert np.array_equal(built.loader.store.images(rows), np.stack(built.loader.store.mapped(rows)))
+    for image, row in zip(built.state.loader.store.mapped(rows), rows, strict=True):
+        assert np.array_equal(image, stored_form(source.read(row), built.state.loader.store.size))
+    assert np.array_equal(built.state.loader.store.images(rows), np.stack(built.state.loader.store.mapped(rows)))
     (more / "67.png").unlink()
     with pytest.raises(DataError, match="has changed since the run"):
         resume(run)
@@ -112,19 +114,19 @@ def test_more_data_is_learned_from_and_never_measured_on(digits, tmp_path):
 
 def test_images_that_are_kept_aside_are_not_learned_from_in_more_data_either(digits, tmp_path):
     settings = Settings(**{**SMALL, "layers": "1", "epochs": 1}, also=str(digits))
-    run = pretraining.build(pretraining.open_all(str(digits), settings), settings)
-    held_out = set(run.parts["val"])
+    run = pretraining.build(open_all(str(digits), settings), settings)
+    held_out = set(run.state.parts["val"])
     assert len(held_out) == 5
-    assert set(run.parts["train"]) == {row for row in range(2 * 48) if row % 48 not in held_out}
+    assert set(run.state.parts["train"]) == {row for row in range(2 * 48) if row % 48 not in held_out}
 
 
 def test_few_images_may_be_learned_from_beside_many(digits, tmp_path):
     for row in (0, 1):
         shutil.copy(digits / f"{row}.png", tmp_path / f"{row}.png")
     settings = Settings(**{**SMALL, "layers": "1", "epochs": 1, "validation": 0.0}, also=str(digits))
-    assert len(pretraining.open_all(str(tmp_path), settings, pretraining.look)) == 2
+    assert len(open_all(str(tmp_path), settings, pretraining.look)) == 2
     with pytest.raises(UsageError, match="batch size 8 is larger than the 2 training images"):
-        pretraining.open_all(str(tmp_path), Settings(**{**SMALL, "validation": 0.0}), pretraining.look)
+        open_all(str(tmp_path), Settings(**{**SMALL, "validation": 0.0}), pretraining.look)
 
 
 def test_what_is_measured_before_learning_is_of_all_classes_though_a_store_has_them_one_after_another(tmp_path):
@@ -133,8 +135,8 @@ def test_what_is_measured_before_learning_is_of_all_classes_though_a_store_has_t
         for number in range(100):
             Image.new("L", (8, 8), gray).save(tmp_path / "data" / name / f"{number}.png")
     settings = Settings(**SMALL, store_size=64)
-    run = pretraining.build(pretraining.open_all(str(tmp_path / "data"), settings), settings)
-    seen = pretraining.probe(run.loader, run.layer)
+    run = pretraining.build(open_all(str(tmp_path / "data"), settings), settings)
+    seen = pretraining.probe(run.state.loader, run.layer)
     assert len(seen) == pretraining.PROBE
     assert (seen[:, 0, 32, 32] > 0).float().mean() == 0.5
 
@@ -148,7 +150,7 @@ def test_a_stopped_run_does_not_go_on_with_other_defaults_than_it_began_with(dig
         resume(run)
 
 
-def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, capsys):
+def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, caplog):
     source, root = open_source("digits"), tmp_path / "classes"
     for row in [row for row, sample in enumerate(source.samples) if sample.label < 2][:32]:
         folder = root / str(source.samples[row].label)
@@ -156,25 +158,26 @@ def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, capsys):
         Image.fromarray(source.read(row)).save(folder / f"{row}.png")
     small = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "epochs": 1, "ema": 0.0}
     run = train(str(root), recipe("modern", init=str(coded), freeze="1", **small), tmp_path / "run")
-    assert "conv1, bn1, conv2, bn2; new: conv3" in capsys.readouterr().err
+    assert "conv1, bn1, conv2, bn2; new: conv3" in caplog.text
     assert torch.equal(load_file(run / BEST)["conv1.weight"], load_file(coded / BEST)["conv1.weight"])
     assert not torch.equal(load_file(run / BEST)["conv2.weight"], load_file(coded / BEST)["conv2.weight"])
 
 
 def test_batchnorm_has_the_statistics_of_what_the_layer_gives(coded, digits):
-    run = pretraining.build(pretraining.open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
-    run.network.load_state_dict(load_file(coded / BEST), strict=False)
-    images = torch.cat(list(run.views(run.parts["train"]))).float()
+    run = pretraining.build(open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
+    run.state.network.load_state_dict(load_file(coded / BEST), strict=False)
+    images = torch.cat(list(run.views(run.state.parts["train"]))).float()
     found = run.layer.conv(images).detach()
     assert torch.allclose(run.layer.norm.running_mean, found.mean((0, 2, 3)), atol=0.02 * found.std().item())
 
 
 def test_weights_written_while_a_layer_learns_have_their_batchnorms_statistics(digits, tmp_path):
-    run = pretraining.build(pretraining.open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
-    run.folder = tmp_path
-    pretraining.keep(run, pretraining.Progress())
+    run = pretraining.build(open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
+    run.state.path = tmp_path
+    with Saver(minutes=5, size=0) as saver:
+        run.keep(Progress(), {}, saver)
     kept = load_file(tmp_path / BEST)
-    found = run.layer.conv(torch.cat(list(run.views(run.parts["train"]))).float()).detach()
+    found = run.layer.conv(torch.cat(list(run.views(run.state.parts["train"]))).float()).detach()
     assert torch.allclose(kept["bn1.running_mean"], found.mean((0, 2, 3)), atol=0.02 * found.std().item())
     assert torch.allclose(kept["bn1.running_var"], found.var((0, 2, 3)), rtol=0.1)
 
@@ -212,7 +215,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(digits, tmp_path, monkeypatch, method
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Ctrl-C after so many steps, five an epoch."""
-    take, taken = pretraining.Pretraining.take, []
+    take, taken = pretraining.Pretraining.step, []
 
     def counting(self, *given):
         taken.append(1)
@@ -222,7 +225,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             signal.raise_signal(signal.SIGINT)
         return take(self, *given)
 
-    monkeypatch.setattr(pretraining.Pretraining, "take", counting)
+    monkeypatch.setattr(pretraining.Pretraining, "step", counting)
 
 
 def test_the_machines_mean_activation_comes_near_its_target(digits, tmp_path):
@@ -247,7 +250,7 @@ def test_each_command_sends_the_others_runs_away_and_a_classifier_refuses_them(c
     other = tmp_path / "trained"
     shutil.copytree(coded, other)
     config = json.loads((other / "config.json").read_text())
-    del config["pretraining"]
+    del config["pretraining"], config["kind"]
     (other / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="alexnet train --resume"):
         resume(other)
@@ -256,7 +259,7 @@ def test_each_command_sends_the_others_runs_away_and_a_classifier_refuses_them(c
 def test_a_damaged_checkpoint_is_refused_in_a_line(coded, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(coded, broken)
-    (broken / FILE).write_bytes(b"nothing")
+    (broken / CHECKPOINT).write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"the checkpoint .* is damaged"):
         resume(broken)
 

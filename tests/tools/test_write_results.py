@@ -29,6 +29,17 @@ def test_results_are_written_between_the_markers_and_nowhere_else(tmp_path: Path
         assert "old" not in written
 
 
+def test_an_answer_of_a_stopped_benchmark_is_refused(tmp_path: Path) -> None:
+    results, stopped = tmp_path / "results.md", tmp_path / "stopped.json"
+    results.write_text("<!-- benchmark:begin -->\n<!-- benchmark:end -->\n", encoding="utf-8")
+    stopped.write_text(json.dumps({**answer(190.0), "complete": False}), encoding="utf-8")
+    command = [sys.executable, ROOT / "tools" / "write_results.py", stopped, "--out", results]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{stopped} is the answer of a benchmark that was stopped; give one of a complete run\n"
+    assert results.read_text(encoding="utf-8").startswith("<!-- benchmark:begin -->\n<!--")
+
+
 def test_the_results_have_their_markers() -> None:
     lines = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("<!-- benchmark:")] == [

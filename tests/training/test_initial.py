@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from alexnet.errors import UsageError, WeightsError
 from alexnet.networks import create, list_networks
 from alexnet.networks.layers import Network, Undrawn
-from alexnet.runs.checkpoint import FILE
+from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.initial import begin_from, freeze, training_mode
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.recipes import recipe
@@ -39,7 +39,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, write_digits: Callable[[Pat
     return write_digits(tmp_path_factory.mktemp("data") / "digits", 3, 12)
 
 
-def test_layers_that_fit_are_taken_and_the_rest_is_said(tmp_path, capsys):
+def test_layers_that_fit_are_taken_and_the_rest_is_logged(tmp_path, caplog):
     file = written(small(5, seed=1), tmp_path / "five.safetensors", list("abcde"))
     network = small(3)
     fresh = network.fc8.weight.clone()
@@ -49,7 +49,7 @@ def test_layers_that_fit_are_taken_and_the_rest_is_said(tmp_path, capsys):
     assert "fc8" not in taken
     assert torch.equal(network.conv5.weight, theirs["conv5.weight"])
     assert torch.equal(network.fc8.weight, fresh)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("\n") == 1
     assert "new: fc8 (5 x 512 there, 3 x 512 here)" in said
 
@@ -176,7 +176,7 @@ def test_a_run_begins_from_another_keeps_what_is_frozen_and_resumes_when_that_on
     (run / "metrics.json").unlink()
     resume(run)
     assert (run / "metrics.json").is_file()
-    (run / FILE).unlink()
+    (run / CHECKPOINT).unlink()
     with pytest.raises(UsageError, match="no model at"):
         resume(run)
 

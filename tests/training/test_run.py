@@ -16,14 +16,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
-from alexnet.data.store.packed import named_store
+from alexnet.data.store import named_store
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
 from alexnet.plots.pictures import samples, shares_title
-from alexnet.runs.checkpoint import FILE, Progress
-from alexnet.training.loop import is_best
+from alexnet.runs.checkpoint import Progress
+from alexnet.runs.folder import CHECKPOINT
+from alexnet.training.division import class_weights, split
 from alexnet.training.recipes import recipe
-from alexnet.training.run import build, class_weights, resume, split, train
-from alexnet.training.run import start as begin
+from alexnet.training.run import resume, train
+from alexnet.training.supervised import build, is_best
 from alexnet.weights.card import BEST, load
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -78,7 +79,7 @@ def equal(one: Path, two: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_run_leaves_everything_that_it_promises(digits, tmp_path):
+def test_a_run_writes_all_its_files(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=2, **SMALL), tmp_path / "run")
     names = "config.json metrics.csv metrics.json curves.png confusion.png predictions.csv samples.png split.csv"
     assert {path.name for path in run.iterdir()} == {*names.split(), "weights", "last"}
@@ -95,12 +96,13 @@ def test_a_run_leaves_everything_that_it_promises(digits, tmp_path):
     assert len(table(run / "predictions.csv")) == 6
 
 
-def test_the_samples_of_a_run_that_mixes_name_every_class_that_they_show(digits, tmp_path):
-    store, settings = named_store(str(digits), 0, 80), recipe("modern", epochs=1, cutmix=1.0, mixup=1.0, **SMALL)
-    run = build(store, settings)
-    run.folder = tmp_path
-    begin(run)
-    batch, shown = next(run.loader.batches(0)), run.loader.preprocessing
+def test_sample_titles_name_every_mixed_class(digits, tmp_path):
+    store, settings = named_store(str(digits), size=80), recipe("modern", epochs=1, cutmix=1.0, mixup=1.0, **SMALL)
+    task = build(store, settings)
+    task.state.path = tmp_path
+    task.begin()
+    loader = task.state.loader
+    batch, shown = next(loader.batches(0)), loader.preprocessing
     assert (batch.targets.amax(1) < 0.99).any()
     titles = [shares_title(shares, store.class_names) for shares in batch.targets.tolist()]
     for name, wanted in (("mixed.png", titles), ("labels.png", [store.class_names[label] for label in batch.labels])):
@@ -110,17 +112,17 @@ def test_the_samples_of_a_run_that_mixes_name_every_class_that_they_show(digits,
     assert found != (tmp_path / "labels.png").read_bytes()
 
 
-def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digits, tmp_path, capsys):
+def test_resume_after_sigkill_is_bit_exact(digits, tmp_path, caplog):
     unbroken = train(str(digits), recipe("modern", epochs=3, **SMALL), tmp_path / "unbroken")
     run = start(digits, tmp_path / "killed", "--epochs", "3", "--checkpoint-minutes", "1e-6")
-    wait_for(run, tmp_path / "killed" / FILE, changes=6)  # four steps an epoch: in the middle of the second
+    wait_for(run, tmp_path / "killed" / CHECKPOINT, changes=6)  # four steps an epoch: in the middle of the second
     run.kill()
     run.communicate()
     assert not (tmp_path / "killed" / "metrics.json").exists()
     threads = json.loads((tmp_path / "killed" / "config.json").read_text())["threads"]
     assert threads == torch.get_num_threads()
     resume(tmp_path / "killed")
-    assert "going on after" in capsys.readouterr().err
+    assert "resuming after" in caplog.text
     assert equal(unbroken, tmp_path / "killed")
     columns = ("epoch", "train_loss", "val_top1")
     told = [[row[column] for column in columns] for row in table(unbroken / "metrics.csv")]
@@ -129,7 +131,7 @@ def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_weights_bit_for_bit(digit
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_leaves_with_130_and_the_run_goes_on(digits, tmp_path, kind):
+def test_a_signal_saves_exits_130_and_the_run_resumes_bit_exactly(digits, tmp_path, kind):
     run = start(digits, tmp_path / "stopped", "--optimizer", "adam", "--epochs", "2")
     wait_for(run, tmp_path / "stopped" / "split.csv", changes=1)
     run.send_signal(kind)
@@ -137,13 +139,13 @@ def test_a_signal_saves_and_leaves_with_130_and_the_run_goes_on(digits, tmp_path
     assert run.returncode == 130, errors
     assert "Traceback" not in errors
     assert f"--resume {tmp_path / 'stopped'}" in errors
-    assert (tmp_path / "stopped" / FILE).is_file()
+    assert (tmp_path / "stopped" / CHECKPOINT).is_file()
     unbroken = train(str(digits), recipe("modern", epochs=2, optimizer="adam", **SMALL), tmp_path / "unbroken")
     resume(tmp_path / "stopped")
     assert equal(unbroken, tmp_path / "stopped")
 
 
-def test_a_signal_that_comes_in_the_last_evaluation_is_not_lost(digits, tmp_path, monkeypatch):
+def test_a_signal_during_the_final_evaluation_is_reported(digits, tmp_path, monkeypatch):
     def press(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -153,7 +155,7 @@ def test_a_signal_that_comes_in_the_last_evaluation_is_not_lost(digits, tmp_path
     assert (tmp_path / "run" / "metrics.json").is_file()
 
 
-def test_a_finished_run_is_resumed_to_itself_with_every_file_again(digits, tmp_path):
+def test_resuming_a_finished_run_restores_lost_files(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
     before = weights(run)
     for lost in ("metrics.csv", "metrics.json", "confusion.png"):
@@ -165,7 +167,7 @@ def test_a_finished_run_is_resumed_to_itself_with_every_file_again(digits, tmp_p
     assert (run / "confusion.png").is_file()
 
 
-def test_a_share_of_validation_leaves_the_test_part_that_the_data_gives(digits, tmp_path):
+def test_a_validation_share_keeps_the_given_test_part(digits, tmp_path):
     given = tmp_path / "given"
     for folder in digits.iterdir():
         for number, image in enumerate(sorted(folder.iterdir())):
@@ -178,30 +180,30 @@ def test_a_share_of_validation_leaves_the_test_part_that_the_data_gives(digits, 
     assert [sum(row["split"] == part for row in rows) for part in ("train", "val", "test")] == [27, 9, 12]
 
 
-def test_a_run_without_validation_and_test_is_measured_on_what_it_trained_on(digits, tmp_path):
+def test_without_held_out_images_training_images_are_measured(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, validation=0.0, test=0.0, **SMALL), tmp_path / "run")
     scores = json.loads((run / "metrics.json").read_text())
     assert (scores["split"], scores["images"], scores["chosen_on"]) == ("train", 48, None)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_try(digits, tmp_path):
+def test_a_non_finite_loss_stops_the_run_and_says_what_to_try(digits, tmp_path):
     wild = recipe("modern", epochs=3, optimizer="sgd", lr=1e30, precision="float32", **SMALL)
     with pytest.raises(AlexNetError, match=r"the loss is \S+ at epoch 1, step \d.*try a lower --lr"):
         train(str(digits), wild, tmp_path / "run")
     assert not (tmp_path / "run" / BEST).exists()
 
 
-def test_a_folder_that_is_taken_is_left_alone_and_a_new_name_is_said(digits, tmp_path, capsys):
+def test_a_folder_in_use_is_left_alone_and_the_new_name_is_logged(digits, tmp_path, caplog):
     taken = tmp_path / "run"
     taken.mkdir()
     (taken / "thesis.txt").write_text("mine")
     run = train(str(digits), recipe("modern", epochs=1, **SMALL), taken)
     assert run == tmp_path / "run-2"
     assert [path.name for path in taken.iterdir()] == ["thesis.txt"]
-    assert "run-2" in capsys.readouterr().err
+    assert "run-2" in caplog.text
 
 
-def test_a_wrong_setting_leaves_no_folder_behind(digits, tmp_path):
+def test_wrong_settings_leave_no_folder(digits, tmp_path):
     wrongs = ({"batch_size": 64}, {"batch_size": 1}, {"input_size": 62}, {"network": "lenet"}, {"device": "tpu"})
     for wrong in wrongs:
         with pytest.raises(UsageError):
@@ -209,16 +211,16 @@ def test_a_wrong_setting_leaves_no_folder_behind(digits, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_is_not_resumed_on_other_data_or_from_a_damaged_checkpoint(digits, tmp_path):
+def test_resume_refuses_other_data_and_damaged_checkpoints(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
-    checkpoint = (run / FILE).read_bytes()
-    (run / FILE).write_bytes(checkpoint[:1000])
+    checkpoint = (run / CHECKPOINT).read_bytes()
+    (run / CHECKPOINT).write_bytes(checkpoint[:1000])
     with pytest.raises(WeightsError, match="is damaged"):
         resume(run)
-    (run / FILE).write_bytes(checkpoint[:-1] + bytes([checkpoint[-1] ^ 1]))
+    (run / CHECKPOINT).write_bytes(checkpoint[:-1] + bytes([checkpoint[-1] ^ 1]))
     with pytest.raises(WeightsError, match=r"is damaged \(its checksum"):
         resume(run)
-    (run / FILE).write_bytes(checkpoint)
+    (run / CHECKPOINT).write_bytes(checkpoint)
     settings = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**settings, "fingerprint": "another"}))
     with pytest.raises(DataError, match="has changed since the run"):
@@ -227,7 +229,7 @@ def test_a_run_is_not_resumed_on_other_data_or_from_a_damaged_checkpoint(digits,
         resume(tmp_path)
 
 
-def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
+def test_resume_refuses_a_checkpoint_of_another_network(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
     settings = json.loads((run / "config.json").read_text())
     settings["recipe"]["network"] = "article"
@@ -236,14 +238,14 @@ def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
         resume(run)
 
 
-def test_validation_chooses_the_weights_and_the_test_part_never_does():
+def test_validation_selects_the_weights_and_test_never_does():
     progress = Progress(best_score=0.8)
     assert not is_best(progress, {"val_top1": 0.8})
     assert is_best(progress, {"val_top1": 0.81})
     assert is_best(progress, {"test_top1": 0.1})
 
 
-def test_class_weights_count_every_class_alike():
+def test_class_weights_balance_the_classes():
     labels = np.array([0] * 6 + [1] * 3 + [2])
     weighed = class_weights(labels, 3)
     assert torch.allclose(torch.bincount(torch.from_numpy(labels)) * weighed, torch.full((3,), 10 / 3))
@@ -251,17 +253,17 @@ def test_class_weights_count_every_class_alike():
 
 
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
-def test_balanced_runs_train(digits, tmp_path, balance):
+def test_balanced_runs_finish(digits, tmp_path, balance):
     run = train(str(digits), recipe("modern", epochs=1, balance=balance, **SMALL), tmp_path / "run")
     assert (run / "metrics.json").is_file()
 
 
-def test_tensorboard_events_are_written_on_request(digits, tmp_path):
+def test_tensorboard_writes_events(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, tensorboard=True, **SMALL), tmp_path / "run")
     assert list((run / "tensorboard").glob("events.*"))
 
 
-def test_bad_images_are_skipped_up_to_the_share_that_was_asked_for(digits, tmp_path):
+def test_unreadable_images_are_skipped_up_to_max_bad(digits, tmp_path):
     photos = tmp_path / "photos"
     for image in digits.glob("*/*.png"):
         (photos / image.parent.name).mkdir(parents=True, exist_ok=True)
@@ -284,7 +286,7 @@ CIFAR = {
 }
 
 
-def test_a_run_stops_at_its_training_error_and_a_resumed_one_knows_it(digits, tmp_path):
+def test_a_run_stops_at_its_target_training_error_also_after_a_resume(digits, tmp_path):
     settings = recipe("cifar-80sec", stop_train_error=0.4, differences="norm=batch", **CIFAR)
     run = train(str(digits), settings, tmp_path / "run")
     errors = [1 - float(row["train_top1"]) for row in table(run / "metrics.csv")]
@@ -297,7 +299,7 @@ def test_a_run_stops_at_its_training_error_and_a_resumed_one_knows_it(digits, tm
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(run).items())
 
 
-def test_without_the_datas_own_division_all_images_are_divided_by_the_shares_and_the_seed():
+def test_without_given_splits_shares_and_seed_divide_all_images():
     labels, given = np.repeat([0, 1], 40), np.array((["test"] * 20 + ["val"] * 10 + ["train"] * 10) * 2)
     settings = {"given_splits": False, "test": 0.25}
     parts = [split(labels, given, ["a", "b"], (0.0, 0.5), recipe("modern", split_seed=n, **settings)) for n in (0, 1)]
@@ -309,7 +311,7 @@ def test_without_the_datas_own_division_all_images_are_divided_by_the_shares_and
     assert (kept == given).all()
 
 
-def test_fewer_training_images_are_a_part_of_more_and_leave_validation_and_test_alone(digits, tmp_path):
+def test_smaller_training_subsets_are_nested_and_leave_held_out_parts_alone(digits, tmp_path):
     labels = np.repeat(np.arange(3), 16)
     given = np.full(48, "", dtype="<U5")
 
@@ -325,7 +327,7 @@ def test_fewer_training_images_are_a_part_of_more_and_leave_validation_and_test_
     assert parts(100) == every
 
 
-def test_the_networks_differences_travel_in_the_card_and_wrong_ones_are_refused_before_data_is_read(digits, tmp_path):
+def test_network_differences_are_in_the_card_and_wrong_ones_are_refused_before_reading(digits, tmp_path):
     settings = recipe("cifar-80sec", differences="activation=tanh,pool=2", **{**CIFAR, "epochs": 1})
     run = train(str(digits), settings, tmp_path / "run")
     network, card = load(run / BEST)
@@ -336,3 +338,33 @@ def test_the_networks_differences_travel_in_the_card_and_wrong_ones_are_refused_
             train("no/such/data", recipe("cifar-80sec", differences=wrong), tmp_path / "other")
     with pytest.raises(UsageError, match="unknown layer in layer_decay 'fc8'"):
         train("no/such/data", recipe("cifar-80sec", layer_decay="fc8=1"), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": "cuda:99"}, "cuda"),
+        ({"precision": "float16"}, "float16"),
+        ({"batch_size": 1}, "BatchNorm"),
+        ({"resize": 60}, "resize 60 is smaller"),
+        ({"init": "no/such/run"}, "no model at"),
+        ({"freeze": "conv9"}, "conv9"),
+        ({"network": "lenet"}, "lenet"),
+    ],
+)
+def test_wrong_settings_are_refused_before_data_is_opened(tmp_path, settings, message):
+    with pytest.raises(UsageError, match=message):
+        train("no/such/data", recipe("modern", **{**SMALL, **settings}), tmp_path / "run")
+
+
+def test_an_unwritable_place_is_refused_before_data_is_opened(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(AlexNetError, match=r"cannot write .* is not a folder"):
+        train("no/such/data", recipe("modern", **SMALL), tmp_path / "file" / "run")
+
+
+def test_initial_weights_that_fit_nowhere_are_refused_before_data_is_opened(digits, tmp_path):
+    wide = recipe("cifar-80sec", differences="norm=batch", **{**CIFAR, "epochs": 1})
+    run = train(str(digits), wide, tmp_path / "run")
+    with pytest.raises(WeightsError, match="is of the network 'cifar-80sec', this run trains 'modern'"):
+        train("no/such/data", recipe("modern", init=str(run), **SMALL), tmp_path / "other")

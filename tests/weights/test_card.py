@@ -1,4 +1,4 @@
-"""Weights come back exactly, with their card; everything else offered as weights is refused in one line."""
+"""Weights load exactly as they were saved, with their card; all other files are refused in one line."""
 
 import json
 import pickle
@@ -29,7 +29,7 @@ CARD = Card(
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    """A small real network whose BatchNorm has seen a batch."""
+    """A small network with BatchNorm statistics of one batch."""
     torch.manual_seed(0)
     network = create("modern", 3, 64, **CARD.differences)
     network(torch.rand(4, 3, 64, 64))
@@ -43,14 +43,14 @@ def path(network: Network, tmp_path: Path) -> Path:
 
 
 def write(path: Path, tensors: dict[str, Tensor], of: Card = CARD, **changes: object) -> Path:
-    """A weights file by hand, its checksum right, for cards and tensors that `save` would not write."""
+    """Write a weights file with a correct checksum, for cards and tensors that `save` refuses."""
     entry = {"format": 1, "card": asdict(of), "sha256": checksum(of, tensors), **changes}
     path.write_bytes(to_bytes(tensors, metadata={"alexnet": json.dumps(entry)}))
     return path
 
 
 def refusal(path: Path) -> str:
-    """The one line with which the file is refused."""
+    """The one-line message of the WeightsError."""
     with pytest.raises(WeightsError) as raised:
         load(path)
     line = str(raised.value)
@@ -59,39 +59,39 @@ def refusal(path: Path) -> str:
     return line
 
 
-# --- there and back ---
+# --- save and load ---
 
 
-def test_a_network_comes_back_with_equal_outputs_and_its_card(network: Network, path: Path) -> None:
+def test_loaded_network_has_equal_outputs_and_card(network: Network, path: Path) -> None:
     again, card = load(path)
     batch = torch.rand(2, 3, 64, 64)
     assert card == CARD
     assert torch.equal(again(batch), network(batch))
 
 
-def test_batchnorm_statistics_and_counters_are_part_of_the_weights(network: Network, path: Path) -> None:
+def test_batchnorm_statistics_and_counters_are_stored(network: Network, path: Path) -> None:
     state, wanted = load(path)[0].state_dict(), network.state_dict()
     assert state.keys() == wanted.keys()
     assert state["bn1.num_batches_tracked"] == 1
     assert all(torch.equal(state[name], wanted[name]) for name in wanted)
 
 
-def test_a_loaded_network_is_in_evaluation_mode(path: Path) -> None:
+def test_loaded_network_is_in_evaluation_mode(path: Path) -> None:
     assert not any(module.training for module in load(path)[0].modules())
 
 
-def test_loading_leaves_the_random_generator_as_it_was(path: Path) -> None:
+def test_loading_does_not_change_the_random_generator(path: Path) -> None:
     before = torch.get_rng_state()
     load(path)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_same_weights_give_the_same_bytes(network: Network, path: Path, tmp_path: Path) -> None:
+def test_equal_weights_give_equal_bytes(network: Network, path: Path, tmp_path: Path) -> None:
     save(tmp_path / "again.safetensors", network, CARD)
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
-def test_weights_are_stored_in_float32_whatever_the_memory_format(tmp_path: Path) -> None:
+def test_weights_are_stored_in_float32_and_contiguous(tmp_path: Path) -> None:
     network = create("modern", 3, 64, **CARD.differences).to(memory_format=torch.channels_last).double()
     save(tmp_path / "w.safetensors", network, CARD)
     stored = from_bytes((tmp_path / "w.safetensors").read_bytes())
@@ -99,15 +99,15 @@ def test_weights_are_stored_in_float32_whatever_the_memory_format(tmp_path: Path
     assert torch.equal(stored["conv2.weight"], network.conv2.weight.float())
 
 
-def test_the_card_can_be_read_alone(path: Path) -> None:
+def test_card_can_be_read_alone(path: Path) -> None:
     assert read_card(path) == CARD
 
 
-def test_other_tools_can_read_the_tensors(network: Network, path: Path) -> None:
+def test_safetensors_itself_reads_the_tensors(network: Network, path: Path) -> None:
     assert torch.equal(from_bytes(path.read_bytes())["fc8.weight"], network.fc8.weight)
 
 
-def test_a_write_that_fails_says_so_in_one_line(network: Network, tmp_path: Path) -> None:
+def test_failed_write_is_reported(network: Network, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(AlexNetError, match="cannot write"):
         save(tmp_path / "file" / "net.safetensors", network, CARD)
@@ -117,32 +117,32 @@ def test_a_write_that_fails_says_so_in_one_line(network: Network, tmp_path: Path
 
 
 @pytest.mark.parametrize("kept", [20, 0.1, 0.5, 0.999])
-def test_a_truncated_file_is_called_truncated(path: Path, kept: float) -> None:
+def test_truncated_file_is_refused_as_truncated(path: Path, kept: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(kept if kept > 1 else kept * len(content))])
     assert "truncated" in refusal(path)
 
 
 @pytest.mark.parametrize("kept", [0, 5])
-def test_a_file_without_even_a_header_is_refused(path: Path, kept: int) -> None:
+def test_file_shorter_than_a_header_is_refused(path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     assert f"{kept} bytes" in refusal(path)
 
 
 @pytest.mark.parametrize("place", [-1, -5000, -100_000])
-def test_one_changed_byte_of_a_tensor_is_noticed(path: Path, place: int) -> None:
+def test_one_changed_byte_of_a_tensor_is_detected(path: Path, place: int) -> None:
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
     assert "altered" in refusal(path)
 
 
-def test_a_changed_class_name_is_noticed(path: Path) -> None:
+def test_changed_class_name_is_detected(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"crocus", b"cactus"))
     assert "altered" in refusal(path)
 
 
-def test_two_swapped_tensors_are_noticed(path: Path) -> None:
+def test_swapped_tensors_are_detected(path: Path) -> None:
     content = path.read_bytes()
     for old, new in ((b"bn6", b"tmp"), (b"bn7", b"bn6"), (b"tmp", b"bn7")):
         content = content.replace(old + b".running_mean", new + b".running_mean")
@@ -150,13 +150,13 @@ def test_two_swapped_tensors_are_noticed(path: Path) -> None:
     assert "altered" in refusal(path)
 
 
-def test_a_header_that_is_no_json_is_refused(path: Path) -> None:
+def test_header_that_is_not_json_is_refused(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:9] + b"\xff" + content[10:])
     assert "damaged" in refusal(path)
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "none.safetensors")
     assert "directory" in refusal(tmp_path)
 
@@ -188,69 +188,69 @@ def plain_pickle(path: Path, trap: Trap) -> None:
 
 @pytest.mark.parametrize("make", [torch_zip, torch_legacy, plain_pickle])
 @pytest.mark.parametrize("name", ["net.pth", "pytorch_model.bin", "renamed.safetensors"])
-def test_a_pickle_is_refused_and_never_run(make: object, name: str, tmp_path: Path) -> None:
+def test_pickle_is_refused_and_never_executed(make: object, name: str, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     make(tmp_path / name, Trap(marker))
     assert "pickle" in refusal(tmp_path / name)
     assert not marker.exists()
 
 
-def test_a_header_of_640_bytes_is_not_taken_for_a_pickle(tmp_path: Path) -> None:
+def test_header_of_640_bytes_is_not_mistaken_for_a_pickle(tmp_path: Path) -> None:
     # 640 is written 80 02 00..., and 80 02 is how a pickle of protocol 2 begins.
     empty = len(to_bytes({"w": torch.zeros(1)}, metadata={"note": ""})) - 8 - 4
     content = to_bytes({"w": torch.zeros(1)}, metadata={"note": "x" * (640 - empty)})
     assert content[:2] == b"\x80\x02"
     (tmp_path / "w.safetensors").write_bytes(content)
-    assert "carries no card" in refusal(tmp_path / "w.safetensors")
+    assert "has no card" in refusal(tmp_path / "w.safetensors")
 
 
-# --- other people's files, other networks ---
+# --- other files, other networks ---
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
-def test_a_file_without_a_card_is_told_what_a_card_holds(metadata: dict | None, tmp_path: Path) -> None:
+def test_file_without_a_card_is_refused_with_the_fields_of_a_card(metadata: dict | None, tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(to_bytes({"w": torch.zeros(1)}, metadata=metadata))
     line = refusal(tmp_path / "w.safetensors")
-    assert "carries no card" in line
+    assert "has no card" in line
     assert all(key in line for key in asdict(CARD))
 
 
-def test_a_card_that_lacks_keys_names_them(tmp_path: Path) -> None:
+def test_missing_keys_of_a_card_are_named(tmp_path: Path) -> None:
     half = {key: value for key, value in asdict(CARD).items() if key not in ("class_names", "preprocessing")}
     assert "lacks class_names, preprocessing" in refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, card=half))
 
 
-def test_a_card_of_a_later_format_says_so(tmp_path: Path) -> None:
+def test_card_of_a_later_format_is_refused(tmp_path: Path) -> None:
     assert "newer alexnet" in refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, format=2))
 
 
 @pytest.mark.parametrize("entry", ["[]", "not JSON", '{"format": 1, "card": 5}', "null"])
-def test_a_card_that_is_no_card_is_called_damaged(entry: str, tmp_path: Path) -> None:
+def test_damaged_card_is_refused(entry: str, tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(to_bytes({"w": torch.zeros(1)}, metadata={"alexnet": entry}))
     assert "damaged card" in refusal(tmp_path / "w")
 
 
-def test_tensors_of_another_network_are_named(tmp_path: Path) -> None:
+def test_tensors_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
     line = refusal(write(tmp_path / "w", {"features.0.weight": torch.zeros(64, 3, 11, 11)}))
     assert "another network" in line
     assert "'modern' with 3 classes" in line
     assert "'features.0.weight'" in line
 
 
-def test_another_number_of_classes_is_named(network: Network, tmp_path: Path) -> None:
+def test_other_number_of_classes_is_reported(network: Network, tmp_path: Path) -> None:
     five = create("modern", 5, 64, **CARD.differences).state_dict()
     line = refusal(write(tmp_path / "w", dict(five)))
     assert "with 3 classes" in line
     assert "the file is for 5 classes" in line
 
 
-def test_a_network_of_another_width_is_named_by_its_shapes(tmp_path: Path) -> None:
+def test_other_width_is_reported_with_both_shapes(tmp_path: Path) -> None:
     wider = create("modern", 3, 64, width=0.5).state_dict()
     line = refusal(write(tmp_path / "w", dict(wider)))
     assert "expected 32 x 3 x 11 x 11 for conv1.weight, found 48 x 3 x 11 x 11" in line
 
 
-def test_an_unknown_network_on_the_card_is_named(network: Network, tmp_path: Path) -> None:
+def test_unknown_network_on_the_card_is_refused(network: Network, tmp_path: Path) -> None:
     later = replace(CARD, network="modem", differences={})
     assert "unknown network 'modem'" in refusal(write(tmp_path / "w", dict(network.state_dict()), later))
 
@@ -263,12 +263,12 @@ def test_tensors_that_do_not_fit_leave_the_network_unchanged(network: Network) -
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def test_a_card_for_another_network_is_not_saved(network: Network, tmp_path: Path) -> None:
+def test_card_of_another_network_is_not_saved(network: Network, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"'bvlc' with 3 classes.*'modern' with 3"):
         save(tmp_path / "w", network, replace(CARD, network="bvlc"))
     assert not (tmp_path / "w").exists()
 
 
-def test_a_card_needs_a_name_for_each_class() -> None:
+def test_card_needs_one_name_for_each_class() -> None:
     with pytest.raises(WeightsError, match="2 classes for 3 outputs"):
         replace(CARD, class_names=["a", "b"])

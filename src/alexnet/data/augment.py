@@ -199,8 +199,9 @@ def gaussian(random: SampleRandom, std: float, scale: Sequence[float]) -> tuple[
 def mixing(random: SampleRandom, size: int, mixup: float, cutmix: float, probability: float) -> Mixing:
     """Mixup (Zhang et al. 2017) or CutMix (Yun et al. 2019), drawn for each image; both on: either, as likely.
 
-    The partner of image n is image N - 1 - n. Mixup: share * x + (1 - share) * partner, share from Beta(mixup, mixup).
-    CutMix: a box of the partner with a share 1 - s of the area, s from Beta(cutmix, cutmix), centred anywhere.
+    The partner of image n is image N - 1 - n; `loader` says which images those are. Mixup: share * x + (1 - share) *
+    partner, share from Beta(mixup, mixup). CutMix: a box of the partner with a share 1 - s of the area, s from
+    Beta(cutmix, cutmix), centred anywhere.
     """
     touched, boxed, down, across = random.uniform(0.0, 1.0, 4).unbind(1)
     count = len(touched)

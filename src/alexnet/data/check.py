@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from alexnet.data.images import ImageFacts, inspect
-from alexnet.data.samples import Sample, Source, check_classes
+from alexnet.data.samples import Sample, Source, check_classes, each_image
 from alexnet.data.splits import assign_splits
-from alexnet.data.store.packed import MAX_BAD, each_image
+from alexnet.data.store.writer import MAX_BAD
 from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
 

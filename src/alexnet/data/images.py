@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from alexnet.errors import ImageError
-from alexnet.ops.resize import resize_square
 
 Pixels: TypeAlias = NDArray[np.uint8]
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
@@ -44,7 +43,8 @@ _MAGIC = {
     b"RIFF": "WebP",
 }
 
-# What undoes each value of the EXIF tag Orientation (0x0112, Exif 2.32 section 4.6.4), on pixels (H, W, 3).
+# What undoes each value of the EXIF tag Orientation (0x0112, Exif 2.32 section 4.6.4), on pixels (H, W, 3). Not
+# Pillow's ImageOps.exif_transpose, which encodes all tags anew and fails on files where only other tags are damaged.
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     1: lambda a: a,
@@ -114,7 +114,11 @@ def square(image: Pixels, size: int = 256) -> Pixels:
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
     crop = image[top : top + side, left : left + side]
-    return np.ascontiguousarray(crop) if side == size else resize_square(crop, size)
+    if side == size:
+        return np.ascontiguousarray(crop)
+    from alexnet.ops.resize import resize_square  # imports torch, which reading images does without
+
+    return resize_square(crop, size)
 
 
 def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:

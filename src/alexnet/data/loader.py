@@ -1,13 +1,19 @@
 """The order of samples and the batches that a training step takes, resumable at any step.
 
 N images a batch, K classes. Everything is a function of (seed, epoch, step): nothing depends on the number of threads
-or on what was loaded before.
+or of processes, or on what was loaded before.
+
+Mixup and CutMix: the epoch's order is a random permutation, a function of (seed, epoch). Step s takes its positions
+s * B ... s * B + B - 1, B being the batch size over all processes, and position s * B + n is mixed with position
+s * B + B - 1 - n: a pairing of random images. Of K processes each takes whole pairs, so that every image is mixed with
+the same partner as in one process, and none is rendered twice.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +23,7 @@ from torch import Tensor
 
 from alexnet.data.augment import Augmentation, SampleRandom, augment
 from alexnet.data.preprocess import Preprocessing
-from alexnet.data.store.packed import Store
+from alexnet.data.store.reader import Store
 from alexnet.errors import UsageError
 
 
@@ -35,7 +41,8 @@ class Loader:
     """Training batches of one store.
 
     indices: rows of the store that are trained on. An epoch visits each once in a new order (or, balanced, as many
-    images drawn so that every class is as likely); what does not fill a batch is left for another epoch.
+    images drawn so that every class is as likely); images left over after the last whole batch are left out.
+    batch_size: images a step over all processes; with several processes a multiple of twice their number.
     """
 
     store: Store
@@ -45,12 +52,14 @@ class Loader:
     augmentation: Augmentation
     seed: int = 0
     balanced: bool = False
-    workers: int = 0
+    workers: int = 0  # threads that prepare batches ahead; 0: each batch is prepared when it is due
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a torch.device cannot be changed
     dtype: torch.dtype = torch.float32  # of the images
+    rank: int = 0  # of this process, 0 ... ranks - 1
+    ranks: int = 1  # processes that train together
 
     def __post_init__(self) -> None:
-        check_batch(len(self.indices), self.batch_size)
+        check_batch(len(self.indices), self.batch_size, self.ranks)
 
     def __len__(self) -> int:
         """Steps an epoch."""
@@ -65,33 +74,55 @@ class Loader:
         chance = 1.0 / np.bincount(labels)[labels]
         return random.choice(self.indices, size=len(self.indices), p=chance / chance.sum())
 
-    def batch(self, rows: NDArray[np.int64], epoch: int, position: int, size: int, mix: bool = True) -> Batch:
-        """The batch of these rows of the store; position: that of its first row within the epoch."""
-        images = self.store.mapped(rows)
-        labels = torch.from_numpy(self.store.labels[rows]).to(self.device)
-        targets = F.one_hot(labels, len(self.store.class_names)).float()
-        # A balanced epoch can visit an image twice: its place in the epoch tells the visits apart.
-        streams = position + np.arange(len(rows)) if self.balanced else rows
-        random = SampleRandom(self.seed, epoch, streams)
-        settings = (self.augmentation, self.preprocessing, size, mix, self.dtype, self.device)
-        return Batch(*augment(images, targets, random, *settings), labels)
+    def positions(self, step: int) -> NDArray[np.int64]:
+        """The positions in the epoch's order of this process's images, batch_size / ranks of them.
+
+        Image n of the batch and image N - 1 - n, its partner in mixing, are the same distance from either end of the
+        step's positions.
+        """
+        first, last = step * self.batch_size, (step + 1) * self.batch_size
+        if self.ranks == 1:
+            return np.arange(first, last)
+        pairs = self.batch_size // (2 * self.ranks)
+        before = self.rank * pairs
+        ahead = np.arange(first + before, first + before + pairs)
+        return np.concatenate([ahead, first + last - 1 - ahead[::-1]])
 
     def batches(self, epoch: int, start: int = 0, size: int | None = None, mix: bool = True) -> Iterator[Batch]:
-        """The epoch's batches from step `start` on, prepared ahead by `workers` threads; by none, each when it is due.
+        """The epoch's batches from step `start` on.
 
-        size: pixels a side, the preprocessing's input size unless given; mix: whether mixup and cutmix apply.
+        size: pixels a side, the preprocessing's input size unless given; mix: whether mixup and CutMix apply.
         """
-        order, size = self.order(epoch), size or self.preprocessing.input_size
-        firsts = range(start * self.batch_size, len(self) * self.batch_size, self.batch_size)
-        jobs = ((order[first : first + self.batch_size], epoch, first, size, mix) for first in firsts)
-        return self._ahead(jobs) if self.workers else (self.batch(*job) for job in jobs)
+        size = size or self.preprocessing.input_size
+        make = partial(self._batch, epoch=epoch, order=self.order(epoch), size=size, mix=mix)
+        steps = range(start, len(self))
+        return self._ahead(make, steps) if self.workers else (make(step) for step in steps)
 
-    def _ahead(self, jobs: Iterable[tuple[NDArray[np.int64], int, int, int, bool]]) -> Iterator[Batch]:
+    def _batch(self, step: int, *, epoch: int, order: NDArray[np.int64], size: int, mix: bool) -> Batch:
+        positions = self.positions(step)
+        rows = order[positions]
+        labels = torch.from_numpy(self.store.labels[rows]).to(self.device)
+        images, targets = augment(
+            self.store.mapped(rows),
+            F.one_hot(labels, len(self.store.class_names)).float(),
+            # A balanced epoch can visit an image twice: its position in the epoch tells the visits apart.
+            SampleRandom(self.seed, epoch, positions if self.balanced else rows),
+            self.augmentation,
+            self.preprocessing,
+            size=size,
+            mix=mix,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        return Batch(images, targets, labels)
+
+    def _ahead(self, make: Callable[[int], Batch], steps: Iterable[int]) -> Iterator[Batch]:
+        """The batches of these steps in order, prepared by `workers` threads."""
         ahead: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             try:
-                for job in jobs:
-                    ahead.append(pool.submit(self.batch, *job))
+                for step in steps:
+                    ahead.append(pool.submit(make, step))
                     if len(ahead) > self.workers:
                         yield ahead.popleft().result()
                 while ahead:
@@ -101,9 +132,14 @@ class Loader:
                     waiting.cancel()
 
 
-def check_batch(images: int, batch_size: int) -> None:
-    """UsageError where there are fewer training images than a batch takes."""
+def check_batch(images: int, batch_size: int, ranks: int = 1) -> None:
+    """UsageError for a batch size above the number of training images, or that several processes cannot share."""
     if batch_size > images:
         raise UsageError(
             f"batch size {batch_size} is larger than the {images} training images; take --batch-size {images} or less"
+        )
+    if ranks > 1 and batch_size % (2 * ranks):
+        raise UsageError(
+            f"batch size {batch_size} with {ranks} processes; a multiple of {2 * ranks} is needed, "
+            "so that each process takes as many whole pairs of images"
         )

@@ -5,11 +5,13 @@ N images of S x S pixels in store order (N, H, W, C); networks take (N, C, H, W)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from alexnet.data.images import ImageSource, decode, square
 from alexnet.errors import UsageError
 from alexnet.ops.views import ColorMap, Images, Windows, render
 
@@ -46,6 +48,14 @@ class Preprocessing:
         """The inverse of `to_json`."""
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
+    def __call__(self, image: ImageSource) -> Tensor:
+        """One image as a network's input: float32 (1, 3, input_size, input_size), the centre view.
+
+        image: a path, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W). ImageError if it
+        cannot be read.
+        """
+        return self.views([square(decode(image), self.store_size)])
+
     def views(
         self,
         images: Images,
@@ -78,8 +88,8 @@ class Preprocessing:
 
 def check_views(views: int) -> None:
     """UsageError for a number of views that there is not."""
-    if views not in VIEWS:
-        raise UsageError(f"views is {views}; take 1 (the centre), 10 (the paper's) or 9 (cuda-convnet's)")
+    if not isinstance(views, Integral) or views not in VIEWS:
+        raise UsageError(f"views is {views!r}; take 1 (the centre), 10 (the paper's) or 9 (cuda-convnet's)")
 
 
 def squares(side: int, tops: Sequence[int], lefts: Sequence[int], resized: int, size: int) -> Windows:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,10 +58,10 @@ class Source:
 class ArraySource(Source):
     """Images that are in memory already."""
 
-    images: NDArray[np.uint8]  # (N, H, W), gray, 0..255
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]  # N of (H, W, 3), RGB, or (H, W), gray, 0..255
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        """uint8 (H, W), 0..255."""
+        """uint8 (H, W, 3) or (H, W), 0..255."""
         image: NDArray[np.uint8] = self.images[index]
         return image
 
@@ -84,6 +85,18 @@ class RecordSource(Source):
 
     def _stamp(self, index: int) -> str:
         return _file_stamp((self.root or Path()) / self.samples[index].path.split("#")[0])
+
+
+def each_image(source: Source) -> Iterator[Path | NDArray[np.uint8]]:
+    """What `images.decode` takes for each sample, in order.
+
+    Raises DataError when a file that holds many images cannot be read; one that holds one is left to `decode`.
+    """
+    for index, sample in enumerate(source.samples):
+        try:
+            yield source.read(index)
+        except OSError as error:
+            raise DataError(f"{source.name}: cannot read {sample.path}: {error.strerror}; check the file") from error
 
 
 def check_classes(source: Source) -> None:

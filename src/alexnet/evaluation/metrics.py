@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchmetrics.functional.classification as torchmetrics
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -28,6 +27,8 @@ def metrics(
     confusion[i][j]: images of class i predicted as j.
     DataError without images, AlexNetError for probabilities that are not finite, UsageError for wrong shapes.
     """
+    import torchmetrics.functional.classification as torchmetrics  # takes a second; accuracy alone does without
+
     p, y = _checked(probabilities, labels)
     names = list(map(str, range(p.shape[1]))) if class_names is None else class_names
     if len(names) != p.shape[1]:
@@ -66,6 +67,8 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
 
     0 for perfect calibration: of the predictions with 80 % confidence, 80 % are correct. Guo et al. 2017, equation 3.
     """
+    import torchmetrics.functional.classification as torchmetrics
+
     return torchmetrics.multiclass_calibration_error(
         probabilities.clamp(0, 1), labels, num_classes=probabilities.shape[1], n_bins=CALIBRATION_BINS, norm="l1"
     ).item()
@@ -86,6 +89,8 @@ def wilson_interval(right: int, images: int) -> tuple[float, float]:
 
 def per_class(probabilities: Tensor, labels: Tensor, class_names: list[str]) -> list[dict[str, Any]]:
     """For each class its label, number of images, precision, recall and F1, by the most probable class."""
+    import torchmetrics.functional.classification as torchmetrics
+
     settings: dict[str, Any] = {"num_classes": len(class_names), "average": None}
     predictions = probabilities.argmax(1)
     columns = zip(

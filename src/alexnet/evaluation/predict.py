@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from alexnet.data.preprocess import Preprocessing, check_views
-from alexnet.data.store.packed import Store
+from alexnet.data.store import Store
 from alexnet.device import autocast, held_weights, pick_device, pick_precision
 from alexnet.errors import DataError, Diverged
 from alexnet.networks.layers import Network, evaluating

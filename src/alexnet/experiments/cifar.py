@@ -173,7 +173,7 @@ def cuda_convnet(quick: bool) -> Experiment:
     """
     short = {"cifar-80sec": 10, "cifar-19pct": 3, "cifar-18pct": 3, "cifar-13pct": 2, "cifar-11pct": 2}
     published = dict(zip(short, ("26 %", "19 %", "18 %", "13 %", "11 %"), strict=True))
-    protocols = [recipe(build().name, epochs=short[build().name] if quick else None) for build in CIFAR]
+    protocols = [recipe(name, epochs=short[name] if quick else None) for name in CIFAR]
     arms = [
         Arm(each.name, _changes(protocols[0], each), views=9 if each.augment else 1, published=published[each.name])
         for each in protocols

@@ -1,40 +1,35 @@
-"""Read and write the run folders of an experiment; the other modules of this room know none of their files."""
+"""Read the run folders of an experiment, and the two files that it adds: diverged.json and views-N.json."""
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from alexnet.experiments.experiment import Job
 from alexnet.experiments.results import Outcome
 from alexnet.files import read_json, write_json
+from alexnet.runs.folder import Config, RunFolder
 
 DIVERGED = "diverged.json"
 
 
 def has_begun(folder: Path) -> bool:
     """Whether the folder holds a run that can be resumed or read."""
-    return (folder / "config.json").is_file()
+    return RunFolder(folder).is_run
 
 
 def is_finished(folder: Path) -> bool:
     """Whether the run has ended, including by divergence."""
-    return (folder / "metrics.json").is_file() or (folder / DIVERGED).is_file()
+    return RunFolder(folder).is_finished or (folder / DIVERGED).is_file()
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json: data, settings and environment of a run."""
-    return read_json(folder / "config.json")
+def read_config(folder: Path) -> Config:
+    """Data, settings and environment of a run."""
+    return RunFolder(folder).read_config()
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """metrics.json of a finished run or pre-training run."""
-    return read_json(folder / "metrics.json")
-
-
-def read_split(folder: Path) -> list[dict[str, str]]:
-    """Rows of split.csv: "path" and "split"."""
-    return _rows(folder / "split.csv")
+    return RunFolder(folder).read_metrics()
 
 
 def write_diverged(folder: Path, error: Exception, seconds: float) -> None:
@@ -51,9 +46,9 @@ def read_outcome(job: Job, folder: Path) -> Outcome:
         "rate": job.rate,
         "folder": str(folder),
     }
-    if not (folder / "metrics.json").is_file():
+    if not RunFolder(folder).is_finished:
         return Outcome(**base, diverged=True, seconds=read_json(folder / DIVERGED)["seconds"])
-    return Outcome.read(base, read_metrics(folder), _rows(folder / "metrics.csv"), job.study.target)
+    return Outcome.read(base, read_metrics(folder), RunFolder(folder).read_epochs(), job.study.target)
 
 
 def pretraining_metrics(out: Path) -> list[dict[str, Any]]:
@@ -63,9 +58,9 @@ def pretraining_metrics(out: Path) -> list[dict[str, Any]]:
 
 
 def environment_of(folders: Iterable[Path], names: Iterable[str]) -> dict[str, Any]:
-    """Entries of the runs' config.json: the common value, or the list of distinct values."""
-    configs = [read_config(folder) for folder in folders if has_begun(folder)]
-    return {name: _common([config.get(name) for config in configs]) for name in names}
+    """Entries of the runs' environments: the common value, or the list of distinct values."""
+    environments = [read_config(folder).environment for folder in folders if has_begun(folder)]
+    return {name: _common([each.get(name) for each in environments]) for name in names}
 
 
 def _common(values: list[Any]) -> Any:
@@ -79,15 +74,10 @@ def view_error(folder: Path, views: int) -> float | None:
     return 1 - float(read_json(path)["top1"]) if path.is_file() else None
 
 
-def write_view_scores(folder: Path, views: int, scores: Mapping[str, Any]) -> None:
-    """Record the top-1 accuracy over `views` views."""
-    write_json(_views_file(folder, views), {"top1": scores["top1"]})
+def write_top1(folder: Path, views: int, top1: float) -> None:
+    """Record the top-1 accuracy over `views` views of each image."""
+    write_json(_views_file(folder, views), {"top1": top1})
 
 
 def _views_file(folder: Path, views: int) -> Path:
     return folder / f"views-{views}.json"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return list(csv.DictReader(file))

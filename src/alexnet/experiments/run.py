@@ -24,7 +24,7 @@ from alexnet.experiments.folders import (
     read_outcome,
     view_error,
     write_diverged,
-    write_view_scores,
+    write_top1,
 )
 from alexnet.experiments.results import Outcome, best_rate
 from alexnet.files import cannot_write, held, read_json, write_json
@@ -198,7 +198,7 @@ class Jobs:
         if not has_begun(folder):  # its pre-training diverged
             return
         seen = self.seen.setdefault((job.study.data, job.recipe.split_seed), {})
-        seen.setdefault(read_config(folder)["fingerprint"], folder)
+        seen.setdefault(read_config(folder).fingerprint, folder)
         if len(seen) > 1:
             runs = " and ".join(map(str, seen.values()))
             raise DataError(
@@ -253,9 +253,10 @@ class Jobs:
             return replace(outcome, arm=arm.name)
         folder = Path(outcome.folder)
         if (error := view_error(folder, arm.views)) is None:
-            scores = evaluate(folder, study.data, arm.views, read_metrics(folder)["split"])
-            write_view_scores(folder, arm.views, scores)
-            error = 1 - scores["top1"]
+            # The precision of the run's own evaluation, whose error this one is compared with.
+            found = evaluate(folder, study.data, arm.views, read_metrics(folder)["split"], precision="auto")
+            write_top1(folder, arm.views, found.top1)
+            error = 1 - found.top1
         return replace(outcome, arm=arm.name, views=arm.views, error=error)
 
 
@@ -295,12 +296,12 @@ def pretraining_settings(job: Job) -> Settings:
 def check_settings(job: Job, folder: Path) -> None:
     """UsageError where the run in `folder`, or its pre-training, was made with other settings than this job's."""
     if has_begun(folder):
-        theirs, mine = asdict(from_json(read_config(folder)["recipe"])), asdict(job.recipe)
+        theirs, mine = asdict(from_json(read_config(folder).recipe)), asdict(job.recipe)
         for settings in (theirs, mine):  # the experiment's folder may have been moved
             settings["init"] = settings["init"] and Path(settings["init"]).name
         _refuse_differences(mine, theirs, folder)
     if job.init is not None and has_begun(Path(job.init)):
-        pretrained = asdict(pretraining_from_json(read_config(Path(job.init))["pretraining"]))
+        pretrained = asdict(pretraining_from_json(read_config(Path(job.init)).pretraining))
         _refuse_differences(asdict(pretraining_settings(job)), pretrained, Path(job.init))
 
 

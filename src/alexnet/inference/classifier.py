@@ -1,31 +1,31 @@
-"""From pictures to names: a trained network with the preprocessing and the class names that belong to it."""
+"""A trained network in use: images in; class probabilities or feature vectors out."""
 
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from alexnet.data.images import Pixels, decode, square
+from alexnet.data.images import Pixels, square
 from alexnet.data.preprocess import Preprocessing, check_views
-from alexnet.device import held_weights, pick_device, pick_precision
-from alexnet.errors import ImageError, UsageError
+from alexnet.device import autocast, held_weights, pick_device, pick_precision
+from alexnet.errors import Diverged, ImageError, UsageError, unknown_name
 from alexnet.evaluation.predict import of_images
+from alexnet.inference.inputs import ImageInput, ImageInputs, as_path, check_count, each_image, path_of, pixels_of
 from alexnet.networks.layers import Network
+from alexnet.ops.fusion import fused
 from alexnet.weights.card import Card, model_file
 from alexnet.weights.card import load as load_weights
-
-Picture = str | Path | Image.Image | Pixels
+from alexnet.weights.card import save as save_weights
 
 BATCH = 64  # views through the network at once
-_PIL_LOADING = Lock()
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Guess:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answers for one image, the most probable first; or why it could not be read."""
+    """The most probable classes of one image, best first; or the reason why it could not be read."""
 
-    path: str | None  # None for an image that came without a file
+    path: str | None  # None for an image that has no file
     predictions: list[Guess] = field(default_factory=list)
     error: str | None = None
 
@@ -49,91 +49,160 @@ class Prediction:
         return asdict(self)
 
 
-class Classifier:
-    """A network with its card, ready to name pictures."""
+@dataclass(frozen=True)
+class _Decoded:
+    """One image of the caller in the stored form, or the reason why there is none."""
 
-    def __init__(self, network: Network, card: Card, device: str | torch.device = "auto", precision: str = "auto"):
-        """device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: "auto", "float32", "bfloat16"."""
+    path: str | None
+    pixels: Pixels | None = None  # uint8 (S, S, 3)
+    error: str | None = None
+
+
+class Classifier:
+    """A network with its card: its class names and the preprocessing that it was trained with."""
+
+    def __init__(
+        self,
+        network: Network,
+        card: Card,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        origin: Path | None = None,
+    ):
+        """Move the network to the device and switch it to evaluation mode.
+
+        device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: "float32", "bfloat16", or "auto", the faster one on
+        this device; in float32 the answers are the same on every machine up to rounding.
+        origin: the run's folder or file that it was loaded from, by which `evaluate` knows what it was trained on.
+        """
         self.card = card
         self.class_names = card.class_names
         self.preprocessing = Preprocessing.from_json(card.preprocessing)
         self.device = pick_device(str(device))
-        self.precision = pick_precision(precision, self.device)
+        self.precision = pick_precision(str(precision), self.device)
+        self.origin = origin
         moved = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: Network = moved.eval()
         self._weights = held_weights(self.network, self.precision)
 
     def __repr__(self) -> str:
-        """ "<Classifier modern at 160 px, 17 classes, cpu, bfloat16>"."""
+        """ "<Classifier modern at 160 px, 17 classes, cpu, float32>"."""
         network = f"{self.card.network} at {self.preprocessing.input_size} px, {len(self.class_names)} classes"
         return f"<Classifier {network}, {self.device}, {str(self.precision).removeprefix('torch.')}>"
 
-    def predict(self, images: Iterable[Picture], top_k: int = 5, views: int = 1) -> list[Prediction]:
-        """The `top_k` most probable classes of each image, in the order given.
+    def predict(self, images: ImageInputs, top_k: int = 5, views: int = 1) -> list[Prediction]:
+        """The `top_k` most probable classes of each image, in the order given; one image gives a list of one.
 
-        images: paths, PIL images or uint8 arrays (H, W, 3) or (H, W), mixed as you like. An image that cannot be read
-        gets a Prediction with `error`; the others get their answers. top_k: at least 1, at most all classes are given.
-        views: 1 (the centre), 10 (the paper's: corners, centre and their mirror images, averaged) or 9.
+        images: one or many paths, open binary files, Pillow images, uint8 arrays (H, W), (H, W, 1), (H, W, 3) or
+        (H, W, 4), or uint8 tensors (3, H, W), also mixed or from a generator; an array (N, H, W, C) or a tensor
+        (N, 3, H, W) is many. Alpha is laid over white. A file that cannot be read gets a Prediction with `error`; the
+        others get their answers. top_k: at least 1; more than there are classes gives all.
+        views: 1 (the centre), 10 (corners, centre and their mirror images, averaged) or 9 (a grid of 3 x 3, averaged).
+        Raises UsageError for anything else, before an image is read; for an element of a generator, when it arrives.
         """
-        if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
-            raise UsageError("predict takes a list of images; put the one image into a list: predict([image])")
-        if top_k < 1:
-            raise UsageError(f"top_k is {top_k}; ask for at least 1 answer an image")
+        check_count("top_k", top_k)
         check_views(views)
         answers: list[Prediction] = []
-        with ThreadPoolExecutor() as readers:
-            for batch in _batches(images, max(1, BATCH // views)):
-                answers += self._answer(batch, list(readers.map(self._read, batch)), top_k, views)
+        for batch in self._batches(images, max(1, BATCH // views)):
+            stored = [image.pixels for image in batch if image.pixels is not None]
+            guesses = iter(self._guess(stored, top_k, views) if stored else ())
+            answers += [
+                Prediction(image.path, error=image.error) if image.error else Prediction(image.path, next(guesses))
+                for image in batch
+            ]
         return answers
 
-    def _read(self, image: Picture) -> Pixels | str:
-        """The image in its stored form, uint8 (S, S, 3), by the steps that packed the training images; or why not."""
-        # The same PIL image may be given twice, and its lazy loading is not safe in two threads at once.
+    def embed(self, images: ImageInputs, layer: str | None = None) -> NDArray[np.float32]:
+        """A feature vector of each image: float32 (N, D), from its centre view.
+
+        images: as for `predict`. layer: the stage whose output is taken, maps averaged over their places; None: the
+        last hidden dense layer after its ReLU (fc7 in the published networks), or the last maps where there is none.
+        Raises ImageError for a file that cannot be read, UsageError as `predict` does and for an unknown layer.
+        """
+        stages = self._stages_until(layer)
+        vectors = []
+        for batch in self._batches(images, BATCH):
+            if unread := next((image for image in batch if image.pixels is None), None):
+                raise ImageError(f"{unread.path or 'an image'}: {unread.error}")
+            vectors.append(self._vectors([image.pixels for image in batch if image.pixels is not None], stages))
+        if not vectors:
+            side = self.preprocessing.store_size
+            return self._vectors([np.zeros((side, side, 3), np.uint8)], stages).numpy()[:0]
+        return torch.cat(vectors).numpy()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .safetensors file with weights (float32) and card, from which `load` gives an equal classifier.
+
+        The file appears whole or not at all. UsageError for another suffix.
+        """
+        path = as_path("the file to save to", path)
+        if path.suffix != ".safetensors":
+            raise UsageError(f"{path} does not end in .safetensors, the one format of weights; rename it")
+        save_weights(path, self.network, self.card)
+
+    def _batches(self, images: ImageInputs, size: int) -> Iterator[list[_Decoded]]:
+        """The images in batches of at most `size`, decoded by several threads while they are asked for."""
+        waiting = iter(each_image(images))
+        with ThreadPoolExecutor() as readers:
+            while batch := list(islice(waiting, size)):
+                yield list(readers.map(self._decode, batch))
+
+    def _decode(self, image: ImageInput) -> _Decoded:
+        """The image in its stored form, by the steps that packed the training images."""
         try:
-            with _PIL_LOADING if isinstance(image, Image.Image) else nullcontext():
-                return square(decode(image), self.preprocessing.store_size)
+            return _Decoded(path_of(image), square(pixels_of(image), self.preprocessing.store_size))
         except ImageError as error:
-            return str(error)
+            return _Decoded(path_of(image), error=str(error))
 
-    def _answer(self, batch: list[Picture], read: list[Pixels | str], top_k: int, views: int) -> list[Prediction]:
-        """The predictions of one batch; only what could be read goes through the network."""
-        stored = [image for image in read if not isinstance(image, str)]
-        guesses = iter(self._guess(np.stack(stored), top_k, views) if stored else ())
-        return [
-            Prediction(_path(image), error=result)
-            if isinstance(result, str)
-            else Prediction(_path(image), next(guesses))
-            for image, result in zip(batch, read, strict=True)
-        ]
-
-    def _guess(self, stored: Pixels, top_k: int, views: int) -> list[list[Guess]]:
-        """uint8 (N, S, S, 3) -> for each image its best classes."""
+    def _guess(self, stored: list[Pixels], top_k: int, views: int) -> list[list[Guess]]:
+        """N of uint8 (S, S, 3) -> for each image its best classes."""
         network = (self.network, self._weights, self.preprocessing)
-        answers = of_images(*network, list(stored), views, self.device, self.precision)
+        answers = of_images(*network, stored, views, self.device, self.precision)
         best = answers.topk(min(top_k, len(self.class_names)), dim=1)
         return [
             [Guess(self.class_names[index], probability) for index, probability in zip(*row, strict=True)]
             for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
+    def _vectors(self, stored: list[Pixels], stages: Iterable[nn.Module]) -> Tensor:
+        """N of uint8 (S, S, 3) -> what these stages give, float32 (N, D) on the processor."""
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            x = self.preprocessing.views(stored, 1, self.precision, self.device)
+            for step in fused(stages):
+                x = step(x)
+            x = x.float().mean((2, 3)) if x.ndim == 4 else x.float()
+        if not x.isfinite().all():
+            raise Diverged(
+                f"network {self.network.name!r} gave values that are not finite; its weights may have diverged"
+            )
+        return x.cpu()
 
-def load(path: str | Path, device: str | torch.device = "auto", precision: str = "auto") -> Classifier:
+    def _stages_until(self, layer: str | None) -> list[nn.Module]:
+        """The network's stages up to the one called `layer`."""
+        stages = dict(self.network.stages())
+        layer = embedding_layer(self.network) if layer is None else layer
+        if layer not in stages:
+            raise unknown_name(f"layer of {self.network.name}", str(layer), stages)
+        names = list(stages)
+        return [stages[name] for name in names[: names.index(layer) + 1]]
+
+
+def embedding_layer(network: Network) -> str:
+    """The stage that gives the last hidden values: the one before the last dense layer of several.
+
+    Where that layer is the only dense one, what enters it are flattened maps; then it is the stage that gives the maps.
+    """
+    stages = list(network.stages())
+    dense = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Linear)]
+    flatten = next(place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Flatten))
+    return stages[(dense[-1] if len(dense) > 1 else flatten) - 1][0]
+
+
+def load(path: str | os.PathLike[str], device: str | torch.device = "auto", precision: str = "float32") -> Classifier:
     """The classifier in a run's folder (its weights/best.safetensors) or in a .safetensors file.
 
-    UsageError for a path that is neither, WeightsError for a file that is damaged or no weights file.
+    device, precision: as for `Classifier`. UsageError for a path that is neither, WeightsError for a file that is
+    damaged or no weights file.
     """
     network, card = load_weights(model_file(path))
-    return Classifier(network, card, device, precision)
-
-
-def _batches(images: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
-    waiting = iter(images)
-    while batch := list(islice(waiting, size)):
-        yield batch
-
-
-def _path(image: Picture) -> str | None:
-    """The path as it was given; a PIL image opened from a file knows its own."""
-    if isinstance(image, Image.Image):
-        return getattr(image, "filename", None) or None
-    return str(image) if isinstance(image, (str, Path)) else None
+    return Classifier(network, card, device, precision, Path(path))

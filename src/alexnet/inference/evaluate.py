@@ -1,42 +1,97 @@
-"""How good a trained network is on data: on its own run's data, on the part that the run kept for it."""
+"""A trained network measured on data: on its own run's data, on the part that the run held out."""
 
+import os
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from alexnet.data.preprocess import check_views
-from alexnet.errors import UsageError
-from alexnet.evaluation.metrics import metrics
+from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.files import write_json
-from alexnet.inference.classifier import load
-from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
+from alexnet.inference.classifier import Classifier, load
+from alexnet.inference.inputs import as_path, check_count
+from alexnet.inference.parts import DataInput, check_split, data_of, indices_of, open_data, place_in_run
 from alexnet.plots import pictures
 
 
+@dataclass(frozen=True)
+class ClassScores:
+    """The scores of one class; shares are fractions, 0.0 where the ratio is 0/0."""
+
+    label: str
+    images: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """How good a model is on one part of some data; the scores are explained in `alexnet.evaluation.metrics`.
+
+    K classes in the order of the network's outputs; all shares are fractions, 0..1.
+    """
+
+    model: str
+    data: str
+    split: str  # "train", "val", "test" or "all"
+    views: int  # of each image, averaged
+    images: int
+    top1: float
+    top5: float
+    macro_f1: float
+    macro_precision: float
+    macro_recall: float
+    ece: float  # expected calibration error
+    interval: tuple[float, float]  # 95 % confidence interval of top1
+    per_class: tuple[ClassScores, ...]  # K rows
+    confusion: tuple[tuple[int, ...], ...]  # K x K: [i][j] images of class i that were predicted as class j
+    files: tuple[str, ...] = ()  # that were written
+
+    def __repr__(self) -> str:
+        """ "<Evaluation of runs/x on flowers17, test, 136 images: top-1 94.12% (88.86% to 96.97%), top-5 99.26%>"."""
+        low, high = self.interval
+        subject = f"{self.model} on {self.data}, {self.split}, {self.images} images"
+        return f"<Evaluation of {subject}: top-1 {self.top1:.2%} ({low:.2%} to {high:.2%}){top5_told(self.to_json())}>"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name as plain numbers, texts and lists."""
+        return {
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()},
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
 def evaluate(
-    model: Path,
-    data: str,
+    model: str | os.PathLike[str] | Classifier,
+    data: DataInput,
     views: int = 1,
     split: str | None = None,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     batch_size: int = 64,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str = "float32",
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """The measures of `alexnet.evaluation.metrics.metrics`, and model, data, split, views, and files (those written).
+) -> Evaluation:
+    """Measure a model on one part of some data.
 
-    model: a run's folder or a .safetensors file. data: as in `named_store`. views: 1, 9 or 10. split: "train", "val",
-    "test" or "all"; None: test where there is one, else val, else all. out: a folder for metrics.json, confusion.png
-    and predictions.csv; None: evaluation-<split>-<views>/ in the run's folder, or none for a file. The parts are
-    those that the run recorded where `data` is what it was trained on, else those that the data itself gives.
-    UsageError for a part that there is not, DataError for classes that the network does not know.
+    model: a run's folder, a .safetensors file, or a loaded Classifier, which keeps its own device and precision.
+    data: a name or path as for `named_store`, or arrays (images, labels). views: 1, 9 or 10. split: "train", "val",
+    "test" or "all"; None: test where there is one, else val, else all. The parts are those that the model's run
+    recorded where `data` is what it was trained on, else those that the data itself gives.
+    out: a folder for metrics.json, confusion.png and predictions.csv; None: evaluation-<split>-<views>/ in the run's
+    folder, nothing for a weights file. device, precision: as for `load`. progress: called with (images done, N).
+    Raises UsageError for a part that does not exist, DataError for classes that the network does not know.
     """
-    _check_choices(views, split, batch_size)
-    classifier = load(model, device, precision)
-    found = open_data(model, data, classifier, progress)
+    check_views(views)
+    check_split(split)
+    check_count("batch size", batch_size)
+    data, named = data_of(data), None if out is None else as_path("out", out)
+    classifier = model if isinstance(model, Classifier) else load(model, device, precision)
+    found = open_data(classifier.origin, data, classifier, progress)
     store, split = found.store, split or found.best_part()
     indices = indices_of(found.parts, split)
     chances = probabilities(
@@ -47,24 +102,28 @@ def evaluate(
         views,
         batch_size,
         device=classifier.device,
-        precision=precision,
+        precision=str(classifier.precision).removeprefix("torch."),
         progress=progress,
     )
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
-    answer = {"model": str(model), "data": data, "split": split, "views": views, **scores}
-    if not (out := out or place_in_run(model, f"evaluation-{split}-{views}")):
-        return {**answer, "files": []}
-    files = [out / name for name in ("metrics.json", "confusion.png", "predictions.csv")]
-    write_json(files[0], answer)
+    name = store.name if isinstance(data, tuple) else data
+    facts = {"model": str(classifier.origin or classifier.card.network), "data": name, "split": split, "views": views}
+    folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
+    if folder is None:
+        return _evaluation(facts, scores, [])
+    files = [folder / file for file in ("metrics.json", "confusion.png", "predictions.csv")]
+    write_json(files[0], {**facts, **scores})
     pictures.confusion(scores["confusion"], classifier.class_names, files[1])
     write_predictions(files[2], [store.paths[i] for i in indices], labels, chances, classifier.class_names)
-    return {**answer, "files": [str(file) for file in files]}
+    return _evaluation(facts, scores, files)
 
 
-def _check_choices(views: int, split: str | None, batch_size: int) -> None:
-    """What can be refused before anything is loaded."""
-    check_views(views)
-    check_split(split)
-    if batch_size < 1:
-        raise UsageError(f"batch size is {batch_size}; take 1 or more")
+def _evaluation(facts: dict[str, Any], scores: dict[str, Any], files: list[Path]) -> Evaluation:
+    """The typed record of what `metrics` measured."""
+    typed = {
+        "interval": tuple(scores["interval"]),
+        "per_class": tuple(ClassScores(**row) for row in scores["per_class"]),
+        "confusion": tuple(map(tuple, scores["confusion"])),
+    }
+    return Evaluation(**{**facts, **scores, **typed, "files": tuple(map(str, files))})

@@ -1,5 +1,6 @@
-"""Looking inside a trained network: pictures of what it learned and why it answers as it does, and a page of them."""
+"""Explain a trained network: pictures of what it learned and of why it answers as it does, and one page of them."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,19 @@ from alexnet.inference.gallery import (
     spread,
     without_data,
 )
+from alexnet.inference.inputs import as_path
 from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run, run_of, some
 from alexnet.plots.page import Picture, page
 
 Progress = Callable[[int, int], None]
 
-IMAGES_UP_TO = 16  # that a user may give
+IMAGES_UP_TO = 16  # of the caller
 FACTS = "explain.json"
 FORMAT = "alexnet explain"
 
 
 def explain(
-    model: Path,
+    model: str | os.PathLike[str],
     images: Sequence[Path] = (),
     data: str | None = None,
     split: str | None = None,
@@ -40,16 +42,19 @@ def explain(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write the pictures and the page into a folder, whole or not at all; what was written, and what was left out.
+    """Write the pictures and the page into a folder, which appears whole or not at all.
 
-    model: a run's folder or a .safetensors file. images: at most 16; without any, eight of the data's part are shown.
+    model: a run's folder or a .safetensors file. images: at most 16; without any, eight images of the data are shown.
     data: as in `named_store`; None: what the run was trained on. split: as in `evaluate`. label: the class that
-    occlusion and Grad-CAM are asked about; None: each image's most probable. out: None: explain/ in the run's folder.
-    layers: those whose units' favourite images are shown; None: the last maps.
+    occlusion and Grad-CAM explain; None: the most probable class of each image. layers: those whose most exciting
+    images are searched; none: the last maps. out: None: explain/ in the run's folder. Everything is computed in
+    float32, as `evaluate` does.
     Returns {"model", "data", "split", "folder", "page", "pictures": [{"name", "title", "file"}],
-    "left_out": [{"title", "reason"}]}.
+    "left_out": [{"title", "reason"}]}, and writes the page's list of files beside it. Raises UsageError and DataError
+    as `evaluate` does, ImageError for an image that cannot be read, all before anything is written.
     """
     check_split(split)
+    model = as_path("model", model)
     if len(images) > IMAGES_UP_TO:
         raise UsageError(f"{len(images)} images are too many for one page; give at most {IMAGES_UP_TO}")
     classifier = load(model, device, "float32")
@@ -62,13 +67,13 @@ def explain(
         raise UsageError(f"{absent}; give images, or DATA with --data")
     if found is not None:
         split = split or found.best_part()
-        indices_of(found.parts, split)  # refuses a part that there is not
+        indices_of(found.parts, split)  # refuses a part without images
     about = {"model": str(model), "data": data if found else None, "split": split if found else None}
     left_out: dict[str, str] = {} if found else without_data(absent)
-    with whole_folder(folder.resolve()) as beside:  # a link stays a link
+    with whole_folder(folder.resolve()) as beside:  # so that a link is not replaced
         part, train = parts(classifier, found, str(split), layers, progress) if found else (None, None)
         examples = given_examples(classifier, images, given) if given or part is None else spread(part, classifier)
-        drawn = [of_the_network(classifier), *of_examples(classifier, examples, wanted, left_out, progress)]
+        drawn = [of_the_network(classifier), *of_examples(classifier, examples, wanted, progress)]
         if part is not None:
             drawn += of_data(classifier, examples, part, train, layers, left_out)
         _write(beside, drawn, _facts(classifier, about, part, train), left_out, about)
@@ -78,11 +83,11 @@ def explain(
     return {**about, "folder": str(folder), "page": page_file, "pictures": files, "left_out": reasons}
 
 
-# --- what is asked, and with what ---
+# --- model, layers, images, data ---
 
 
 def _folder(model: Path, out: Path | None) -> Path:
-    """Where to write; UsageError where nothing was named, or something stands there that is not ours."""
+    """The folder to write; UsageError if none was given or it holds files that `explain` did not write."""
     folder = out or place_in_run(model, "explain")
     if folder is None:
         raise UsageError(f"{model} lies in no run's folder that can be written to; name a folder: --out FOLDER")
@@ -92,7 +97,7 @@ def _folder(model: Path, out: Path | None) -> Path:
 
 
 def _written_before(folder: Path) -> set[str]:
-    """The files of a folder that this program wrote, by the list that it left there."""
+    """The names of the files that an earlier `explain` wrote into the folder, from its explain.json."""
     try:
         facts = read_json(folder / FACTS)
         return {FACTS, *map(str, facts["files"])} if facts["format"] == FORMAT else set()
@@ -116,7 +121,7 @@ def _label(classifier: Classifier, label: str) -> int:
 
 
 def _read(path: Path, classifier: Classifier) -> Pixels:
-    """An image in stored form; ImageError that names the file."""
+    """The image in stored form. ImageError with the file's name if it cannot be read."""
     image = stored_form(path, classifier.preprocessing.store_size)
     if isinstance(image, str):
         raise ImageError(f"{path}: {image}")
@@ -126,7 +131,7 @@ def _read(path: Path, classifier: Classifier) -> Pixels:
 def _data(
     model: Path, data: str | None, classifier: Classifier, has_images: bool, progress: Progress | None
 ) -> tuple[str | None, Labelled | None, str]:
-    """The data's name, the data, and why there is none. The run's own data may be gone where images are given."""
+    """The data's name, the data, and the reason if there is none: the run's own may be missing if images are given."""
     recorded = run_of(model)
     if data is None and recorded is None:
         return None, None, f"{model} is a model without a run that says what it was trained on"
@@ -166,7 +171,7 @@ def _write(
     left_out: Mapping[str, str],
     about: Mapping[str, str | None],
 ) -> None:
-    """The pictures, the page, and the list by which the folder is known as ours."""
+    """Write the pictures, the page, and explain.json, which lists them."""
     text = page(f"Inside {about['model']}", drawn, facts=facts, left_out=left_out)
     files = ["index.html", *(f"{each.name}.png" for each in drawn)]
     for each in drawn:

@@ -1,7 +1,7 @@
 """The pictures of a trained network with their captions: a model, images and data brought to `alexnet.explain`.
 
 Everything is computed in float32 from one view of each image, the centre. What cannot be shown is left out, with the
-reason.
+reason, unless the network has no such layer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
-from alexnet.errors import DataError, UsageError
+from alexnet.errors import DataError
 from alexnet.explain import attribution, exciting, filters, inhibition, maps, projection
 from alexnet.explain.activations import Activations, compute_activations, last_hidden, view_pixels
 from alexnet.explain.field import receptive_field
@@ -31,9 +31,9 @@ from alexnet.plots.pictures import confusion_figure
 
 Progress = Callable[[int, int], None]
 
-EXAMPLES = 8  # images of the data that are shown where none is given, as many as in the paper's figure 4
-ASKED = 4  # of these, those of which it is asked where the network looks
-DATA_UP_TO = 10_000  # images of a part, and of the training part, that are looked at; evenly spread over it
+EXAMPLES = 8  # images of the data that are shown if the caller gives none, as many as in the paper's figure 4
+ASKED = 4  # of these, those with occlusion and Grad-CAM
+DATA_UP_TO = 10_000  # images of a part that are computed, evenly spread over it
 LAID_OUT_UP_TO = 2_000
 
 NEIGHBOURS = "The nearest training images"
@@ -45,7 +45,7 @@ LOST = "The images lost with most confidence"
 
 @dataclass(frozen=True)
 class Examples:
-    """The images that the pictures show one by one."""
+    """The images that are shown individually."""
 
     images: list[Pixels]  # stored form, uint8 (S, S, 3)
     titles: list[str]
@@ -56,10 +56,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class Part:
-    """Images of one part of the data, and what the network made of them."""
+    """Images of one part of the data, and the network's activations for them."""
 
     rows: NDArray[np.int64]  # of the store
-    images: list[Pixels]  # mapped, not read
+    images: list[Pixels]  # memory-mapped
     labels: torch.Tensor  # int64 (N,)
     activations: Activations
     of: int  # images that the part has in all
@@ -68,9 +68,9 @@ class Part:
 def parts(
     classifier: Classifier, found: Labelled, split: str, layers: Sequence[str], progress: Progress | None
 ) -> tuple[Part, Part | None]:
-    """The part called `split` and the training part (the same object where they are one), None where there is none.
+    """The part called `split`, and the training part: the same object if `split` is "train", None if there is none.
 
-    layers: whose units' peaks are noted in the first. UsageError for a part that the data does not have.
+    layers: those whose peaks are recorded for the first part. UsageError for a part without images.
     """
     part = _look_at(classifier, found, indices_of(found.parts, split), layers, progress)
     rows = np.flatnonzero(found.parts == "train")
@@ -100,7 +100,7 @@ def given_examples(classifier: Classifier, paths: Sequence[Path], images: list[P
 
 
 def spread(part: Part, classifier: Classifier) -> Examples:
-    """Images evenly spread over a part in the order of their classes."""
+    """Images of a part, evenly spread over it in the order of the classes."""
     order = torch.sort(part.labels, stable=True).indices
     places = order[_evenly(len(order), EXAMPLES, middle=True)].tolist()
     images = [np.array(part.images[place]) for place in places]
@@ -111,7 +111,7 @@ def spread(part: Part, classifier: Classifier) -> Examples:
 
 
 def _evenly(count: int, most: int, middle: bool = False) -> NDArray[np.int64]:
-    """At most `most` of 0 ... count - 1, evenly spread, ascending; from the middle of each stretch on request."""
+    """At most `most` of 0..count-1, ascending and evenly spaced: the first of each interval, or its middle."""
     taken = min(count, most)
     places: NDArray[np.int64] = ((np.arange(taken) + (0.5 if middle else 0.0)) * count / max(taken, 1)).astype(np.int64)
     return places
@@ -145,12 +145,11 @@ def of_examples(
     classifier: Classifier,
     examples: Examples,
     label: int | None,
-    left_out: dict[str, str],
     progress: Progress | None,
 ) -> Iterator[Picture]:
-    """Answers, attribution, maps, and local response normalisation; reasons go to `left_out`.
+    """Answers, attribution, maps, and, in a network that has it, local response normalisation between channels.
 
-    label: the class that attribution asks about; None: each image's most probable.
+    label: the class that attribution explains; None: the most probable class of each image.
     """
     network, preprocessing, names = classifier.network, classifier.preprocessing, classifier.class_names
     views = view_pixels(preprocessing, examples.images)
@@ -190,30 +189,26 @@ def of_examples(
             " shown; the number of maps, their sides and the row's scale stand at the left.",
             maps.figure(network, preprocessing, examples.images[place]),
         )
-    title = "Local response normalisation: lateral inhibition"
-    try:
-        figure = inhibition.figure(network, preprocessing, examples.images[asked[0]])
-    except UsageError as error:
-        left_out[title] = str(error)
+    if inhibition.first_normalization(network) is None:
         return
     yield _picture(
         "inhibition",
-        title,
+        "Local response normalisation: lateral inhibition",
         "Units that answer at the same place divide each other. Gray bars are activations before, blue ones after;"
         " red bars say what share of a unit's activation its neighbours took: strong units take from weak ones beside"
         " them.",
-        figure,
+        inhibition.figure(network, preprocessing, examples.images[asked[0]]),
     )
 
 
 def _asked(examples: Examples) -> list[int]:
-    """All given images; of the data's, every second."""
+    """The indices of the examples that attribution explains: all of the caller's, some of the data's."""
     count = len(examples.images)
     return list(range(count)) if examples.rows[0] is None else _evenly(count, ASKED).tolist()
 
 
 def without_data(absent: str) -> dict[str, str]:
-    """The pictures that need data, with the reason why they are not there. absent: why there is no data."""
+    """The titles of the pictures that need data, each with the reason. absent: why there is no data."""
     reason = f"it needs data, and {absent}; give some with --data DATA"
     return dict.fromkeys((NEIGHBOURS, EXCITING, LAYOUT, CONFUSION, LOST), reason)
 
@@ -226,7 +221,7 @@ def of_data(
     layers: Sequence[str],
     left_out: dict[str, str],
 ) -> Iterator[Picture]:
-    """Neighbours, what excites units, the layout, confusion and mistakes; reasons go to `left_out`."""
+    """Neighbours, exciting images, projection, confusion and mistakes; adds to `left_out` what cannot be drawn."""
     draw: dict[str, Callable[[], Picture]] = {NEIGHBOURS: partial(_neighbours, classifier, examples, train)}
     draw |= {f"{EXCITING}: {layer}": partial(_exciting, classifier, part, layer) for layer in layers}
     draw[LAYOUT] = partial(_layout, classifier, part)
@@ -267,7 +262,7 @@ def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) 
 
 
 def own_places(examples: Examples, part: Part) -> list[int | None]:
-    """Where among a part's images each example stands itself; None where it is not among them."""
+    """The index of each example among the images of a part; None if it is not one of them."""
     place_of = {int(row): place for place, row in enumerate(part.rows)}
     return [None if row is None else place_of.get(row) for row in examples.rows]
 
@@ -334,7 +329,7 @@ def _lost(classifier: Classifier, part: Part) -> Picture:
 
 
 def _of(part: Part, what: str) -> str:
-    """A sentence where not all images of a part were looked at."""
+    """A sentence for the caption if not all images of the part were computed."""
     if len(part.rows) == part.of:
         return ""
     return f" Of {part.of:,} {what} {len(part.rows):,}, evenly spread, were looked at."

@@ -1,96 +1,116 @@
-"""Which images of the data a model has seen: the part that its run kept aside, and whose classes are whose."""
+"""Data opened for a model: the part of each image as the model's run recorded it, classes paired by name."""
 
-import csv
+import logging
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.store.packed import Store, named_store
+from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
-from alexnet.files import read_json
 from alexnet.inference.classifier import Classifier
+from alexnet.runs.folder import RunFolder
 
 PARTS = ("train", "val", "test")
+DataInput: TypeAlias = str | os.PathLike[str] | tuple[Any, Any]
+"""A name or path as for `named_store`, or arrays (images, labels): uint8 (N, H, W, 3) and (N,)."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunData:
     """What a run recorded of its data."""
 
-    data: str  # as it was called
+    data: str  # the name or path it was given
     fingerprint: str
-    split_seed: int
-    parts: dict[str, str]  # from an image's path to its part
+    parts: dict[tuple[str, int], str]  # (an image's path, its occurrence among equal paths: 0, 1, ...) -> part
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Data in the terms of a network: N stored images, the part and the class of each."""
+    """N stored images, the part of each, and its class as an output of a network."""
 
     store: Store
-    parts: NDArray[np.str_]  # (N,) "train", "val", "test", or "" where nobody says
-    labels: NDArray[np.int64]  # (N,) the network's output for the class
+    parts: NDArray[np.str_]  # (N,) "train", "val", "test", or "" where neither the run nor the data says
+    labels: NDArray[np.int64]  # (N,) index of the network's output for the image's class
 
     def best_part(self) -> str:
-        """The part to judge by where none is named: test where there is one, else val, else all."""
+        """The default part to evaluate on: test if there is one, else val, else all."""
         return next((part for part in ("test", "val") if (self.parts == part).any()), "all")
 
 
-def open_data(
-    model: Path, data: str, classifier: Classifier, progress: Callable[[int, int], None] | None = None
-) -> Labelled:
-    """The data called `data` (as in `named_store`), with the parts that the model's run recorded.
+def data_of(data: DataInput) -> Any:
+    """What `named_store` takes: a path as text, names and arrays untouched. UsageError for anything else."""
+    if isinstance(data, (str, tuple)):
+        return data
+    if isinstance(data, os.PathLike):
+        return os.fsdecode(data)
+    raise UsageError(
+        f"data is of type {type(data).__name__}; give a name such as 'digits', the path of a folder, a CSV or a packed"
+        " store, or a tuple (images, labels)"
+    )
 
-    The parts are the run's where `data` is what it was trained on, else those that the data itself gives. DataError for
-    classes that the network does not know, before any image is read.
+
+def open_data(
+    model: Path | None, data: DataInput, classifier: Classifier, progress: Callable[[int, int], None] | None = None
+) -> Labelled:
+    """Open data for a model: the parts are those of the model's run where `data` is what it was trained on.
+
+    model: the run's folder or a weights file; None for a network without either. Other data has the parts that it gives
+    itself. DataError for classes that the network does not know, before any image is read.
     """
-    run = run_of(model)
+    named = data_of(data)
+    run = run_of(model) if model else None
     store = named_store(
-        data,
-        run.split_seed if run else 0,
-        classifier.preprocessing.store_size,
-        progress,
+        named,
+        size=classifier.preprocessing.store_size,
+        progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
     labels = class_map(store.class_names, classifier.class_names)[store.labels]
-    return Labelled(store, parts_of(store, data, run), labels)
+    return Labelled(store, parts_of(store, named, run), labels)
 
 
 def check_split(split: str | None) -> None:
-    """UsageError for a part that there never is; None stands for the best one."""
+    """UsageError for an unknown name of a part; None stands for the default part."""
     if split not in (None, *PARTS, "all"):
         raise unknown_name("split", str(split), [*PARTS, "all"])
 
 
 def run_of(model: Path) -> RunData | None:
-    """What the run that the model lies in recorded; None for a file on its own. UsageError for damaged records."""
-    folder = model if model.is_dir() else model.absolute().parent.parent  # of <run>/weights/best.safetensors
-    if not (folder / "config.json").is_file() or not (folder / "split.csv").is_file():
+    """What the run that `model` belongs to recorded of its data; None for a weights file outside a run.
+
+    The only reader of a run's files in inference. UsageError if they are damaged.
+    """
+    run = RunFolder(model if model.is_dir() else model.absolute().parent.parent)  # of <run>/weights/best.safetensors
+    if not run.is_run or not (run.path / "split.csv").is_file():
         return None
-    try:
-        config = read_json(folder / "config.json")
-        with (folder / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            parts = {row["path"]: row["split"] for row in csv.DictReader(file)}
-        return RunData(str(config["data"]), config["fingerprint"], int(config["recipe"]["split_seed"]), parts)
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise UsageError(
-            f"the run {folder} has a damaged config.json or split.csv ({type(error).__name__}: {error}); put them back,"
-            " or take a copy of its weights that lies elsewhere"
-        ) from error
+    config, rows = run.read_config(), run.read_split()
+    parts = dict(zip(_occurrences(row.path for row in rows), (row.split for row in rows), strict=True))
+    return RunData(config.data, config.fingerprint, parts)
 
 
-def place_in_run(model: Path, name: str) -> Path | None:
-    """The folder of that name in a run's folder; None for a file, and for a run that only others may write to."""
-    return model / name if model.is_dir() and os.access(model, os.W_OK) else None
+def _occurrences(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
+    """Each path with its occurrence, 0 for the first: data may list a file twice, in different parts."""
+    seen: Counter[str] = Counter()
+    for path in paths:
+        yield path, seen[path]
+        seen[path] += 1
+
+
+def place_in_run(model: Path | None, name: str) -> Path | None:
+    """The folder of that name in a run's folder; None for a weights file and for a run that is read-only."""
+    return model / name if model and model.is_dir() and os.access(model, os.W_OK) else None
 
 
 def class_map(of_data: Sequence[str], of_network: Sequence[str]) -> NDArray[np.int64]:
-    """For each class of the data, the network's output of the same name; the network may know more classes."""
+    """int64 (K,): for each class of the data the index of the network's output with the same name."""
     unknown = sorted(set(of_data) - set(of_network))
     if unknown:
         raise DataError(
@@ -107,27 +127,28 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more if names else "none"
 
 
-def parts_of(store: Store, data: str, run: RunData | None) -> NDArray[np.str_]:
-    """The part of each stored image, "" where it has none."""
+def parts_of(store: Store, data: Any, run: RunData | None) -> NDArray[np.str_]:
+    """(N,) the part of each stored image, "" where it has none."""
     if run and (run.fingerprint == store.fingerprint or _same_data(run.data, data)):
-        return np.array([run.parts.get(path, "") for path in store.paths], dtype="<U5")
+        return np.array([run.parts.get(key, "") for key in _occurrences(store.paths)], dtype="<U5")
     if run is None and not any(store.splits):
-        warnings.warn(
-            "the data has no parts of its own and no run is at hand that recorded which images were trained on;"
-            " scores are too good if some were",
-            stacklevel=2,
+        log.warning(
+            "the data has no train, val or test part and the model belongs to no run that recorded one; scores are too"
+            " good if the model was trained on some of these images"
         )
     return np.array(store.splits, dtype="<U5")
 
 
-def _same_data(recorded: str, given: str) -> bool:
-    """Whether two specifications mean the same; a folder may be written in many ways."""
+def _same_data(recorded: str, given: Any) -> bool:
+    """Whether two names or paths mean the same data; one folder has many paths."""
+    if not isinstance(given, str):
+        return False
     one, other = Path(recorded), Path(given)
     return recorded == given or (one.exists() and other.exists() and one.samefile(other))
 
 
 def indices_of(parts: NDArray[np.str_], split: str) -> NDArray[np.int64]:
-    """The places of the images of one part, or of all."""
+    """The indices of the images of one part, or of all. UsageError for a part without images."""
     if split == "all":
         return np.arange(len(parts))
     found = np.flatnonzero(parts == split)

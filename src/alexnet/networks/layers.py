@@ -179,7 +179,7 @@ class LocallyConnected2d(nn.Module):
         """(N, in_channels, size, size) to (N, out_channels, size, size)."""
         windows = F.unfold(x, self.kernel_size, padding=self.padding)  # (N, in * k * k, places)
         products = torch.bmm(windows.permute(2, 0, 1), self.weight) + self.bias[:, None]  # (places, N, out)
-        return products.permute(1, 2, 0).view(len(x), self.out_channels, self.size, self.size).to(x.dtype)
+        return products.permute(1, 2, 0).view(x.shape[0], self.out_channels, self.size, self.size).to(x.dtype)
 
     def extra_repr(self) -> str:
         """What `print(network)` shows of this layer."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from alexnet.ops import native
 from alexnet.ops.native import operators
@@ -106,6 +107,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
+    if torch.is_grad_enabled() or operators.transformed():  # create_graph=True, or is_grads_batched=True
+        gradient = conv2d_weight(x, weight.shape, dy, ctx.stride, ctx.padding)  # type: ignore[no-untyped-call]
+        return None, gradient, dy.sum((0, 2, 3)), None, None
     return None, *torch.ops.alexnet.image_conv_backward(x, dy, weight, ctx.stride, ctx.padding), None, None
 
 

@@ -212,15 +212,16 @@ def whitening_filter(images: Tensor, size: int) -> Tensor:
     variance; the added term limits the amplification of noise. images: (N, C, H, W).
     """
     channels = images.shape[1]
-    patches = F.unfold(images.float(), size, stride=max(1, size // 2)).transpose(1, 2).flatten(0, 1).double()
+    patches = F.unfold(images.float(), size, stride=max(1, size // 2)).transpose(1, 2).flatten(0, 1)
+    patches = patches.cpu().double()  # float64, which some devices lack
     patches = patches - patches.mean(0)
     covariance = patches.T @ patches / len(patches)
     values, vectors = torch.linalg.eigh(covariance)
     values = values.clamp_min(0) + 0.1 * values.clamp_min(0).mean() + 1e-12
     root = vectors @ torch.diag(values.rsqrt()) @ vectors.T
-    middle = torch.arange(channels, device=images.device) * size * size + (size // 2) * size + size // 2
+    middle = torch.arange(channels) * size * size + (size // 2) * size + size // 2
     rows: Tensor = root[middle]
-    return rows.view(channels, channels, size, size).float()
+    return rows.view(channels, channels, size, size).float().to(images.device)
 
 
 def _exponentials(signals: Tensor, block: int) -> tuple[Tensor, Tensor, Tensor]:

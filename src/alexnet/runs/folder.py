@@ -1,44 +1,171 @@
-"""A run's folder: a name that is free, and what it began with."""
+"""The run folder: one typed, versioned format with its reader and writer; docs/formats.md describes each file.
 
+    config.json            what the run began with: data, settings, environment (`Config`)
+    split.csv              path,label,split: the part of each image (`SplitRow`); pre-training leaves the label out
+    metrics.csv            a row an epoch
+    metrics.json           the final evaluation; present once the run is finished
+    weights/best.safetensors
+    last/checkpoint.safetensors
+
+Training and pre-training write these files; every other room reads them through `RunFolder`.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from alexnet.console import say
 from alexnet.errors import UsageError
-from alexnet.files import cannot_write, read_json
+from alexnet.files import read_json, write_csv, write_json
+from alexnet.weights.card import BEST
 
-COMPARED = ("device", "precision", "threads", "processor", "versions")  # what a resumed run should find again
+FORMAT = 2  # of config.json; runs of format 1 carry no "format" and no "kind"
+KINDS = ("train", "pretrain")
+COMPARED = ("device", "precision", "threads", "processor", "versions")  # must match for a bit-exact resume
+CHECKPOINT = Path("last", "checkpoint.safetensors")
 
 
-def new_folder(wanted: Path, numbered: bool) -> Path:
-    """Make a folder that was not there: `wanted` itself, or the first of wanted-1 (-2), wanted-2 ... that is free."""
-    number = 1 if numbered else 0
-    while True:
-        folder = wanted.with_name(f"{wanted.name}-{number}") if number else wanted
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """config.json: everything a run began with."""
+
+    kind: str  # "train" or "pretrain": the command that makes and resumes the run
+    data: str  # name or absolute path, as `named_store` takes it
+    fingerprint: str  # SHA-256 of the data, as the packed store records it
+    recipe: dict[str, Any]  # training settings; for pre-training those that its loop works by
+    pretraining: dict[str, Any] = field(default_factory=dict)  # pre-training settings; empty for training
+    initialised: list[str] = field(default_factory=list)  # layers taken from the recipe's `init`
+    environment: dict[str, Any] = field(default_factory=dict)  # see `alexnet.runs.environment`
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The record that `to_json` wrote, or that format 1 wrote; ValueError says what is missing or unknown."""
+        form = values.get("format", 1)
+        if form not in (1, FORMAT):
+            raise ValueError(f"format {form!r}; this version reads 1 and {FORMAT}, a newer alexnet may read it")
+        missing = [key for key in ("data", "fingerprint", "recipe", *COMPARED) if key not in values]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        kind = values.get("kind", "pretrain" if "pretraining" in values else "train")
+        if kind not in KINDS or (kind == "pretrain") != ("pretraining" in values):
+            raise ValueError(f"kind {kind!r} does not match its settings")
+        own = {each.name for each in fields(cls)} - {"kind", "environment"}
+        known = {name: values[name] for name in own if name in values}
+        rest = {name: value for name, value in values.items() if name not in own | {"format", "kind"}}
+        return cls(kind=kind, environment=rest, **known)
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat dictionary: the environment's entries stand beside the rest."""
+        values: dict[str, Any] = {"format": FORMAT, "kind": self.kind, "data": self.data}
+        values |= {"fingerprint": self.fingerprint, "recipe": self.recipe}
+        if self.kind == "pretrain":
+            values["pretraining"] = self.pretraining
+        return {**values, "initialised": self.initialised, **self.environment}
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the division into training, validation and test images."""
+        return int(self.recipe["split_seed"])
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One row of split.csv."""
+
+    path: str  # as the data's source names the image
+    label: str  # class name; "" in a pre-training run, which reads no labels
+    split: str  # "train", "val" or "test"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder's files. Each `read_...` raises UsageError, one line, for a file that is missing or damaged."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """The weights file that the run is known by."""
+        return self.path / BEST
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that a resume needs."""
+        return self.path / CHECKPOINT
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder holds a run, finished or not."""
+        return (self.path / "config.json").is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end and was evaluated."""
+        return (self.path / "metrics.json").is_file()
+
+    def read_config(self) -> Config:
+        """config.json, of this format or an older one."""
+        path = self.path / "config.json"
+        if not path.is_file():
+            raise UsageError(
+                f"{self.path} is not a run: it has no config.json; give the folder that alexnet train made"
+            )
         try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not numbered and folder == wanted and folder.is_dir() and not any(folder.iterdir()):
-                return folder
-            number = number + 1 if number else 2
-            continue
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        if not numbered and folder != wanted:
-            say(f"{wanted} is there already and is left alone; this run goes to {folder}")
-        return folder
+            return Config.from_json(read_json(path))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _damaged(path, error) from error
+
+    def write_config(self, config: Config) -> None:
+        """config.json, whole or not at all."""
+        write_json(self.path / "config.json", config.to_json())
+
+    def read_split(self) -> list[SplitRow]:
+        """split.csv in its order; an image that the data lists twice has two rows."""
+        path = self.path / "split.csv"
+        try:
+            return [SplitRow(row["path"], row.get("label", ""), row["split"]) for row in _rows(path)]
+        except (OSError, KeyError, ValueError, csv.Error) as error:
+            raise _damaged(path, error) from error
+
+    def write_split(self, rows: Iterable[SplitRow], labelled: bool = True) -> None:
+        """split.csv; labelled: whether it has the column `label`."""
+        columns = ("path", "label", "split") if labelled else ("path", "split")
+        write_csv(self.path / "split.csv", columns, ([getattr(row, name) for name in columns] for row in rows))
+
+    def read_epochs(self) -> list[dict[str, str]]:
+        """metrics.csv: one dictionary an epoch, values as text, "" where an epoch was not evaluated."""
+        path = self.path / "metrics.csv"
+        try:
+            return _rows(path)
+        except (OSError, ValueError, csv.Error) as error:
+            raise _damaged(path, error) from error
+
+    def write_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """metrics.csv; a column that a row lacks stays empty."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        write_csv(self.path / "metrics.csv", columns, ([row.get(name, "") for name in columns] for row in rows))
+
+    def read_metrics(self) -> dict[str, Any]:
+        """metrics.json: what the finished run came to."""
+        path = self.path / "metrics.json"
+        if not path.is_file():
+            raise UsageError(f"the run {self.path} is not finished: it has no metrics.json; go on with --resume")
+        try:
+            return read_json(path)
+        except ValueError as error:
+            raise _damaged(path, error) from error
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """metrics.json; its presence marks the run as finished, so it is written last."""
+        write_json(self.path / "metrics.json", dict(metrics))
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """A run's config.json."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UsageError(f"{folder} is not a run: it has no config.json; give the folder that alexnet train made")
-    try:
-        config = read_json(path)
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged ({error}); start the run anew") from error
-    missing = [key for key in ("data", "fingerprint", "recipe", *COMPARED) if key not in config]
-    if missing:
-        raise UsageError(f"{path} is damaged (it lacks {', '.join(missing)}); start the run anew")
-    return config
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    told = error.strerror if isinstance(error, OSError) else f"{error}"
+    return UsageError(f"{path} is damaged ({told}); put back a copy of it, or start the run anew")

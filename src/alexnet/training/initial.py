@@ -1,23 +1,31 @@
 """First weights from an earlier run of the same network: which layers fit, and which stay as they are."""
 
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from alexnet.console import say
 from alexnet.errors import UsageError, WeightsError, unknown_name
 from alexnet.networks.layers import LocallyConnected2d, Network
-from alexnet.weights.card import Card, model_file, read, read_card
+from alexnet.weights.card import Card, model_file, read, shape_text
+
+logger = logging.getLogger(__name__)
 
 ENDS = (nn.Linear, nn.Flatten, LocallyConnected2d)
 """What ends the convolutions of a network and all that stands between them."""
 
 
-def look_into(path: str, network: str) -> None:
-    """Refuse, from its card alone, a run or file that is of another network than the one called `network`."""
-    _refuse_other(read_card(model_file(path)), path, network)
+def check_initial(network: Network, path: str) -> None:
+    """Refuse, before any data is read, a run or file from which no layer of `network` can be taken.
+
+    network: of any number of classes; its last layer is not compared. Errors as for `begin_from`.
+    """
+    card, tensors = read(model_file(path))
+    _refuse_other(card, path, network.name)
+    *layers, _ = network.stage_tensors().items()
+    _refuse_misfits(network.name, model_file(path), {name: _misfit(name, state, tensors) for name, state in layers})
 
 
 def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[str]:
@@ -35,15 +43,11 @@ def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[
     last = list(layers)[-1]
     if misfits[last] is None and list(class_names) != card.class_names:
         misfits[last] = "other classes"
+    _refuse_misfits(network.name, file, misfits)
     taken = [name for name, misfit in misfits.items() if misfit is None]
-    if not taken:
-        reason = next((f"{name}: {misfit}" for name, misfit in misfits.items() if misfit), "it is empty")
-        raise WeightsError(
-            f"nothing in {file} fits the network {network.name!r} ({reason}); begin from a run of the same settings"
-        )
     network.load_state_dict({key: tensors[key] for name in taken for key in layers[name]}, strict=False)
     new = [name if misfit == "" else f"{name} ({misfit})" for name, misfit in misfits.items() if misfit is not None]
-    say(f"from {path}: {', '.join(taken)}; new: {', '.join(new) or 'none'}")
+    logger.info("from %s: %s; new: %s", path, ", ".join(taken), ", ".join(new) or "none")
     return taken
 
 
@@ -92,6 +96,15 @@ def _first(network: Network, convolutions: int) -> list[str]:
     return [name for name, _ in itertools.islice(stages, end) if name in layers]
 
 
+def _refuse_misfits(network: str, file: Path, misfits: Mapping[str, str | None]) -> None:
+    """WeightsError where every layer has a misfit."""
+    if None not in misfits.values():
+        reason = next((f"{name}: {misfit}" for name, misfit in misfits.items() if misfit), "it is empty")
+        raise WeightsError(
+            f"nothing in {file} fits the network {network!r} ({reason}); begin from a run of the same settings"
+        )
+
+
 def _listed(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
@@ -104,12 +117,8 @@ def _misfit(name: str, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tenso
         if key not in tensors:
             return f"no {key.removeprefix(name + '.')}"
         if tensors[key].shape != tensor.shape:
-            return f"{_times(tensors[key].shape)} there, {_times(tensor.shape)} here"
+            return f"{shape_text(tensors[key].shape)} there, {shape_text(tensor.shape)} here"
     return None
-
-
-def _times(shape: torch.Size) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _refuse_other(card: Card, path: str, network: str) -> None:

@@ -1,4 +1,4 @@
-"""Optimisers, groups of parameters, the learning rate over time, and the moving average of weights."""
+"""Optimisers, parameter groups, learning-rate schedules, and the moving average of weights."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -17,13 +17,13 @@ from alexnet.training.settings import Recipe
 class Momentum(torch.optim.Optimizer):
     """Stochastic gradient descent with momentum; the rules are those of `alexnet.ops.update.momentum_step`.
 
-    "velocity" has the learning rate inside, as in 2012 (Krizhevsky et al. 2012, section 5, and cuda-convnet's
-    weights.cu). torch.optim.SGD has it outside, so that after a drop of the rate it forgets the larger steps at once;
-    with "velocity" they fade over 1 / (1 - momentum) steps.
+    "velocity" has the learning rate inside the momentum buffer, as in 2012 (Krizhevsky et al. 2012, section 5, and
+    cuda-convnet's weights.cu). torch.optim.SGD multiplies by it outside, so a drop of the rate shrinks the next step at
+    once; with "velocity" the larger steps fade over 1 / (1 - momentum) steps.
     """
 
     copies: Mapping[Tensor, Tensor] = {}
-    """For a weight the copy that takes its new value, too."""
+    """Weight -> its copy in another number format, which each step updates with it."""
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, rule: str = "sgd"):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -31,7 +31,7 @@ class Momentum(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step from the gradients that are there."""
+        """Update each weight that has a gradient."""
         loss = _evaluate(closure)
         for weight, gradient, group in _with_gradients(self):
             state = self.state[weight]
@@ -46,7 +46,7 @@ class Adam(torch.optim.Optimizer):
     """Adam, or, decoupled, AdamW: `alexnet.ops.update.adam_step`."""
 
     copies: Mapping[Tensor, Tensor] = {}
-    """For a weight the copy that takes its new value, too."""
+    """Weight -> its copy in another number format, which each step updates with it."""
 
     def __init__(self, params: Any, lr: float, betas: tuple[float, float], decoupled: bool, eps: float = 1e-8) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
@@ -54,7 +54,7 @@ class Adam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step from the gradients that are there."""
+        """Update each weight that has a gradient."""
         loss = _evaluate(closure)
         for weight, gradient, group in _with_gradients(self):
             state = self.state[weight]
@@ -79,7 +79,8 @@ def _with_gradients(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, 
 class Muon(torch.optim.Optimizer):
     """Momentum whose step has all directions of a weight matrix equally long; AdamW for all that is not such a matrix.
 
-    For a hidden weight W, flattened to a matrix of `rows` outputs x `columns` inputs, with gradient G:
+    For a hidden weight W, flattened to a matrix of `rows` outputs x `columns` inputs, with gradient G (a locally
+    connected layer has one matrix for each position, and each of them takes a step of its own):
 
         m <- momentum * m + (1 - momentum) * G
         O  = orthogonalize(momentum * m + (1 - momentum) * G)
@@ -107,10 +108,9 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(weight)
         state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        direction = orthogonalize(gradient.lerp(state["momentum"], group["momentum"]).flatten(1))
-        stretch = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
+        direction, stretch = muon_direction(gradient.lerp(state["momentum"], group["momentum"]))
         weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(direction.view(weight.shape), alpha=-group["lr"] * stretch)
+        weight.add_(direction, alpha=-group["lr"] * stretch)
 
     def _adamw_step(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
@@ -122,11 +122,26 @@ class Muon(torch.optim.Optimizer):
 
 
 def _evaluate(closure: Callable[[], float] | None) -> float | None:
-    """What torch's optimisers do first with a closure: compute the loss again, with gradients."""
+    """The closure's loss, computed with gradients, as at the start of every torch optimiser's step."""
     if closure is None:
         return None
     with torch.enable_grad():
         return closure()
+
+
+def muon_direction(update: Tensor) -> tuple[Tensor, float]:
+    """The matrices of an update, orthogonalized, in its shape; and their sqrt(max(1, rows / columns)).
+
+    update: (O, I) of a dense layer, (O, I, k, k) of a convolution, (positions, I * k * k, O) of a LocallyConnected2d.
+    """
+    if update.ndim == 3:
+        matrices = update.mT  # (positions, O, I * k * k)
+        direction = torch.func.vmap(orthogonalize)(matrices).mT
+    else:
+        matrices = update.flatten(1)
+        direction = orthogonalize(matrices).view(update.shape)
+    rows, columns = matrices.shape[-2:]
+    return direction, max(1.0, rows / columns) ** 0.5
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -148,9 +163,10 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor] = ()) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the network's parameters, in groups of their own rate and decay.
+    """The recipe's optimiser over the network's parameters, grouped by learning rate and weight decay.
 
-    slow: parameters that take `init_lr_factor` times the rate. Frozen ones (requires_grad is False) are left out.
+    slow: parameters trained at `init_lr_factor` times the learning rate. Frozen parameters (requires_grad is False) are
+    left out.
     """
     groups = parameter_groups(network, recipe)
     if recipe.optimizer == "muon":
@@ -172,10 +188,10 @@ def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor]
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Weights, by their decay; the biases of layers with weights; the scales and shifts of normalisations.
+    """Parameter groups: weights by their weight decay, biases of layers, scales and shifts of normalisations.
 
-    Each group has `factor`, its learning rate as a multiple of the schedule's, and its weight decay. A layer's bias is
-    told from a normalisation's by the module that owns it. UsageError for a decay of a layer that is not there.
+    Each group has `factor`, the multiple of the schedule's learning rate, and `weight_decay`. The module that owns a
+    bias tells a layer's from a normalisation's. UsageError for a weight decay of an unknown layer.
     """
     decays = recipe.layer_decays
     weights: dict[float, list[Tensor]] = {recipe.weight_decay: []}
@@ -214,7 +230,7 @@ def hidden_first(network: nn.Module, groups: list[dict[str, Any]], factor: float
 
 
 def slowed(groups: list[dict[str, Any]], slow: Collection[Tensor], factor: float) -> list[dict[str, Any]]:
-    """The groups, each divided into what is not in `slow` and what is, which has `factor` times the learning rate."""
+    """Split each group in two: parameters in `slow` get `factor` times the learning rate, the others keep theirs."""
     chosen = {id(parameter) for parameter in slow} if factor != 1 else set()
     divided = []
     for group in groups:
@@ -226,7 +242,7 @@ def slowed(groups: list[dict[str, Any]], slow: Collection[Tensor], factor: float
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """The learning rate after `epoch` epochs, a fraction within an epoch included."""
+    """The scheduled learning rate after `epoch` epochs; fractions are places within an epoch."""
     if epoch < recipe.warmup_epochs:
         return recipe.lr * (epoch + 1e-3) / recipe.warmup_epochs
     if recipe.schedule == "cosine":
@@ -238,14 +254,14 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group its multiple of the rate."""
+    """Set every group's learning rate to `rate` times the group's factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move `average` towards `network`: a <- a + (1 - d) (w - a), d = min(decay, (1 + step) / (10 + step)).
+    """Update the exponential moving average: a <- a + (1 - d) (w - a), d = min(decay, (1 + step) / (10 + step)).
 
     The smaller decay of the first steps keeps the random initial weights out of the average. Buffers are copied.
     """

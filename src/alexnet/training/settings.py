@@ -1,196 +1,59 @@
-"""Every setting of a training run, read from files and converted.
+"""Every setting of a training run, with its limits, and the file that may hold them.
 
 A recipe is a frozen record. Any field can be set from the command line or from a YAML or TOML file.
 """
 
 import math
 import tomllib
-import types
-import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Literal
 
 from alexnet.errors import UsageError, unknown_name
+from alexnet.training.fields import NAMES, PAIRS, checked, convert, setting
 
-OPTIMIZERS = ("sgd", "nesterov", "velocity", "adam", "adamw", "muon")
-SCHEDULES = ("constant", "cosine", "steps")
-LOSSES = ("cross_entropy", "logistic")
-BALANCES = ("none", "weights", "sampling")
-PRECISIONS = ("auto", "bfloat16", "float32")
-SEEDS = 2**32
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
+MAX_SEED = 2**32 - 1
+MAX_EPOCHS = 10**6
 
 
-def setting(default: Any, text: str) -> Any:
-    """A field of a record of settings, with its help text."""
-    return field(default=default, metadata={"help": text})
+def names_in(text: str) -> tuple[str, ...]:
+    """ "a, b" -> ("a", "b")."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Every setting of a training run."""
+def _check_augment(text: str) -> None:
+    """UsageError for an unknown augmentation, and for both ways to crop at once."""
+    for name in names_in(text):
+        if name not in AUGMENTATIONS:
+            raise unknown_name("augmentation", name, AUGMENTATIONS)
+    if {"crop", "resized_crop"} <= set(names_in(text)):
+        raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
 
-    name: str = setting("modern", "the recipe's own name")
-    network: str = setting("modern", "which network (see `alexnet summary`)")
-    input_size: int | None = setting(None, "pixels a side that the network sees; none: the network's own")
-    differences: str = setting("", "comma list of name=value in which the network differs, such as activation=tanh")
-    resize: int | None = setting(
-        None, "pixels of the square that views are cropped from; none: the network's, in proportion"
-    )
-    store_size: int | None = setting(None, "pixels a side of the packed images; none: the data's own rule, mostly 256")
-    max_bad: float = setting(0.01, "largest share of unreadable images that is skipped over")
-    init: str | None = setting(
-        None, "a run's folder or weights file of the same network to begin from; layers that fit are taken, others new"
-    )
-    init_lr_factor: float = setting(1.0, "init: learning rate of the layers taken from it, as a multiple")
-    freeze: str = setting(
-        "", "layers that stay as they are: comma list of names, or how many convolutions with all between; empty: none"
-    )
-    epochs: int = setting(100, "passes over the training images")
-    stop_train_error: float | None = setting(
-        None, "share of an epoch's training images named wrongly that ends the run"
-    )
-    batch_size: int = setting(64, "images a step")
-    optimizer: str = setting(
-        "nesterov",
-        "sgd (momentum), nesterov, velocity (momentum with the learning rate inside, as in 2012), adam, adamw, muon",
-    )
-    lr: float = setting(0.05, "highest learning rate")
-    momentum: float = setting(0.9, "momentum; adam and adamw: their first beta")
-    adam_lr_factor: float = setting(0.1, "muon: learning rate of what is not a hidden weight, as a multiple")
-    weight_decay: float = setting(5e-4, "weight decay on weights")
-    bias_lr_factor: float = setting(1.0, "learning rate of biases as a multiple")
-    layer_decay: str = setting("", "comma list of layer=value: weight decay of these layers' weights instead")
-    decay_biases: bool = setting(False, "weight decay on biases and normalisation settings too")
-    schedule: str = setting("cosine", "learning rate over time: constant, cosine or steps")
-    warmup_epochs: float = setting(0.0, "epochs in which the learning rate rises linearly")
-    lr_drops: tuple[float, ...] = setting((), "steps: the epochs after which the rate drops, for the recipe's epochs")
-    lr_drop_factor: float = setting(0.1, "steps: what the rate is multiplied by at each drop")
-    loss: str = setting("cross_entropy", "cross_entropy or logistic (independent units)")
-    label_smoothing: float = setting(0.0, "share of the target spread over all classes")
-    dropout: float | None = setting(None, "probability of dropping a dense unit; none: the network's own")
-    augment: str = setting("", "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color; empty: none")
-    crop_scale: float = setting(0.25, "resized_crop: smallest share of the image's area")
-    color_strength: float = setting(0.4, "color: strength of brightness, contrast and saturation changes")
-    pca_strength: float = setting(0.1, "pca and lighting: standard deviation of the random coefficients")
-    gaussian_std: float = setting(4.0, "gaussian: standard deviation of pixel noise, 0..255 scale")
-    mixup: float = setting(0.0, "mixup: Beta(a, a) parameter; 0 for none")
-    cutmix: float = setting(0.0, "cutmix: Beta(a, a) parameter; 0 for none")
-    mix_probability: float = setting(1.0, "share of images that mixup or cutmix touches")
-    mix_stop: float = setting(1.0, "share of the run after which mixing stops")
-    train_scale: float = setting(1.0, "side of training images at the end of the run, as a share of input_size")
-    first_train_scale: float = setting(1.0, "the same at its beginning; the side grows from one to the other")
-    ema: float = setting(0.0, "decay of the weights' moving average, which is then what is kept; 0 for none")
-    balance: str = setting("none", "class imbalance: none, weights (in the loss) or sampling")
-    validation: float | None = setting(None, "share of each class kept for validation; none: the data's own rule")
-    test: float | None = setting(None, "share of each class kept for test; none: the data's own rule")
-    given_splits: bool = setting(True, "keep the data's own division; else all images are divided by the shares")
-    train_images: int | None = setting(None, "training images taken of each class, or as many as it has; none: all")
-    evaluate_every: int = setting(1, "epochs between evaluations; the last epoch is always evaluated")
-    checkpoint_minutes: float = setting(5.0, "minutes between checkpoints inside an epoch; every epoch has one too")
-    seed: int = setting(0, "seed of weights, order and augmentation")
-    split_seed: int = setting(0, "seed of the division into training, validation and test images")
-    device: str = setting("auto", "auto, cpu, cuda or mps")
-    precision: str = setting("auto", "auto, bfloat16 or float32")
-    workers: int | None = setting(
-        None, "threads that prepare batches ahead of the step; none: 2 where a GPU trains, 0 where the processor does"
-    )
-    tensorboard: bool = setting(False, "write TensorBoard events into the run folder")
 
-    def __post_init__(self) -> None:
-        _positive(
-            self,
-            "epochs",
-            "batch_size",
-            "lr",
-            "adam_lr_factor",
-            "evaluate_every",
-            "checkpoint_minutes",
-            "init_lr_factor",
-        )
-        _share(
-            self,
-            "label_smoothing",
-            "dropout",
-            "mix_probability",
-            "mix_stop",
-            "max_bad",
-            "validation",
-            "test",
-            "ema",
-            "momentum",
-            "stop_train_error",
-        )
-        _not_negative(
-            self,
-            "weight_decay",
-            "warmup_epochs",
-            "mixup",
-            "cutmix",
-            "bias_lr_factor",
-            "lr_drop_factor",
-            "color_strength",
-            "pca_strength",
-            "gaussian_std",
-        )
-        if self.init_lr_factor != 1 and self.init is None:
-            raise UsageError(f"init_lr_factor is {self.init_lr_factor}, but no init is given; name a run with --init")
-        _known(self, "precision", PRECISIONS)
-        _known(self, "optimizer", OPTIMIZERS)
-        _known(self, "schedule", SCHEDULES)
-        _known(self, "loss", LOSSES)
-        _known(self, "balance", BALANCES)
-        for name in self.augmentations:
-            if name not in AUGMENTATIONS:
-                raise unknown_name("augmentation", name, AUGMENTATIONS)
-        if {"crop", "resized_crop"} <= set(self.augmentations):
-            raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
-        if self.workers is not None and self.workers < 0:
-            raise UsageError(f"workers is {self.workers}; it takes 0 or more")
-        if self.train_images is not None and self.train_images < 1:
-            raise UsageError(f"train_images is {self.train_images}; it takes 1 or more")
-        _check_differences(self)
-        _check_layer_decay(self)
-        for name in ("seed", "split_seed"):
-            if not 0 <= getattr(self, name) < SEEDS:
-                raise UsageError(f"{name} is {getattr(self, name)}; it takes a whole number from 0 to {SEEDS - 1}")
-        if self.momentum == 1 or (self.momentum == 0 and self.optimizer == "nesterov"):
-            raise UsageError(f"momentum is {self.momentum}; {self.optimizer} takes a number between 0 and 1")
-        if self.loss == "logistic" and self.label_smoothing:
-            raise UsageError("label_smoothing goes with loss cross_entropy only; set one of the two otherwise")
-        for name in ("crop_scale", "train_scale", "first_train_scale"):
-            if not 0 < getattr(self, name) <= 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it takes a share above 0 and up to 1")
-        if self.first_train_scale > self.train_scale:
-            raise UsageError(
-                f"first_train_scale {self.first_train_scale} is above train_scale {self.train_scale}; training images "
-                f"grow, so take {self.train_scale} or less"
-            )
+def _check_differences(text: str) -> None:
+    """UsageError for what is no pair or has a setting of its own; `alexnet.create` refuses unknown names."""
+    for name in _pairs("differences", text):
+        if name in ("num_classes", "input_size"):
+            raise _own_setting(name)
 
-    @property
-    def augmentations(self) -> tuple[str, ...]:
-        """The names in `augment`."""
-        return tuple(name.strip() for name in self.augment.split(",") if name.strip())
 
-    @property
-    def network_differences(self) -> dict[str, Any]:
-        """What `alexnet.create` is told beside the sizes: `differences`, and dropout where it is set."""
-        differences = {name: _scalar(value) for name, value in _pairs("differences", self.differences).items()}
-        return differences if self.dropout is None else {**differences, "dropout": self.dropout}
+def _own_setting(name: str) -> UsageError:
+    return UsageError(f"differences has {name!r}, which is a setting of its own or the data's; leave it out there")
 
-    @property
-    def layer_decays(self) -> dict[str, float]:
-        """`layer_decay` by layer."""
-        return {name: float(value) for name, value in _pairs("layer_decay", self.layer_decay).items()}
+
+def _check_layer_decay(text: str) -> None:
+    """UsageError for a weight decay that is not a number of at least 0."""
+    for name, value in _pairs("layer_decay", text).items():
+        number = _scalar(value)
+        if isinstance(number, bool | str) or not 0 <= number < math.inf:
+            raise UsageError(f"layer_decay of {name} is {value}; it takes a number of at least 0")
 
 
 def _pairs(setting: str, text: str) -> dict[str, str]:
-    """ "a=1,b=x" as a dictionary."""
+    """ "a=1,b=x" -> {"a": "1", "b": "x"}; `setting` is named in the UsageError for other text."""
     found = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in names_in(text):
         name, equals, value = (word.strip() for word in part.partition("="))
         if not (name and equals and value) or name in found:
             raise UsageError(f"{setting} has {part!r}; it takes name=value, each name once, separated by commas")
@@ -199,7 +62,7 @@ def _pairs(setting: str, text: str) -> dict[str, str]:
 
 
 def _scalar(text: str) -> bool | int | float | str:
-    """What a word stands for: true, false, a whole number, a number, or itself."""
+    """The value that a word stands for: true or false, an integer, a float, or the word itself."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):
@@ -210,95 +73,187 @@ def _scalar(text: str) -> bool | int | float | str:
     return text
 
 
-def _check_differences(recipe: Recipe) -> None:
-    """Whether the network knows them is for `alexnet.create` to say; settings of their own stay such."""
-    for name in _pairs("differences", recipe.differences):
-        if name in ("num_classes", "input_size") or (name == "dropout" and recipe.dropout is not None):
+@dataclass(frozen=True)
+class Recipe:
+    """Every setting of a training run. Values are checked and converted whenever a record is made."""
+
+    name: str = setting("modern", "the recipe's own name")
+    network: str = setting("modern", "the network's name (see `alexnet summary`)")
+    input_size: int | None = setting(None, "side of the network's input in pixels; default: the network's own", gt=0)
+    differences: str = setting(
+        "", "options of the network, as a comma list of name=value, such as activation=tanh", PAIRS, _check_differences
+    )
+    resize: int | None = setting(
+        None,
+        "side in pixels to which an image is scaled before a square of input_size is cropped from it; "
+        "default: in the network's own proportion to input_size",
+        gt=0,
+    )
+    store_size: int | None = setting(
+        None, "side of the packed images in pixels; default: the data's own, mostly 256", gt=0
+    )
+    max_bad: float = setting(
+        0.01, "largest share of unreadable images that is skipped; above it the run stops", ge=0, le=1
+    )
+    init: str | None = setting(
+        None, "run folder or weights file of the same network to start from; layers that do not fit start anew"
+    )
+    init_lr_factor: float = setting(1.0, "init: factor on the learning rate of the layers taken from it", gt=0)
+    freeze: str = setting(
+        "",
+        "layers that are not trained: a comma list of names, or a number n, for the first n convolutions and all that "
+        "comes before the next one; default: none",
+        NAMES,
+    )
+    epochs: int = setting(100, "passes over the training images", gt=0, le=MAX_EPOCHS)
+    stop_train_error: float | None = setting(
+        None, "stop once this share of an epoch's training images, or less, is classified wrongly", ge=0, le=1
+    )
+    batch_size: int = setting(64, "images per step", gt=0)
+    optimizer: Literal["sgd", "nesterov", "velocity", "adam", "adamw", "muon"] = setting(
+        "nesterov",
+        "sgd (with momentum), nesterov, velocity (momentum with the learning rate inside, as in 2012), adam, adamw or "
+        "muon",
+    )
+    lr: float = setting(0.05, "highest learning rate", gt=0)
+    momentum: float = setting(0.9, "momentum; adam and adamw: beta1", ge=0, lt=1)
+    adam_lr_factor: float = setting(
+        0.1, "muon: factor on the learning rate of the parameters that adamw trains: all but hidden weights", gt=0
+    )
+    weight_decay: float = setting(5e-4, "weight decay of weights", ge=0)
+    bias_lr_factor: float = setting(1.0, "factor on the learning rate of biases", ge=0)
+    layer_decay: str = setting(
+        "", "weight decay of single layers, as a comma list of layer=value", PAIRS, _check_layer_decay
+    )
+    decay_biases: bool = setting(False, "apply weight decay to biases and normalisation parameters, too")
+    schedule: Literal["constant", "cosine", "steps"] = setting(
+        "cosine", "learning rate over time: constant, cosine or steps"
+    )
+    warmup_epochs: float = setting(0.0, "epochs over which the learning rate rises linearly to lr", ge=0)
+    lr_drops: tuple[float, ...] = setting(
+        (), "steps: epochs after which the learning rate drops, as a comma list", ge=0
+    )
+    lr_drop_factor: float = setting(0.1, "steps: factor on the learning rate at each drop", ge=0)
+    loss: Literal["cross_entropy", "logistic"] = setting(
+        "cross_entropy", "cross_entropy, or logistic (an independent probability for each class)"
+    )
+    label_smoothing: float = setting(0.0, "share of the target that is spread evenly over all classes", ge=0, le=1)
+    dropout: float | None = setting(
+        None, "probability that a unit of a dense layer is dropped; default: the network's own", ge=0, le=1
+    )
+    augment: str = setting(
+        "",
+        "comma list of crop, flip, pca, lighting, gaussian, resized_crop, color; default: none",
+        NAMES,
+        _check_augment,
+    )
+    crop_scale: float = setting(0.25, "resized_crop: smallest share of the image's area that is cropped", gt=0, le=1)
+    color_strength: float = setting(0.4, "color: strength of brightness, contrast and saturation changes", ge=0)
+    pca_strength: float = setting(0.1, "pca, lighting: standard deviation of the random coefficients", ge=0)
+    gaussian_std: float = setting(4.0, "gaussian: standard deviation of the noise on pixels of 0 to 255", ge=0)
+    mixup: float = setting(0.0, "mixup: parameter a of Beta(a, a); 0: no mixup", ge=0)
+    cutmix: float = setting(0.0, "cutmix: parameter a of Beta(a, a); 0: no cutmix", ge=0)
+    mix_probability: float = setting(1.0, "share of the images to which mixup or cutmix is applied", ge=0, le=1)
+    mix_stop: float = setting(1.0, "share of the run after which mixup and cutmix stop", ge=0, le=1)
+    train_scale: float = setting(
+        1.0, "side of training images at the end of the run, as a share of input_size", gt=0, le=1
+    )
+    first_train_scale: float = setting(
+        1.0,
+        "side of training images at the start of the run, as a share of input_size; it grows to train_scale",
+        gt=0,
+        le=1,
+    )
+    ema: float = setting(
+        0.0,
+        "decay of an exponential moving average of the weights, which is then evaluated and saved; 0: none",
+        ge=0,
+        le=1,
+    )
+    balance: Literal["none", "weights", "sampling"] = setting(
+        "none", "for classes of unequal size: none, weights (in the loss) or sampling (classes equally often)"
+    )
+    validation: float | None = setting(
+        None, "share of each class used for validation; default: the data's own", ge=0, le=1
+    )
+    test: float | None = setting(None, "share of each class used for test; default: the data's own", ge=0, le=1)
+    given_splits: bool = setting(
+        True, "keep the data's own split; otherwise all images are split by the shares of validation and test"
+    )
+    train_images: int | None = setting(None, "most training images of each class; default: all", gt=0)
+    evaluate_every: int = setting(1, "epochs between evaluations; the last epoch is always evaluated", gt=0)
+    checkpoint_minutes: float = setting(
+        5.0, "minutes between checkpoints within an epoch; each epoch ends with one", gt=0
+    )
+    seed: int = setting(0, "seed of initial weights, image order and augmentation", ge=0, le=MAX_SEED)
+    split_seed: int = setting(0, "seed of the split into training, validation and test images", ge=0, le=MAX_SEED)
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    precision: Literal["auto", "bfloat16", "float32"] = setting(
+        "auto", "number format of the computation: auto, bfloat16 or float32"
+    )
+    workers: int | None = setting(
+        None, "threads that prepare batches ahead of the step; default: 2 for a GPU, 0 for a CPU", ge=0
+    )
+    tensorboard: bool = setting(False, "write TensorBoard events to the run folder")
+
+    def __post_init__(self) -> None:
+        convert(self)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """UsageError for settings that exclude each other."""
+        if self.init_lr_factor != 1 and self.init is None:
+            raise UsageError(f"init_lr_factor is {self.init_lr_factor}, but no init is given; name a run with --init")
+        if self.momentum == 0 and self.optimizer == "nesterov":
+            raise UsageError(f"momentum is {self.momentum}; {self.optimizer} takes a number above 0 and below 1")
+        if self.loss == "logistic" and self.label_smoothing:
+            raise UsageError("label_smoothing goes with loss cross_entropy only; set one of the two otherwise")
+        if self.layer_decay and self.optimizer == "muon":
+            raise UsageError("layer_decay goes with every optimizer but muon, which has one weight_decay; take another")
+        if self.dropout is not None and "dropout" in _pairs("differences", self.differences):
+            raise _own_setting("dropout")
+        if self.first_train_scale > self.train_scale:
             raise UsageError(
-                f"differences has {name!r}, which is a setting of its own or the data's; leave it out there"
+                f"first_train_scale {self.first_train_scale} is above train_scale {self.train_scale}; training images "
+                f"grow, so take {self.train_scale} or less"
             )
 
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names in `augment`."""
+        return names_in(self.augment)
 
-def _check_layer_decay(recipe: Recipe) -> None:
-    """Numbers of 0 or more; Muon, whose hidden weights are one group, has one decay for all."""
-    for name, value in _pairs("layer_decay", recipe.layer_decay).items():
-        number = _scalar(value)
-        if isinstance(number, bool | str) or not 0 <= number < math.inf:
-            raise UsageError(f"layer_decay of {name} is {value}; it takes 0 or more")
-    if recipe.layer_decay and recipe.optimizer == "muon":
-        raise UsageError("layer_decay goes with every optimizer but muon, which has one weight_decay; take another")
+    @property
+    def network_differences(self) -> dict[str, Any]:
+        """The keyword arguments of `alexnet.create` beside the sizes: `differences`, and `dropout` where it is set."""
+        differences = {name: _scalar(value) for name, value in _pairs("differences", self.differences).items()}
+        return differences if self.dropout is None else {**differences, "dropout": self.dropout}
 
-
-def _positive(recipe: Recipe, *names: str) -> None:
-    for name in names:
-        if not 0 < getattr(recipe, name) < math.inf:
-            raise UsageError(f"{name} is {getattr(recipe, name)}; it takes a number above 0")
-
-
-def _not_negative(recipe: Recipe, *names: str) -> None:
-    for name in names:
-        if not 0 <= getattr(recipe, name) < math.inf:
-            raise UsageError(f"{name} is {getattr(recipe, name)}; it takes 0 or more")
-
-
-def _share(recipe: Recipe, *names: str) -> None:
-    for name in names:
-        value = getattr(recipe, name)
-        if value is not None and not 0 <= value <= 1:
-            raise UsageError(f"{name} is {value}; it takes a share from 0 to 1")
-
-
-def _known(recipe: Recipe, name: str, known: tuple[str, ...]) -> None:
-    if getattr(recipe, name) not in known:
-        raise unknown_name(name, getattr(recipe, name), known)
+    @property
+    def layer_decays(self) -> dict[str, float]:
+        """`layer_decay` by layer."""
+        return {name: float(value) for name, value in _pairs("layer_decay", self.layer_decay).items()}
 
 
 def from_json(values: dict[str, Any]) -> Recipe:
-    """A recipe from the dictionary that `dataclasses.asdict` made of it."""
-    return Recipe(**{key: convert(key, value) for key, value in values.items()})
+    """The recipe that `dataclasses.asdict` turned into `values`; fields that are missing get their defaults."""
+    return Recipe(**checked(Recipe, values))
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The settings in a YAML or TOML file, as it has them; UsageError where it cannot be read or holds none."""
+    """The recipe fields in a YAML or TOML file, converted; UsageError names the file where it or a value is wrong."""
     if not file.is_file():
         raise UsageError(f"there is no settings file {file}; give a .yaml, .yml or .toml file of recipe fields")
+    import yaml  # only such a file needs it
+
     try:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text) if file.suffix == ".toml" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: not UTF-8, wrong TOML, 2026-13-01
         raise UsageError(f"cannot read settings from {file}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{file} holds no settings; write one 'field: value' a line")
-    return values
-
-
-_TYPES = typing.get_type_hints(Recipe)
-
-
-def convert(key: str, value: Any) -> Any:
-    """The value as the field's type; YAML gives int for 1, str for 1e-3, and lists for tuples."""
-    if key not in _TYPES:
-        raise unknown_name("setting", key, _TYPES)
-    kind = _TYPES[key]
-    if value is None and isinstance(kind, types.UnionType):
-        return None
-    if isinstance(kind, types.UnionType):
-        kind = typing.get_args(kind)[0]
     try:
-        if kind is str and isinstance(value, dict):
-            return ",".join(f"{name}={item}" for name, item in value.items())
-        if typing.get_origin(kind) is tuple:
-            parts = value.split(",") if isinstance(value, str) else value
-            return tuple(float(part) for part in parts)
-        if kind is bool and not isinstance(value, bool):
-            return {"true": True, "false": False}[str(value).lower()]
-        if kind is int and float(value) != int(float(value)):
-            raise ValueError
-        return kind(value) if kind is not int else int(float(value))
-    except (TypeError, ValueError, KeyError) as error:
-        raise UsageError(f"{key} is {value!r}; it takes {_kind_name(kind)}") from error
-
-
-def _kind_name(kind: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    return names.get(kind, "numbers separated by commas")
+        return checked(Recipe, values)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error

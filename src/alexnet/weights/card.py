@@ -1,18 +1,19 @@
-"""A weights file: tensors in safetensors form, and a card that says what they are weights of.
+"""A weights file: tensors in the safetensors format, and a card with all that is needed to use them.
 
-The file's metadata has one entry, "alexnet", JSON text {"format": 1, "card": {...}, "sha256": "..."}. It is one entry
-because safetensors writes several in random order, and the same weights shall give the same bytes. The checksum runs
-over the card and over every tensor's name, type, shape and bytes in the order of the names (`checksum`), and is
-verified when weights are loaded. Nothing is ever unpickled.
+The file's metadata has one entry, "alexnet": the JSON text {"format": 1, "card": {...}, "sha256": "..."}. It is a
+single entry because safetensors writes several in random order, and equal weights must give equal bytes. The checksum
+covers the card and every tensor's name, type, shape and bytes, in the order of the names (`checksum`); it is verified
+when weights are loaded. Nothing is unpickled.
 """
 
 import hashlib
 import json
+import os
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,21 +27,21 @@ from alexnet.networks.layers import Network
 
 KEY = "alexnet"  # the metadata entry
 FORMAT = 1
-BEST = Path("weights", "best.safetensors")  # inside a run's folder: the weights that the run is known by
+BEST = Path("weights", "best.safetensors")  # inside a run's folder: the weights of its best epoch
 MAX_HEADER = 100_000_000  # bytes; safetensors itself refuses longer headers
 
 
 @dataclass(frozen=True)
 class Card:
-    """What travels with the weights: all that is needed to build the network and to use it."""
+    """All that is needed to build the network of some weights and to use it; stored with them."""
 
     network: str  # a name that alexnet.create knows
     num_classes: int
     input_size: int  # pixels
     differences: dict[str, Any]  # the further arguments of alexnet.create
-    class_names: list[str]  # in the order of the network's outputs; none where the file holds pre-trained layers only
+    class_names: list[str]  # in the order of the network's outputs; empty for pre-trained layers
     preprocessing: dict[str, Any]  # data.preprocess.Preprocessing.to_json()
-    training: dict[str, Any] = field(default_factory=dict)  # free: data, recipe, epochs, scores, split
+    training: dict[str, Any] = field(default_factory=dict)  # for information: data, recipe, epoch, images
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.num_classes:
@@ -60,10 +61,38 @@ class Card:
         return cls(**{f.name: given[f.name] for f in fields(cls)})
 
 
-def save(path: str | Path, network: Network, card: Card, layers: Collection[str] | None = None) -> None:
-    """Write the network's parameters and buffers, float32 on the processor, and its card: whole or not at all.
+class Loaded(NamedTuple):
+    """What `load` gives."""
 
-    layers: the stages whose tensors are written, for a card without classes; None for a whole network.
+    network: Network  # in evaluation mode, on the processor
+    card: Card
+
+
+class Stored(NamedTuple):
+    """The content of a weights file."""
+
+    card: Card
+    tensors: dict[str, Tensor]  # by their names in the network's state dict
+
+
+class _Header(NamedTuple):
+    card: Card
+    sha256: object  # as the file has it, of any type
+
+
+def save(path: str | os.PathLike[str], network: Network, card: Card, layers: Collection[str] | None = None) -> None:
+    """Write the network's parameters and buffers, with the card; the file appears whole or not at all.
+
+    Arguments and errors as for `tensors_of`.
+    """
+    write(path, tensors_of(network, card, layers), card)
+
+
+def tensors_of(network: Network, card: Card, layers: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The tensors of a weights file: float32 on the processor, sharing memory with the network where they can.
+
+    layers: the stages to take, for a card without classes; None for the whole network. WeightsError for a card of
+    another network.
     """
     classes = network.num_classes if layers is None else 0
     if (card.network, card.num_classes) != (network.name, classes):
@@ -75,14 +104,20 @@ def save(path: str | Path, network: Network, card: Card, layers: Collection[str]
     if layers is not None:
         of_stage = network.stage_tensors()
         state = {key: tensor for name in layers for key, tensor in of_stage[name].items()}
-    tensors = {name: _plain(tensor) for name, tensor in state.items()}
+    return {name: _plain(tensor) for name, tensor in state.items()}
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], card: Card) -> None:
+    """Write tensors, as `tensors_of` gives them, and their card: whole or not at all."""
     entry = {"format": FORMAT, "card": asdict(card), "sha256": checksum(card, tensors)}
-    with whole_file(path, "wb") as file:
-        file.write(to_bytes(tensors, metadata={KEY: json.dumps(entry, sort_keys=True)}))
+    with whole_file(Path(path), "wb") as file:
+        file.write(to_bytes(dict(tensors), metadata={KEY: json.dumps(entry, sort_keys=True)}))
 
 
-def model_file(path: str | Path) -> Path:
-    """The weights file that a user means by a run's folder or a .safetensors file; UsageError for anything else."""
+def model_file(path: str | os.PathLike[str]) -> Path:
+    """The weights file of a run's folder, or the .safetensors file itself; UsageError for anything else."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"{path!r} is no path to a model; give a run's folder or a .safetensors file")
     path = Path(path)
     if not path.exists():
         raise UsageError(f"no model at {path}; give a run's folder or a .safetensors file")
@@ -96,15 +131,14 @@ def model_file(path: str | Path) -> Path:
 
 
 def read_card(path: str | Path) -> Card:
-    """The card alone, from the file's header; the checksum is not verified, for that reads every tensor."""
-    return _read_entry(Path(path))[0]
+    """The card alone, from the file's header. The checksum is not verified, because that needs every tensor."""
+    return _read_header(Path(path)).card
 
 
-def load(path: str | Path) -> tuple[Network, Card]:
-    """The network with its weights, in evaluation mode on the processor, and its card.
+def load(path: str | Path) -> Loaded:
+    """The network with its weights, and its card. The caller's random generator is unchanged.
 
-    WeightsError, one line: as for `read`, or a file whose tensors do not fit the network on its card, or that holds no
-    whole network. The random generator of the caller is left as it was.
+    WeightsError: as for `read`, and for tensors that do not fit the network on the card, or that are no whole network.
     """
     path = Path(path)
     card, tensors = read(path)
@@ -114,31 +148,31 @@ def load(path: str | Path) -> tuple[Network, Card]:
         )
     network = _build(path, card)
     fill(network, tensors, str(path))
-    return network.eval(), card
+    return Loaded(network.eval(), card)
 
 
-def read(path: str | Path) -> tuple[Card, dict[str, Tensor]]:
-    """The card, and the tensors by name, verified.
+def read(path: str | Path) -> Stored:
+    """The card and the tensors, their checksum verified.
 
-    WeightsError, one line: no such file, a pickle, a truncated, damaged or altered file, or one without a card.
+    WeightsError for a missing, truncated, damaged or altered file, for a pickle, and for a file without a card.
     """
     path = Path(path)
-    card, sha256 = _read_entry(path)
+    card, sha256 = _read_header(path)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     found = checksum(card, tensors)
     if found != sha256:
         raise WeightsError(
             f"{path} was altered or damaged after it was written: its checksum is {found[:16]}…,"
-            f" the file says {str(sha256)[:16]}…; take a fresh copy"
+            f" recorded is {str(sha256)[:16]}…; take a fresh copy"
         )
-    return card, tensors
+    return Stored(card, tensors)
 
 
 def fill(network: Network, tensors: Mapping[str, Tensor], origin: str) -> None:
     """Copy `tensors` into the network's parameters and buffers of the same names.
 
-    origin: where they come from, for the WeightsError when names or shapes differ; the network is then unchanged.
+    WeightsError, with `origin` as the name of their source, if names or shapes differ; the network is then unchanged.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -151,21 +185,24 @@ def fill(network: Network, tensors: Mapping[str, Tensor], origin: str) -> None:
         )
     for name, shape in wanted.items():
         if found[name] != shape:
+            shapes = f"expected {shape_text(shape)} for {name}, found {shape_text(found[name])}"
             raise WeightsError(
-                f"{origin} does not fit {here}: expected {_times(shape)} for {name}, found {_times(found[name])}"
-                + _other_count(shape, found[name], network.num_classes)
+                f"{origin} does not fit {here}: {shapes}" + _other_count(shape, found[name], network.num_classes)
             )
     network.load_state_dict(dict(tensors))
 
 
 def checksum(card: Card, tensors: Mapping[str, Tensor]) -> str:
-    """Hex SHA-256 over the card as sorted JSON and the tensors, as `sha256_of` takes them."""
-    return sha256_of(json.dumps(asdict(card), sort_keys=True), tensors)
+    """The hexadecimal SHA-256 of a weights file: of the card as JSON with sorted keys, then of the tensors."""
+    return tensors_sha256(json.dumps(asdict(card), sort_keys=True), tensors)
 
 
-def sha256_of(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Hex SHA-256 over the text, then each tensor's name, type and shape in a line and its bytes, names in order."""
-    digest = hashlib.sha256(text.encode())
+def tensors_sha256(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """The hexadecimal SHA-256 of a header and of tensors on the processor.
+
+    Hashed are the header and, for each tensor in the order of the names, a line "name dtype shape" and its bytes.
+    """
+    digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -174,13 +211,13 @@ def sha256_of(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """The tensor on the processor, contiguous, float32 where it is a floating number (counters stay integers)."""
-    kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
-    return tensor.detach().to("cpu", kind).contiguous()
+    """The tensor on the processor, contiguous; floating types as float32, integer counters unchanged."""
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", dtype).contiguous()
 
 
 def _build(path: Path, card: Card) -> Network:
-    """The network on the card; its random first weights are overwritten, so they cost the caller no random numbers."""
+    """The network on the card. Its initial weights are overwritten, so they draw from a forked random generator."""
     with torch.random.fork_rng(devices=[]):
         try:
             return create(card.network, card.num_classes, card.input_size, **card.differences)
@@ -188,9 +225,9 @@ def _build(path: Path, card: Card) -> Network:
             raise WeightsError(f"{path} is for a network that this version cannot build: {error}") from error
 
 
-def _read_entry(path: Path) -> tuple[Card, object]:
-    """The card and the checksum in the file's header."""
-    _refuse_what_is_not_safetensors(path)
+def _read_header(path: Path) -> _Header:
+    """The card and the recorded checksum."""
+    _refuse_other_formats(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -199,26 +236,26 @@ def _read_entry(path: Path) -> tuple[Card, object]:
     if KEY not in metadata:
         wanted = ", ".join(f.name for f in fields(Card))
         raise WeightsError(
-            f"{path} carries no card: expected {KEY!r} in its metadata with {wanted},"
+            f"{path} has no card: expected {KEY!r} in its metadata with {wanted},"
             f" found {', '.join(sorted(metadata)) or 'nothing'}; it was not written by alexnet"
         )
     try:
-        return _parse_entry(metadata[KEY])
+        return _parse_header(metadata[KEY])
     except (WeightsError, ValueError) as error:
         raise WeightsError(f"{path} has a damaged card: {error}") from error
 
 
-def _parse_entry(text: str) -> tuple[Card, object]:
+def _parse_header(text: str) -> _Header:
     entry = json.loads(text)
     if not isinstance(entry, dict):
         raise WeightsError(f"expected a JSON object, found {text[:40]!r}")
     if entry.get("format") != FORMAT:
         raise WeightsError(f"expected format {FORMAT}, found {entry.get('format')!r}; a newer alexnet may read it")
-    return Card.from_json(entry.get("card")), entry.get("sha256")
+    return _Header(Card.from_json(entry.get("card")), entry.get("sha256"))
 
 
-def _refuse_what_is_not_safetensors(path: Path) -> None:
-    """WeightsError for a missing, empty, truncated or foreign file, with what it is where the first bytes tell.
+def _refuse_other_formats(path: Path) -> None:
+    """WeightsError for a missing, empty or truncated file and for another format, named if its first bytes show it.
 
     A safetensors file begins with its header's length (8 bytes, little-endian) and the header, a JSON object.
     """
@@ -240,17 +277,17 @@ def _refuse_what_is_not_safetensors(path: Path) -> None:
 
 
 def _refuse_truncated(path: Path, header: int, size: int) -> None:
-    """WeightsError where the file is shorter than its header says; other damage is left for safetensors to name."""
+    """WeightsError for a file that is shorter than its header says; other damage is reported by safetensors."""
     with path.open("rb") as file:
         file.seek(8)
         text = file.read(header)
     try:
         tensors = [value for key, value in json.loads(text).items() if key != "__metadata__"]
-        promised = 8 + header + max((value["data_offsets"][1] for value in tensors), default=0)
+        expected = 8 + header + max((value["data_offsets"][1] for value in tensors), default=0)
     except (ValueError, LookupError, TypeError, AttributeError):
-        promised = 8 + header
-    if size < promised:
-        raise WeightsError(f"{path} is truncated: expected {promised} bytes, found {size}; take a fresh copy")
+        expected = 8 + header
+    if size < expected:
+        raise WeightsError(f"{path} is truncated: expected {expected} bytes, found {size}; take a fresh copy")
 
 
 def _some(names: list[str]) -> str:
@@ -261,13 +298,13 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(repr, names[:2])) + more
 
 
-def _times(shape: tuple[int, ...]) -> str:
-    """4096 x 9216."""
-    return " x ".join(map(str, shape)) or "one number"
+def shape_text(shape: Sequence[int]) -> str:
+    """A tensor's shape for a message: "4096 x 9216", "a scalar"."""
+    return " x ".join(map(str, shape)) or "a scalar"
 
 
 def _other_count(wanted: tuple[int, ...], found: tuple[int, ...], num_classes: int) -> str:
-    """A remark where the shapes differ in the number of classes alone."""
+    """An addition to the message if the shapes differ in the number of classes alone."""
     if wanted[:1] == (num_classes,) and len(found) == len(wanted) and found[1:] == wanted[1:]:
         return f"; the file is for {found[0]} classes"
     return ""

@@ -6,6 +6,7 @@ import pickle
 import tarfile
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,14 @@ from alexnet.data.samples import RECORD
 from alexnet.data.sources import assign_splits, check_classes, open_images, open_source
 from alexnet.data.sources.download import Archive
 from alexnet.data.sources.imagenet import synset_names, tiny_imagenet
-from alexnet.data.sources.known import CIFAR10_FILES, FLOWERS17_CLASSES, cifar10, flowers17
+from alexnet.data.sources.known import (
+    CIFAR10_FILES,
+    FLOWERS17_CLASSES,
+    FLOWERS17_SPLITS,
+    _flower_splits,
+    cifar10,
+    flowers17_published,
+)
 from alexnet.errors import DataError
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -193,58 +201,6 @@ def test_two_classes_with_images_are_enough(tmp_path):
     check_classes(open_source(str(lay(tmp_path, "a/1.png", "b/1.png"))))
 
 
-# CSV
-
-
-def write_csv(folder: Path, text: str, encoding="utf-8") -> str:
-    (folder / "list.csv").write_text(text, encoding=encoding)
-    return str(folder / "list.csv")
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_csv_lists_images_relative_to_its_own_folder(tmp_path, encoding):
-    lay(tmp_path, "x/1.png", "x/2, old.png", "3.png")
-    text = 'path,label,split,note\nx/1.png,2,train,\n"x/2, old.png",10,valid,hm\n\n3.png,Füchse,,\n'
-    source = open_source(write_csv(tmp_path, text, encoding))
-    assert source.class_names == ["2", "10", "Füchse"]
-    assert [(sample.path, sample.label, sample.split) for sample in source.samples] == [
-        ("x/1.png", 0, "train"),
-        ("x/2, old.png", 1, "val"),
-        ("3.png", 2, ""),
-    ]
-    assert source.name == "list"
-    assert decode(source.read(1)).shape == (8, 8, 3)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "no column path and no label"),
-        ("file,label\n1.png,a\n", "no column path in its first line"),
-        ("path;label\n1.png;a\n", "separated by commas"),
-        ("path,label,label\n1.png,a,b\n", "the column label 2 times"),
-        ("path,label\n", "lists no images"),
-        ("path,label\n1.png,a\n9.png,b\n", "1 of 2 files do not exist, the first in line 3: '9.png'"),
-        ("path,label\n1.png,\n", "line 2: the label is empty"),
-        ("path,label\n,a\n", "line 2: the path is empty"),
-        ("path,label\n1.png,a,b\n", "line 2: 3 cells under 2 columns"),
-        ("path,label,split\n1.png,a,dev\n", "line 2: split 'dev' is none of"),
-        ('path,label\n"1.png,a\n', "cannot be read as CSV"),
-    ],
-)
-def test_a_faulty_csv_is_refused_with_the_line_and_the_reason(tmp_path, text, reason):
-    lay(tmp_path, "1.png")
-    with pytest.raises(DataError) as caught:
-        open_source(write_csv(tmp_path, text))
-    assert reason in str(caught.value)
-
-
-def test_a_csv_in_another_encoding_is_refused(tmp_path):
-    lay(tmp_path, "1.png")
-    with pytest.raises(DataError, match="UTF-8"):
-        open_source(write_csv(tmp_path, "path,label\n1.png,Füchse\n", "latin-1"))
-
-
 # Fingerprints and processes
 
 
@@ -258,13 +214,6 @@ def test_a_fingerprint_is_the_same_until_something_changes(tmp_path):
     grown = open_source(str(tmp_path)).fingerprint()
     (tmp_path / "b").rename(tmp_path / "c")
     assert len({first, touched, grown, open_source(str(tmp_path)).fingerprint()}) == 4
-
-
-def test_a_fingerprint_knows_labels_and_splits(tmp_path):
-    lay(tmp_path, "1.png", "2.png")
-    texts = ["path,label,split\n1.png,a,\n2.png,b,\n", "path,label,split\n1.png,b,\n2.png,a,\n"]
-    texts.append("path,label,split\n1.png,a,train\n2.png,b,\n")
-    assert len({open_source(write_csv(tmp_path, text)).fingerprint() for text in texts}) == 3
 
 
 def test_a_source_travels_to_other_processes():
@@ -320,38 +269,83 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def test_flowers17_take_the_publishers_splits_where_they_are_at_hand(fresh_cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
-    archive = flower_archive(tmp_path / "data")
-    assert {sample.split for sample in flowers17(archives=[archive]).samples} == {""}
-    ids = np.arange(1, 1361)
+def publishers_splits() -> dict[str, np.ndarray]:
+    """Three splits as datasplits.mat holds them, 340 images apart."""
     splits = {}
     for number in (1, 2, 3):
-        turned = np.roll(ids, 100 * number)
+        turned = np.roll(np.arange(1, 1361), 100 * number)
         pieces = {"trn": turned[:680], "val": turned[680:1020], "tst": turned[1020:]}
         splits |= {f"{name}{number}": piece[None] for name, piece in pieces.items()}
-    savemat(tmp_path / "data" / "datasplits.mat", splits)
-    for seed in (0, 1, 5):
-        source = flowers17(seed, archives=[archive])
-        found = {part: [n + 1 for n, s in enumerate(source.samples) if s.split == part] for part in ("train", "test")}
-        assert found["train"] == sorted(splits[f"trn{seed % 3 + 1}"].ravel())
-        assert found["test"] == sorted(splits[f"tst{seed % 3 + 1}"].ravel())
+    return splits
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory):
+    """A data folder with the archive and the publisher's splits."""
+    folder = tmp_path_factory.mktemp("flowers")
+    flower_archive(folder)
+    savemat(folder / "datasplits.mat", publishers_splits())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unpacked_flowers(tmp_path_factory):
+    """A cache in which the archive stays unpacked."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def flowers_at_hand(flowers, unpacked_flowers, monkeypatch):
+    monkeypatch.setenv("ALEXNET_DATA", str(flowers))
+    monkeypatch.setenv("ALEXNET_CACHE", str(unpacked_flowers))
+    return flowers
+
+
+def test_flowers17_is_the_same_data_with_and_without_the_publishers_splits(flowers_at_hand, tmp_path, monkeypatch):
+    beside = open_source("flowers17")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "17flowers.tgz").hardlink_to(flowers_at_hand / "17flowers.tgz")
+    monkeypatch.setenv("ALEXNET_DATA", str(alone))
+    source = open_source("flowers17")
+    assert {sample.split for sample in source.samples} == {""}
+    assert (source.samples, source.fractions, source.name) == (beside.samples, beside.fractions, beside.name)
+    assert source.fingerprint() == beside.fingerprint()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_flowers17_with_a_number_is_the_publishers_split_of_that_number(flowers_at_hand, number):
+    source = open_source(f"flowers17:{number}")
+    for split, name in (("train", "trn"), ("val", "val"), ("test", "tst")):
+        found = [n + 1 for n, sample in enumerate(source.samples) if sample.split == split]
+        assert found == sorted(publishers_splits()[f"{name}{number}"].ravel())
+    assert source.name == f"flowers17-split{number}"
+    assert source.fingerprint() != open_source("flowers17").fingerprint()
+
+
+def test_a_publishers_split_that_cannot_be_had_is_named(flowers_at_hand, tmp_path, monkeypatch):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "17flowers.tgz").hardlink_to(flowers_at_hand / "17flowers.tgz")
+    monkeypatch.setenv("ALEXNET_DATA", str(alone))
+    offline = replace(FLOWERS17_SPLITS, url="http://127.0.0.1:9/datasplits.mat")
+    with pytest.raises(DataError, match=r"cannot download datasplits\.mat .*ALEXNET_DATA"):
+        flowers17_published(1, splits=offline)
 
 
 @pytest.mark.parametrize("fault", ["overlap", "no MATLAB file", "a variable missing"])
-def test_faulty_flower_splits_are_refused(fresh_cache, tmp_path, monkeypatch, fault):
-    monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
-    archive, file = flower_archive(tmp_path / "data"), tmp_path / "data" / "datasplits.mat"
+def test_faulty_flower_splits_are_refused(flowers_at_hand, tmp_path, fault):
+    file = tmp_path / "datasplits.mat"
     if fault == "no MATLAB file":
         file.write_bytes(b"<html>404</html>" * 20)
     else:
         names = ("trn1", "val1") if fault == "a variable missing" else ("trn1", "val1", "tst1")
         savemat(file, {name: np.arange(1, 1361) for name in names})
     with pytest.raises(DataError, match=r"datasplits\.mat"):
-        flowers17(archives=[archive])
+        _flower_splits(file, 1)
 
 
-def test_cifar10_has_its_ten_classes_and_its_own_test_images(data_folder, fresh_cache, tmp_path, monkeypatch):
+def test_cifar10_has_its_ten_classes_and_its_own_test_images(data_folder, fresh_cache, tmp_path, monkeypatch, caplog):
     """From the first 20 images a class of each part of the real archive."""
     real = data_folder / "cifar10-jpeg.tgz"
     (tmp_path / "data").mkdir()
@@ -361,6 +355,8 @@ def test_cifar10_has_its_ten_classes_and_its_own_test_images(data_folder, fresh_
                 add(small, member.name, tar.extractfile(member).read())
     monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
     source = open_source("cifar10")
+    assert source.name == "cifar10-jpeg"
+    assert "cifar10-jpeg.tgz holds JPEG copies; pixels" in caplog.text
     assert source.class_names == CIFAR10_CLASSES
     assert Counter((s.label, s.split) for s in source.samples) == {
         (n, p): 20 for n in range(10) for p in ("train", "test")
@@ -378,7 +374,9 @@ def test_cifar10_reads_the_publishers_binary_form(fresh_cache, tmp_path, monkeyp
             rows = [bytes([3 + n]) + image.transpose(2, 0, 1).tobytes() for n, image in enumerate(images)]
             assert len(rows[0]) == RECORD
             add(tar, f"cifar-10-batches-bin/{file}", b"".join(rows))
+    (tmp_path / "data" / "cifar10-jpeg.tgz").write_bytes(b"")  # the publisher's file goes before copies
     source = pickle.loads(pickle.dumps(cifar10()))
+    assert source.name == "cifar10"
     assert source.class_names == CIFAR10_CLASSES
     assert [sample.label for sample in source.samples] == [3, 4] * 6
     assert [sample.split for sample in source.samples] == ["train"] * 10 + ["test"] * 2
@@ -413,6 +411,7 @@ def test_tiny_imagenet_takes_val_labels_and_names_from_its_files(fresh_cache, tm
             for name, content in TINY.items():
                 add(tar, f"tiny-imagenet-200/{name}", content)
     source = tiny_imagenet()
+    assert source.name == ("tiny-imagenet" if filename.endswith("zip") else "tiny-imagenet-half")
     assert source.class_names == ["goldfish", "bullfrog"]
     train = {"goldfish": ["train/n02/images/n02_0.JPEG"]}
     train["bullfrog"] = [f"train/n10/images/n10_{n}.JPEG" for n in (0, 1)]

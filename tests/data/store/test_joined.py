@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from alexnet.data.sources import open_images
+from alexnet.data.store import Store, pack
 from alexnet.data.store.joined import join, without_twins
-from alexnet.data.store.packed import Store, pack
 from alexnet.errors import DataError
 
 

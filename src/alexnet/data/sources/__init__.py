@@ -3,44 +3,73 @@
 | written | meaning |
 |---|---|
 | `digits`, `flowers17`, `cifar10`, `tiny-imagenet` | the known set of that name |
+| `flowers17:1`, `flowers17:2`, `flowers17:3` | flowers17 in one of its publisher's three splits |
 | `imagenet:/folder` | the ImageNet challenge, unpacked there |
 | `photos.csv` | a list `path,label[,split]` |
+| `Path("photos")` | the folder or CSV file there, whatever its name |
+| `(images, labels)` | uint8 arrays in memory, see `arrays.array_source`; class names may follow |
 | anything else | a folder `root/<class>/...` or `root/{train,val,test}/<class>/...` |
 
 A known name is always the known set; a folder of the same name is written `./digits`.
 """
 
 import difflib
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from alexnet.data.samples import Sample, Source, check_classes
-from alexnet.data.sources.folders import holds_images, read_csv, read_folder, read_images
+from alexnet.data.sources.arrays import Arrays, array_source
+from alexnet.data.sources.folders import holds_images, read_folder, read_images
 from alexnet.data.sources.imagenet import imagenet, tiny_imagenet
-from alexnet.data.sources.known import cifar10, digits, flowers17
+from alexnet.data.sources.known import cifar10, digits, flowers17, flowers17_published
+from alexnet.data.sources.tables import read_csv
 from alexnet.data.splits import assign_splits
-from alexnet.errors import DataError
+from alexnet.errors import DataError, UsageError
 
-__all__ = ["KNOWN", "Sample", "Source", "assign_splits", "check_classes", "open_images", "open_source"]
+__all__ = [
+    "ARRAYS",
+    "KNOWN",
+    "Data",
+    "Sample",
+    "Source",
+    "array_source",
+    "assign_splits",
+    "check_classes",
+    "open_images",
+    "open_source",
+    "recorded_name",
+    "spec_of",
+]
 
-# From the name of a known set to its opener, which takes the split seed.
-KNOWN: dict[str, Callable[[int], Source]] = {
-    "digits": lambda split_seed: digits(),
+Data: TypeAlias = str | os.PathLike[str] | Arrays  # what a user may give for data
+
+KNOWN: dict[str, Callable[[], Source]] = {
+    "digits": digits,
     "flowers17": flowers17,
-    "cifar10": lambda split_seed: cifar10(),
-    "tiny-imagenet": lambda split_seed: tiny_imagenet(),
+    **{f"flowers17:{number}": partial(flowers17_published, number) for number in (1, 2, 3)},
+    "cifar10": cifar10,
+    "tiny-imagenet": tiny_imagenet,
 }
 IMAGENET = "imagenet:"
+ARRAYS = "(arrays)"  # the recorded name of data given as arrays
 
 
-def open_source(spec: str, split_seed: int = 0) -> Source:
-    """The source that `spec` names, as in the table above.
+def open_source(data: Data) -> Source:
+    """The source that `data` means, as in the table above.
 
-    split_seed: chooses among a publisher's own splits, where there are several.
-    Raises DataError, with what to do, when there is no such thing, when it is empty or when it shows no classes.
+    Raises DataError, with what to do, when there is no such thing, when it is empty or when it shows no classes;
+    UsageError for arrays that are no images with labels, and for data of another type.
     """
+    if isinstance(data, tuple):
+        return _from_arrays(data)
+    spec = spec_of(data)
     if spec in KNOWN:
-        return KNOWN[spec](split_seed)
+        return KNOWN[spec]()
+    if spec == ARRAYS:
+        raise UsageError("the data was given as arrays, which nobody kept; give the same (images, labels) again")
     opener = imagenet if spec.startswith(IMAGENET) else read_folder
     path = Path(spec.removeprefix(IMAGENET)).expanduser()
     try:
@@ -54,15 +83,49 @@ def open_source(spec: str, split_seed: int = 0) -> Source:
     raise _is_a_file(spec) if file else _not_found(spec)
 
 
-def open_images(spec: str, split_seed: int = 0) -> Source:
-    """The source that `spec` names, where no classes are needed: also a folder in which the images lie as they are.
+def open_images(data: Data) -> Source:
+    """The source that `data` means, where no classes are needed: also a folder in which the images lie as they are.
 
     Such a folder's images, those of its sub-folders with them, are all of one class.
     """
+    if isinstance(data, tuple):
+        return _from_arrays(data)
+    spec = spec_of(data)
     path = Path(spec).expanduser()
     if spec and spec not in KNOWN and not spec.startswith(IMAGENET) and holds_images(path):
         return read_images(path)
-    return open_source(spec, split_seed)
+    return open_source(spec)
+
+
+def spec_of(data: str | os.PathLike[str]) -> str:
+    """Names as they are; a path object as an absolute path, which never means a known name.
+
+    Raises UsageError for anything else.
+    """
+    if isinstance(data, str):
+        return data
+    if isinstance(data, os.PathLike):
+        return str(Path(data).expanduser().absolute())
+    raise UsageError(f"data of type {type(data).__name__}; a name, a path or a tuple (images, labels) is needed")
+
+
+def recorded_name(data: Data) -> str:
+    """How a run records its data so that a later command finds it from any folder: paths become absolute.
+
+    Arrays are recorded as `ARRAYS`, which `open_source` refuses: whoever resumes gives them again.
+    """
+    if isinstance(data, tuple):
+        return ARRAYS
+    spec = spec_of(data)
+    kind = IMAGENET if spec.startswith(IMAGENET) else ""
+    path = Path(spec.removeprefix(kind)).expanduser()
+    return kind + str(path.absolute()) if spec not in KNOWN and path.exists() else spec
+
+
+def _from_arrays(data: Arrays) -> Source:
+    if len(data) not in (2, 3):
+        raise UsageError(f"a tuple of {len(data)}; (images, labels) or (images, labels, class_names) is needed")
+    return array_source(*data)
 
 
 def _is_a_file(spec: str) -> DataError:

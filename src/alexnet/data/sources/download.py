@@ -3,30 +3,32 @@
 Looked into: the folder that the environment variable ALEXNET_DATA names, then the downloads of the cache folder.
 """
 
+import calendar
 import gzip
 import hashlib
+import logging
 import os
 import sys
 import tarfile
+import threading
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-import platformdirs
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
 from alexnet.errors import DataError, UsageError
 from alexnet.files import alone, cannot_write, whole_folder
 
+log = logging.getLogger(__name__)
+
 CHUNK = 1 << 18  # bytes received at a time
 TIMEOUT = 30.0  # seconds without a byte until a server counts as gone
+WAIT_LOGGED = 0.3  # seconds until waiting for another process is worth a line
 PART_OUT_OF_RANGE = 416  # HTTP status: nothing is left behind the part that we have
 
 
@@ -42,7 +44,11 @@ class Archive:
 def cache_folder() -> Path:
     """Where downloads, unpacked archives and packed stores go: ALEXNET_CACHE, or this system's usual place."""
     named = os.environ.get("ALEXNET_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("alexnet")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("alexnet")
 
 
 def data_folders() -> list[Path]:
@@ -54,37 +60,29 @@ def data_folders() -> list[Path]:
 
 
 def find(archives: Sequence[Archive]) -> Path | None:
-    """The first of these archives that is on this machine, or None."""
-    paths = (folder / archive.filename for folder in data_folders() for archive in archives)
+    """The first of these archives that is on this machine, in whichever folder, or None."""
+    folders = data_folders()
+    paths = (folder / archive.filename for archive in archives for folder in folders)
     return next((path for path in paths if path.is_file()), None)
 
 
-def find_or_download(archives: Sequence[Archive], extras: Sequence[Archive] = ()) -> Path:
-    """One of these archives, in order of preference, else the first that its publisher offers, downloaded.
-
-    extras: files to fetch along with a download, but to do without where they cannot be had.
-    """
+def find_or_download(archives: Sequence[Archive]) -> Path:
+    """One of these archives, in order of preference, else the first that its publisher offers, downloaded."""
     found = find(archives)
     if found is not None:
         return found
-    path = download(next(archive for archive in archives if archive.url), _downloads())
-    for extra in extras:
-        try:
-            download(extra, _downloads())
-        except DataError as error:
-            _say(f"going on without {extra.filename}: {error}")
-    return path
+    return download(next(archive for archive in archives if archive.url), _downloads())
 
 
 def download(archive: Archive, folder: Path) -> Path:
     """Fetch an archive into `folder`, unless it is there, and return its path.
 
-    What, how large, from where and into which file is said on standard error before it begins. An interrupted download
+    What, how large, from where and into which file is logged before it begins. An interrupted download
     is kept as `<name>.part` and continued by the next call. The file takes its name only when its checksum is right.
     Raises DataError when the server cannot be reached, breaks off or sends something else.
     """
     path = folder / archive.filename
-    with alone(path):
+    with one_process(path, f"downloads {archive.filename} into {path}"):
         if not path.exists():
             part = path.with_name(f"{path.name}.part")
             _receive(archive, path, part)
@@ -104,20 +102,37 @@ def extracted(archive: Path) -> Path:
     folder = cache_folder() / "extracted" / f"{archive.name}-{key}"
     if folder.is_dir():
         return folder
-    with alone(folder):
+    with one_process(folder, f"unpacks {archive} into {folder}"):
         if not folder.is_dir():  # another process may have made it while this one waited
-            _say(f"unpacking {archive} ({decimal(stat.st_size)}) into {folder}, this once")
+            log.info("unpacking %s (%s) into %s, this once", archive, _megabytes(stat.st_size), folder)
             with whole_folder(folder) as fresh:
                 _extract(archive, fresh)
     return folder
+
+
+@contextmanager
+def one_process(path: Path, work: str) -> Iterator[None]:
+    """Let one process at a time make `path`; the others wait, and log for what.
+
+    work: what the holder of the lock does, as in "packs photos".
+    """
+    waiting = threading.Timer(WAIT_LOGGED, log.info, [f"waiting for another process, which {work}"])
+    waiting.daemon = True
+    waiting.start()
+    try:
+        with alone(path):
+            waiting.cancel()
+            yield
+    finally:
+        waiting.cancel()
 
 
 def _downloads() -> Path:
     return cache_folder() / "downloads"
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
 
 
 def _receive(archive: Archive, path: Path, part: Path) -> None:
@@ -129,9 +144,10 @@ def _receive(archive: Archive, path: Path, part: Path) -> None:
     with response:
         start = start if response.status == 206 else 0  # a server that cannot go on in the middle begins anew
         total = start + int(response.headers.get("Content-Length") or 0)
-        size = decimal(total) if total > start else "size not told"
-        going_on = f", going on at {decimal(start)}" if start else ""
-        _say(f"downloading {archive.filename} ({size}) from {archive.url} into {path}{going_on}; md5 {archive.md5}")
+        size = _megabytes(total) if total > start else "size not told"
+        going_on = f", going on at {_megabytes(start)}" if start else ""
+        what = f"{archive.filename} ({size}) from {archive.url} into {path}{going_on}"
+        log.info("downloading %s; md5 %s", what, archive.md5)
         received = _append(response, archive, part, start, total)
     if received < total:
         raise DataError(_interrupted(archive, f"it ended after {received:,} of {total:,} bytes"))
@@ -160,12 +176,11 @@ def _append(response: HTTPResponse, archive: Archive, part: Path, start: int, to
     """Write what the server sends behind the first `start` bytes of `part`; returns the length reached."""
     received = start
     try:
-        with part.open("ab" if start else "wb") as file, _progress() as progress:
-            task = progress.add_task(archive.filename, total=total or None, completed=start)
+        with part.open("ab" if start else "wb") as file, _progress(archive.filename, start, total) as show:
             for chunk in _chunks(response, archive):
                 file.write(chunk)
                 received += len(chunk)
-                progress.update(task, completed=received)
+                show(received)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -181,16 +196,16 @@ def _chunks(response: HTTPResponse, archive: Archive) -> Iterator[bytes]:
         raise DataError(_interrupted(archive, str(error))) from error
 
 
-def _progress() -> Progress:
-    """A bar on standard error, where that is a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+@contextmanager
+def _progress(title: str, start: int, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where that is a terminal; gives the function that moves it: (bytes received)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(title, total=total or None, completed=start)
+        yield lambda received: bar.update(task, completed=received)
 
 
 def _verify(archive: Archive, part: Path) -> None:
@@ -223,12 +238,19 @@ def _extract(archive: Path, folder: Path) -> None:
     """Unpack a whole archive, checking the checksums that it carries."""
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                zipped.extractall(folder)
+            _extract_zip(archive, folder)
         else:
             _extract_tar(archive, folder)
     except (tarfile.TarError, gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DataError(f"{archive} is damaged or no archive to trust ({error}); remove it and get it again") from error
+
+
+def _extract_zip(archive: Path, folder: Path) -> None:
+    """Files get the times that the archive gives, as those of a .tar do: fingerprints are made of them."""
+    with zipfile.ZipFile(archive) as zipped:
+        for member in zipped.infolist():
+            changed = calendar.timegm(member.date_time)
+            os.utime(zipped.extract(member, folder), (changed, changed))
 
 
 def _extract_tar(archive: Path, folder: Path) -> None:

@@ -1,6 +1,5 @@
-"""A user's own images: a folder with a sub-folder for each class, or a CSV file."""
+"""A user's own images in a folder, with a sub-folder for each class."""
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +11,6 @@ from alexnet.errors import DataError
 
 # How folders and CSV cells may call the three parts, in any case.
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-CSV_FORM = "a header line path,label or path,label,split is needed, in UTF-8, separated by commas"
 
 
 def read_folder(root: Path) -> Source:
@@ -30,7 +28,7 @@ def read_folder(root: Path) -> Source:
     if not found:
         raise _no_images(root, classes, others)
     names = {name for _, name, _ in classes}
-    return _source(root.resolve().name or "folder", root, names, found, others)
+    return labelled_source(root.resolve().name or "folder", root, names, found, others)
 
 
 def read_images(root: Path) -> Source:
@@ -40,7 +38,7 @@ def read_images(root: Path) -> Source:
     """
     others: list[str] = []
     found = [(path.removeprefix("./"), "images", "") for path in images_below(root, ".", others)]
-    source = _source(root.resolve().name or "folder", root, {"images"}, found, others)
+    source = labelled_source(root.resolve().name or "folder", root, {"images"}, found, others)
     return replace(source, fractions=(0.1, 0.0))
 
 
@@ -49,28 +47,6 @@ def holds_images(root: Path) -> bool:
     return root.is_dir() and any(
         Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file() for entry in _entries(root)
     )
-
-
-def read_csv(file: Path) -> Source:
-    """The images that a CSV file lists, one a line under the header `path,label[,split]`.
-
-    Paths are relative to the CSV's own folder, or absolute. Other columns are ignored. An empty split says nothing.
-    Raises DataError with the line for anything else, and for files that do not exist.
-    """
-    found, missing = [], []
-    for line, row in _csv_rows(file):
-        path, label, split = _csv_sample(f"{file}, line {line}", row)
-        found.append((path, label, split))
-        if not (file.parent / path).is_file():
-            missing.append(f"line {line}: {path!r}")
-    if missing:
-        raise DataError(
-            f"{file}: {len(missing)} of {len(found)} files do not exist, the first in {missing[0]}; "
-            f"paths start from {file.parent.resolve()}"
-        )
-    if not found:
-        raise DataError(f"{file} lists no images; write a line for each under the header path,label[,split]")
-    return _source(file.stem, file.parent, {label for _, label, _ in found}, found, [])
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -139,48 +115,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, cells by column) of each row that is not blank."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, strict=True)
-            columns = _csv_columns(file, next(reader, []))
-            for row in reader:
-                if row and len(row) != len(columns):
-                    raise DataError(
-                        f"{file}, line {reader.line_num}: {len(row)} cells under {len(columns)} columns; "
-                        "put cells that hold a comma into double quotes"
-                    )
-                if row:
-                    yield reader.line_num, dict(zip(columns, (cell.strip() for cell in row), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read as CSV ({error}); {CSV_FORM}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; check its permissions") from error
-
-
-def _csv_columns(file: Path, header: list[str]) -> list[str]:
-    columns = [column.strip().casefold() for column in header]
-    if missing := [column for column in ("path", "label") if column not in columns]:
-        raise DataError(f"{file} has no column {' and no '.join(missing)} in its first line {header}; {CSV_FORM}")
-    for column in ("path", "label", "split"):
-        if columns.count(column) > 1:
-            raise DataError(f"{file} has the column {column} {columns.count(column)} times; {CSV_FORM}")
-    return columns
-
-
-def _csv_sample(where: str, row: dict[str, str]) -> tuple[str, str, str]:
-    """(path, label, split) of one row."""
-    for column in ("path", "label"):
-        if not row[column]:
-            raise DataError(f"{where}: the {column} is empty; fill it in or remove the line")
-    split = row.get("split", "")
-    if split and split.casefold() not in SPLIT_NAMES:
-        raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLIT_NAMES)}, or empty")
-    return row["path"], row["label"], SPLIT_NAMES.get(split.casefold(), "")
-
-
-def _source(name: str, root: Path, names: set[str], found: Sequence[tuple[str, str, str]], others: list[str]) -> Source:
+def labelled_source(
+    name: str, root: Path, names: set[str], found: Sequence[tuple[str, str, str]], others: list[str]
+) -> Source:
     """found: (path, class name, split) of every image."""
     class_names = sorted(names, key=natural_key)
     label = {name: index for index, name in enumerate(class_names)}

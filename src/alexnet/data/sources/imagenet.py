@@ -3,6 +3,7 @@
 Labels follow the sorted wnids, as in Caffe and torchvision, not the ids of the ILSVRC development kit.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,16 +18,19 @@ from alexnet.data.sources.known import GIVEN
 from alexnet.data.sources.matlab import read_mat
 from alexnet.errors import DataError
 
+log = logging.getLogger(__name__)
+
 # The publisher gives no checksum. This is the one that ContinualAI/avalanche checks its download against
 # (avalanche/benchmarks/datasets/tiny_imagenet/tiny_imagenet.py). A copy with half of the training images and none of
-# the unlabelled test images is used where it is at hand.
+# the unlabelled test images is used where only it is at hand.
+TINY_IMAGENET_HALF = Archive("tiny-imagenet-200-half.tgz")
 TINY_IMAGENET = (
     Archive(
         "tiny-imagenet-200.zip",
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         "90528d7ca1a48142e341f4ef8d21d0de",
     ),
-    Archive("tiny-imagenet-200-half.tgz"),
+    TINY_IMAGENET_HALF,
 )
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # a line for each val image, in their order: its ILSVRC2012_ID
@@ -39,9 +43,14 @@ PLACES = ("", "val", "ILSVRC2012_devkit_t12/data", "data")  # where in the folde
 def tiny_imagenet(archives: Sequence[Archive] = TINY_IMAGENET) -> Source:
     """Tiny ImageNet (Stanford CS231n): 200 classes of 500 training and 50 val images, 64 x 64 pixels.
 
-    The publisher's test images carry no labels and are left out.
+    The publisher's test images carry no labels and are left out. The source of a copy with half of the training images
+    is called `tiny-imagenet-half`.
     """
     archive = find_or_download(archives)
+    name = "tiny-imagenet"
+    if archive.name == TINY_IMAGENET_HALF.filename:
+        name = "tiny-imagenet-half"
+        log.warning("tiny-imagenet: %s holds half of the training images of %s", archive, TINY_IMAGENET[0].filename)
     root = extracted(archive) / "tiny-imagenet-200"
     annotations = root / "val" / "val_annotations.txt"
     if not annotations.is_file() or not (root / "train").is_dir():
@@ -49,7 +58,7 @@ def tiny_imagenet(archives: Sequence[Archive] = TINY_IMAGENET) -> Source:
     rows = (line.split("\t") for line in _lines(annotations))
     val = {f"val/images/{row[0]}": row[1] for row in rows}
     # Its other files are lists of bounding boxes, one beside each class's images: nothing that a user must know of.
-    return replace(_source("tiny-imagenet", root, val), store_size=64, other_files=[])
+    return replace(_source(name, root, val), store_size=64, other_files=[])
 
 
 def imagenet(root: Path) -> Source:

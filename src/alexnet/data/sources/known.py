@@ -3,18 +3,20 @@
 Each function gives the images, the class names in their usual order and, where the publisher says so, the splits.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from alexnet.data.samples import RECORD, ArraySource, RecordSource, Sample, Source
-from alexnet.data.sources.download import Archive, data_folders, extracted, find_or_download
+from alexnet.data.sources.download import Archive, extracted, find_or_download
 from alexnet.data.sources.folders import read_folder
 from alexnet.data.sources.matlab import read_mat
 from alexnet.errors import DataError
+
+log = logging.getLogger(__name__)
 
 GIVEN = (0.0, 0.0)  # fractions of sets whose publisher has split them: nothing more is set apart
 
@@ -63,6 +65,8 @@ def digits() -> Source:
 
     Its values 0..16 become 0..255.
     """
+    from sklearn.datasets import load_digits  # takes a second to import
+
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)
     samples = [Sample(f"digits/{index:04}", int(label)) for index, label in enumerate(data.target)]
@@ -77,36 +81,40 @@ def digits() -> Source:
     )
 
 
-def flowers17(
-    split_seed: int = 0, archives: Sequence[Archive] = (FLOWERS17,), extras: Sequence[Archive] = (FLOWERS17_SPLITS,)
-) -> Source:
-    """The Oxford 17 Category Flower Dataset (Nilsback and Zisserman, CVPR 2006): 80 photos of each kind.
+def flowers17(archives: Sequence[Archive] = (FLOWERS17,)) -> Source:
+    """The Oxford 17 Category Flower Dataset (Nilsback and Zisserman, CVPR 2006): 80 photos of each of 17 kinds.
 
-    Where the publisher's datasplits.mat lies beside the archive or in a data folder, its split number
-    split_seed % 3 + 1 is given: 40 images of a class to train, 20 for val, 20 for test. Without it none is given, and
-    20 of a class are to be set apart for test.
+    No split is given; 20 photos of each kind are to be drawn for testing.
     """
-    archive = find_or_download(archives, extras)
+    archive = find_or_download(archives)
     root = extracted(archive)
     paths = [f"jpg/image_{number:04}.jpg" for number in range(1, FLOWERS17_IMAGES + 1)]
     if missing := [path for path in paths if not (root / path).is_file()]:
         raise DataError(f"{archive} holds no {missing[0]} ({len(missing)} of 1,360 are missing); get it again")
-    splits = _flower_splits(archive, split_seed)
-    samples = [Sample(path, n // FLOWERS17_PER_CLASS, splits[n]) for n, path in enumerate(paths)]
+    samples = [Sample(path, n // FLOWERS17_PER_CLASS) for n, path in enumerate(paths)]
     return Source(name="flowers17", root=root, class_names=FLOWERS17_CLASSES, samples=samples, fractions=(0.0, 0.25))
 
 
-def _flower_splits(archive: Path, split_seed: int) -> list[str]:
-    """The part of each image in the publisher's split, or "" for all where the file of splits is not at hand."""
-    places = [folder / FLOWERS17_SPLITS.filename for folder in (archive.parent, *data_folders())]
-    path = next((place for place in places if place.is_file()), None)
+def flowers17_published(
+    number: int, archives: Sequence[Archive] = (FLOWERS17,), splits: Archive = FLOWERS17_SPLITS
+) -> Source:
+    """Flowers17 in one of its publisher's three splits: 40 photos of each kind to train, 20 for val, 20 for test.
+
+    number: 1, 2 or 3. `splits` is found or downloaded like the archive. Raises DataError when it cannot be had or is
+    damaged.
+    """
+    source = flowers17(archives)
+    parts = _flower_splits(find_or_download([splits]), number)
+    samples = [replace(sample, split=split) for sample, split in zip(source.samples, parts, strict=True)]
+    return replace(source, name=f"flowers17-split{number}", samples=samples)
+
+
+def _flower_splits(path: Path, number: int) -> list[str]:
+    """The publisher's split of each image, in the order of the images."""
+    names = {"train": f"trn{number}", "val": f"val{number}", "test": f"tst{number}"}
+    table = read_mat(path, *names.values())
     splits = [""] * FLOWERS17_IMAGES
-    if path is None:
-        return splits
-    number = split_seed % 3 + 1
-    parts = {"train": f"trn{number}", "val": f"val{number}", "test": f"tst{number}"}
-    table = read_mat(path, *parts.values())
-    for split, name in parts.items():
+    for split, name in names.items():
         for image in np.atleast_1d(table[name]):  # numbered from 1
             if not 1 <= image <= FLOWERS17_IMAGES or splits[int(image) - 1]:
                 raise DataError(f"{path}: {name} lists image {image}, which is in no set or in two; get it again")
@@ -117,12 +125,18 @@ def _flower_splits(archive: Path, split_seed: int) -> list[str]:
 
 
 def cifar10(archives: Sequence[Archive] = CIFAR10) -> Source:
-    """CIFAR-10 (Krizhevsky, 2009): 50,000 images to train and 10,000 to test, of 32 x 32 pixels, in ten classes."""
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 images to train and 10,000 to test, of 32 x 32 pixels, in ten classes.
+
+    JPEG copies have other pixels than the publisher's file, so their source has a name of its own, `cifar10-jpeg`.
+    """
     archive = find_or_download(archives)
     root = extracted(archive)
     if (root / "cifar-10-batches-bin").is_dir():
         return _cifar10_records(archive, root / "cifar-10-batches-bin")
-    return replace(read_folder(root), name="cifar10", fractions=GIVEN, store_size=64)
+    log.warning(
+        "cifar10: %s holds JPEG copies; their pixels, and results, differ from %s", archive, CIFAR10[0].filename
+    )
+    return replace(read_folder(root), name="cifar10-jpeg", fractions=GIVEN, store_size=64)
 
 
 def _cifar10_records(archive: Path, root: Path) -> Source:

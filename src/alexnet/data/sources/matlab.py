@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from scipy.io import loadmat
-
 from alexnet.errors import DataError
 
 
 def read_mat(path: Path, *names: str) -> dict[str, Any]:
     """The variables `names` of a .mat file. Raises DataError when the file is damaged or lacks one of them."""
+    from scipy.io import loadmat  # takes a quarter of a second to import
+
     try:
         variables: dict[str, Any] = loadmat(path, squeeze_me=True)
     except Exception as error:  # SciPy raises a dozen kinds for a damaged file

@@ -1,0 +1,7 @@
+"""Images decoded once, in the form that training reads without decoding them again."""
+
+from alexnet.data.store.cache import is_store, named_store, packed, verified
+from alexnet.data.store.reader import Store, open_store
+from alexnet.data.store.writer import pack
+
+__all__ = ["Store", "is_store", "named_store", "open_store", "pack", "packed", "verified"]

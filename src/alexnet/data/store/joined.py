@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels, digest
-from alexnet.data.store.packed import Store
+from alexnet.data.store.reader import Store
 from alexnet.errors import DataError
 
 READ = 1024  # images at once
@@ -61,6 +61,7 @@ def join(stores: Sequence[Store]) -> Store:
         splits=np.concatenate([store.splits for store in stores]),
         skipped=[skip for store in stores for skip in store.skipped],
         shard_rows=first.shard_rows,
+        content=" + ".join(store.content for store in stores),
         stores=tuple(stores),
     )
 

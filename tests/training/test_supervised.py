@@ -1,24 +1,18 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from alexnet.training.loop import loss_value, train_size, warn_if_not_learning
+from alexnet.runs.checkpoint import Progress
 from alexnet.training.recipes import recipe
+from alexnet.training.supervised import loss_value, train_size, warn_if_not_learning
 
 
 def sizes(epochs: int, input_size: int, **settings) -> list[int]:
-    preprocessing = SimpleNamespace(input_size=input_size)
-    run = SimpleNamespace(
-        recipe=recipe("modern", epochs=epochs, **settings),
-        loader=SimpleNamespace(preprocessing=preprocessing),
-        network=SimpleNamespace(least_input=63),
-    )
-    return [train_size(run, epoch) for epoch in range(epochs)]
+    settings = recipe("modern", epochs=epochs, **settings)
+    return [train_size(settings, epoch, input_size, least=63) for epoch in range(epochs)]
 
 
-def test_training_images_grow_from_the_first_scale_to_the_last_in_steps_of_16():
+def test_training_size_grows_in_steps_of_16():
     grown = sizes(100, 192)
     assert (grown[0], grown[-1]) == (96, 160)
     assert grown == sorted(grown)
@@ -26,25 +20,25 @@ def test_training_images_grow_from_the_first_scale_to_the_last_in_steps_of_16():
     assert grown[80] == 160
 
 
-def test_training_images_are_never_smaller_than_a_network_takes_nor_larger_than_the_input():
+def test_training_size_stays_between_the_networks_minimum_and_the_input_size():
     assert set(sizes(10, 64)) == {63}
     assert set(sizes(10, 100, train_scale=1.0, first_train_scale=1.0)) == {100}
 
 
-def test_cross_entropy_of_a_uniform_guess_is_ln_k_whatever_the_targets():
+def test_cross_entropy_of_uniform_logits_is_ln_k():
     targets = torch.tensor([[1.0, 0, 0, 0], [0.3, 0.7, 0, 0]])
     loss = loss_value(recipe("modern", label_smoothing=0.2), torch.zeros(2, 4), targets, None)
     assert loss.item() == pytest.approx(torch.tensor(4.0).log().item())
 
 
-def test_logistic_loss_is_that_of_independent_units_summed():
+def test_logistic_loss_sums_independent_units():
     logits, targets = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([[1.0, 0.0, 0.0]])
     loss = loss_value(recipe("modern", loss="logistic", label_smoothing=0.0), logits, targets, None)
     by_hand = -(F.logsigmoid(logits[0, 0]) + F.logsigmoid(-logits[0, 1]) + F.logsigmoid(-logits[0, 2]))
     assert loss.item() == pytest.approx(by_hand.item())
 
 
-def test_class_weights_weigh_the_loss_of_their_class():
+def test_class_weights_scale_the_loss_of_their_class():
     logits, targets = torch.zeros(2, 2), torch.eye(2)
     settings = recipe("modern", label_smoothing=0.0)
     weighed = loss_value(settings, logits, targets, torch.tensor([3.0, 1.0]))
@@ -52,8 +46,6 @@ def test_class_weights_weigh_the_loss_of_their_class():
 
 
 @pytest.mark.parametrize(("loss", "epoch", "said"), [(2.3, 10, True), (2.0, 10, False), (2.3, 9, False)])
-def test_not_learning_is_said_once_after_a_tenth_of_the_run_and_the_warm_up(capsys, loss, epoch, said):
-    store = SimpleNamespace(class_names=[str(n) for n in range(10)])
-    run = SimpleNamespace(recipe=recipe("modern", epochs=100), loader=SimpleNamespace(store=store))
-    warn_if_not_learning(run, SimpleNamespace(epoch=epoch, rows=[{"train_loss": loss}]))
-    assert ("not learning" in capsys.readouterr().err) == said
+def test_a_network_that_does_not_learn_is_warned_about_once(caplog, loss, epoch, said):
+    warn_if_not_learning(recipe("modern", epochs=100), Progress(epoch=epoch, rows=[{"train_loss": loss}]), classes=10)
+    assert ("not learning" in caplog.text) == said

@@ -1,0 +1,61 @@
+"""The store: every image decoded once, in the form that training reads without decoding it again.
+
+A store is a folder, written whole or not at all, of S x S images:
+
+    store.json       format and version; name, fingerprint, fractions and class names of the source; size (S); images;
+                     files: bytes and SHA-256 of each other file; seal: SHA-256 of all this
+    samples.csv      path,label,split: a line for each row, in the order of the rows; label indexes the class names,
+                     split is "train", "val", "test" or empty
+    skipped.csv      path,reason: a line for each image that could not be used
+    shard-00000.bin  rows, uint8 (rows, S, S, 3), RGB, C order, nothing else; each shard but the last as many rows,
+    shard-00001.bin  about a gigabyte
+    ...
+
+Rows stand in the order of the source's samples. N is the number of rows.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from alexnet.errors import DataError
+
+FORMAT = "alexnet store"
+VERSION = 1  # to be raised whenever other bytes would be stored for the same images
+FACTS = "store.json"
+SAMPLES = "samples.csv"
+SKIPPED = "skipped.csv"
+
+
+def damaged(folder: Path, what: str) -> DataError:
+    return DataError(f"store {folder} is damaged: {what}")
+
+
+def seal(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def content_of(facts: dict[str, Any]) -> str:
+    """SHA-256, in hexadecimal, over class names, samples and pixels; unlike a source's fingerprint, not file times."""
+    files = {name: file["sha256"] for name, file in facts["files"].items() if name != SKIPPED}
+    return seal({"class_names": facts["class_names"], "size": facts["size"], "files": files})
+
+
+def row_bytes(size: int) -> int:
+    return size * size * 3
+
+
+def shard_name(shard: int) -> str:
+    return f"shard-{shard:05d}.bin"
+
+
+def cache_name(source: str, size: int, fingerprint: str) -> str:
+    """The folder of a source's store in the cache; each version of the format has its own, the first without a mark."""
+    version = "" if VERSION == 1 else f"-v{VERSION}"
+    return f"{source}-{size}-{fingerprint[:16]}{version}"
+
+
+def is_ours(name: str) -> bool:
+    return name in (FACTS, SAMPLES, SKIPPED) or re.fullmatch(r"shard-\d{5,}\.bin", name) is not None

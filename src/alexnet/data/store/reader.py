@@ -1,0 +1,168 @@
+"""Reading a store: its images are mapped into memory, not loaded."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.data.images import Pixels
+from alexnet.data.samples import Sample, Source
+from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, content_of, damaged, seal, shard_name
+from alexnet.errors import DataError
+
+VERIFIED_BYTES = 4 * 2**30  # hashing this many takes some seconds; larger stores are only measured when opened
+OPEN_SHARDS = 128  # each holds a file handle, of which macOS grants 256
+
+
+@dataclass(eq=False)
+class Store:
+    """A sound store, its images left on disk."""
+
+    folder: Path
+    name: str  # the source's
+    fingerprint: str  # the source's, when it was packed
+    size: int  # pixels a side
+    class_names: list[str]  # in the order of the labels
+    fractions: tuple[float, float]  # shares for val and test where no split is given
+    paths: list[str]  # N, as the source names them
+    labels: NDArray[np.int64]  # (N,)
+    splits: NDArray[np.str_]  # (N,) "train", "val", "test", or "" where the source does not say
+    skipped: list[tuple[str, str]]  # path and reason of each image that could not be used
+    shard_rows: int  # rows in every shard but the last
+    content: str  # hexadecimal, equal for stores of equal class names, samples and pixels, wherever they were read from
+
+    def __post_init__(self) -> None:
+        self._shard = lru_cache(OPEN_SHARDS)(self._map_shard)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def source(self) -> Source:
+        """What the store kept of its source: classes and samples, to be checked as a source is, not to be read."""
+        rows = zip(self.paths, self.labels.tolist(), self.splits.tolist(), strict=True)
+        return Source(
+            name=self.name,
+            root=None,
+            class_names=self.class_names,
+            samples=[Sample(*row) for row in rows],
+            fractions=self.fractions,
+            store_size=self.size,
+        )
+
+    def images(self, indices: NDArray[Any] | slice) -> Pixels:
+        """Copies of these rows, in this order: uint8 (n, size, size, 3), RGB, contiguous; negative ones from the end.
+
+        Raises IndexError for a row that does not exist, DataError when the files went away since they were checked.
+        """
+        rows = np.arange(len(self))[indices]
+        images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        shards, offsets = np.divmod(rows, self.shard_rows)
+        for shard in np.unique(shards):
+            here = shards == shard
+            images[here] = self._shard(int(shard))[offsets[here]]
+        return images
+
+    def mapped(self, indices: NDArray[np.int64]) -> list[Pixels]:
+        """These rows in the files' mapped memory, not copied, only to be read; errors as for `images`."""
+        rows = np.arange(len(self))[indices]
+        places = zip(*np.divmod(rows, self.shard_rows), strict=True)
+        return [np.asarray(self._shard(int(shard)))[offset] for shard, offset in places]
+
+    def _map_shard(self, shard: int) -> Pixels:
+        rows = min(self.shard_rows, len(self) - shard * self.shard_rows)
+        path = self.folder / shard_name(shard)
+        try:
+            return np.memmap(path, np.uint8, "r", shape=(rows, self.size, self.size, 3))
+        except (OSError, ValueError) as error:
+            raise damaged(self.folder, f"{path.name}: {error}") from error
+
+
+def open_store(folder: str | Path, verify: bool | None = None) -> Store:
+    """The store in a folder, once all its files are found, of the right size and, if verified, with the right bytes.
+
+    verify: whether to read all images and compare checksums; None: if they are at most 4 GB.
+    Raises DataError that names all that is missing or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"no store at {folder}; write one with: alexnet pack DATA --out {folder}")
+    facts = _read_facts(folder)
+    if verify is None:
+        verify = sum(file["bytes"] for file in facts["files"].values()) <= VERIFIED_BYTES
+    checks = (
+        _damage(folder / name, file["bytes"], file["sha256"] if verify or name.endswith(".csv") else None)
+        for name, file in facts["files"].items()
+    )
+    if damages := [damage for damage in checks if damage]:
+        raise damaged(folder, "; ".join(damages))
+    return _read_store(folder, facts)
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
+        found = facts.pop("seal")
+    except FileNotFoundError as error:
+        raise damaged(folder, f"{FACTS} is missing") from error
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise damaged(folder, f"{FACTS} cannot be read: {error}") from error
+    if found != seal(facts):
+        raise damaged(folder, f"{FACTS} was changed: its checksum is wrong")
+    if (facts["format"], facts["version"]) != (FORMAT, VERSION):
+        raise DataError(
+            f"store {folder} has format {facts['format']!r} version {facts['version']}, this program reads "
+            f"{FORMAT!r} version {VERSION}"
+        )
+    return facts
+
+
+def _damage(file: Path, size: int, sha256: str | None) -> str | None:
+    """That a file is missing, of another size or, where a checksum is given, of other content; None if it is sound."""
+    try:
+        found = file.stat().st_size
+        if found != size:
+            return f"{file.name} has {found} bytes instead of {size}"
+        if sha256 is not None:
+            with open(file, "rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
+                    return f"the checksum of {file.name} is wrong"
+    except OSError as error:
+        return f"{file.name}: {error.strerror}"
+    return None
+
+
+def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
+    paths, labels, splits = [], [], []
+    for path, label, split in _rows(folder / SAMPLES):
+        paths.append(path)
+        labels.append(int(label))
+        splits.append(split)
+    return Store(
+        folder=folder,
+        name=facts["name"],
+        fingerprint=facts["fingerprint"],
+        size=facts["size"],
+        class_names=facts["class_names"],
+        fractions=(facts["fractions"][0], facts["fractions"][1]),
+        paths=paths,
+        labels=np.array(labels, np.int64),
+        splits=np.array(splits, "<U5"),
+        skipped=[(path, reason) for path, reason in _rows(folder / SKIPPED)],
+        shard_rows=facts["shard_rows"],
+        content=content_of(facts),
+    )
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    """The lines of a CSV file below its header."""
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        yield from rows

@@ -1,0 +1,205 @@
+"""Writing a store: every image of a source decoded once, in order."""
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alexnet.data.images import Pixels, stored_form
+from alexnet.data.samples import Sample, Source, each_image, some_names
+from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
+from alexnet.data.store.reader import Store, open_store
+from alexnet.data.workers import ordered_map
+from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.files import refuse_strangers, whole_folder
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]  # (images done, images in all)
+
+SHARD_BYTES = 2**30
+MAX_BAD = 0.01
+NAMED_BAD = 3  # so many bad images are named in an error
+
+
+def pack(
+    source: Source,
+    folder: str | Path,
+    size: int = 256,
+    max_bad: float = MAX_BAD,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    fingerprint: str | None = None,
+) -> Store:
+    """Write the store of a source into `folder`, replacing a store that stands there.
+
+    size: pixels a side; max_bad: largest share, 0..1, of images that may be skipped because they cannot be used;
+    workers: threads, None for one a core; fingerprint: the source's, where it is known already.
+
+    Raises DataError when more images are bad or a class is left with none, UsageError when `folder` holds something
+    else than a store, AlexNetError when it cannot be written. Nothing is left behind then, nor after Ctrl-C. If images
+    were skipped, a warning is logged.
+    """
+    folder = Path(folder)
+    refuse_settings(folder, size, max_bad)
+    shard_rows = max(1, shard_bytes // row_bytes(size))
+    fingerprint = fingerprint or source.fingerprint()
+    with whole_folder(folder.resolve()) as beside:  # a link stays a link
+        _refuse_full_disk(folder, beside, len(source.samples) * row_bytes(size))
+        with _Files(beside, shard_rows) as files:
+            _fill(files, source, size, max_bad, workers, progress)
+        _refuse_empty_classes(source, files)
+        _write_facts(files, source, size, fingerprint)
+    if files.skipped:
+        images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
+        log.warning("%s skipped, see %s", images, folder / SKIPPED)
+    return open_store(folder, verify=False)
+
+
+def _fill(
+    files: "_Files", source: Source, size: int, max_bad: float, workers: int | None, progress: Progress | None
+) -> None:
+    """Every image of the source, in order, into the files, or into their list of skipped ones."""
+    total = len(source.samples)
+    with ordered_map(partial(stored_form, size=size), each_image(source), workers) as results:
+        for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
+            if isinstance(result, str):
+                files.skip(sample, result)
+                if len(files.skipped) >= NAMED_BAD:
+                    _refuse_bad(files.skipped, total, max_bad)
+            else:
+                files.add(sample, result)
+            if progress is not None:
+                progress(done, total)
+    _refuse_bad(files.skipped, total, max_bad)
+
+
+class _HashedFile:
+    """A new file that is hashed while it is written, and on the disk when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.name, self.bytes, self._hash = path.name, 0, hashlib.sha256()
+        self._file = open(path, "xb")  # noqa: SIM115 - closed by `close`
+
+    def write(self, data: str | memoryview) -> None:
+        raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data  # names may be any bytes
+        self._file.write(raw)
+        self._hash.update(raw)
+        self.bytes += len(raw) if isinstance(raw, bytes) else raw.nbytes
+
+    def close(self) -> None:
+        if not self._file.closed:
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    def facts(self) -> dict[str, Any]:
+        return {"bytes": self.bytes, "sha256": self._hash.hexdigest()}
+
+
+class _Files:
+    """All files of a store but store.json, written as the images come, in memory that does not grow with them."""
+
+    def __init__(self, folder: Path, shard_rows: int) -> None:
+        self.folder, self.shard_rows = folder, shard_rows
+        self.images = 0
+        self.labels: set[int] = set()  # that have images
+        self.skipped: list[tuple[str, str]] = []
+        self.written: list[_HashedFile] = []
+        self._closing = ExitStack()
+        self._shard: _HashedFile  # the one being filled, from the first image on
+        self._samples = csv.writer(self._new(SAMPLES), lineterminator="\n")
+        self._skipped = csv.writer(self._new(SKIPPED), lineterminator="\n")
+        self._samples.writerow(["path", "label", "split"])
+        self._skipped.writerow(["path", "reason"])
+
+    def __enter__(self) -> "_Files":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.close()
+
+    def add(self, sample: Sample, image: Pixels) -> None:
+        if self.images % self.shard_rows == 0:
+            self._begin_shard(self.images // self.shard_rows)
+        self._shard.write(image.data)
+        self._samples.writerow([sample.path, sample.label, sample.split])
+        self.labels.add(sample.label)
+        self.images += 1
+
+    def skip(self, sample: Sample, reason: str) -> None:
+        self._skipped.writerow([sample.path, reason])
+        self.skipped.append((sample.path, reason))
+
+    def _begin_shard(self, shard: int) -> None:
+        if shard > 0:
+            self._shard.close()
+        self._shard = self._new(shard_name(shard))
+
+    def _new(self, name: str) -> _HashedFile:
+        file = _HashedFile(self.folder / name)
+        self._closing.callback(file.close)
+        self.written.append(file)
+        return file
+
+
+def _write_facts(files: _Files, source: Source, size: int, fingerprint: str) -> None:
+    facts = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": source.name,
+        "fingerprint": fingerprint,
+        "size": size,
+        "class_names": source.class_names,
+        "fractions": source.fractions,
+        "images": files.images,
+        "shard_rows": files.shard_rows,
+        "files": {file.name: file.facts() for file in files.written},
+    }
+    text = json.dumps({**facts, "seal": seal(facts)}, indent=1)
+    (files.folder / FACTS).write_text(text, encoding="utf-8")
+
+
+def refuse_settings(folder: Path, size: int, max_bad: float) -> None:
+    if size < 1:
+        raise UsageError(f"size {size}: at least 1 pixel a side is needed, 256 is usual")
+    if not 0 <= max_bad <= 1:
+        raise UsageError(f"share of bad images {max_bad}: 0 to 1 is accepted, 0.01 for one in a hundred")
+    refuse_strangers(folder, is_ours, "store")
+
+
+def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
+    """Say before hours of decoding what can be known then."""
+    free = shutil.disk_usage(beside).free
+    if free < needed:
+        raise AlexNetError(
+            f"cannot write {folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
+            "free space or choose another folder"
+        )
+
+
+def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> None:
+    if len(skipped) > max_bad * total:
+        first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
+        raise DataError(
+            f"at least {len(skipped)} of {total} images cannot be used, {100 * max_bad:g} % may be skipped: {first}; "
+            "see all with `alexnet check DATA` and mend or remove them, or skip more with --max-bad 0.5"
+        )
+
+
+def _refuse_empty_classes(source: Source, files: _Files) -> None:
+    empty = [label for label in range(len(source.class_names)) if label not in files.labels]
+    if empty:
+        hint = f" (skipped: {files.skipped[0][0]}: {files.skipped[0][1]})" if files.skipped else ""
+        raise DataError(
+            f"{source.name}: no usable images of {some_names(source.class_names, empty)}{hint}; add some or remove it"
+        )

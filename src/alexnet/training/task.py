@@ -1,0 +1,137 @@
+"""What one kind of training is: the protocol that the loop works by, and what all kinds share.
+
+`alexnet.training.supervised` and `alexnet.pretraining.task` implement it. N images a batch.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from alexnet.data.augment import Augmentation
+from alexnet.data.loader import Batch, Loader
+from alexnet.data.preprocess import Preprocessing
+from alexnet.data.store import Store
+from alexnet.networks.layers import Network
+from alexnet.plots import pictures
+from alexnet.runs.checkpoint import Progress
+from alexnet.runs.folder import RunFolder, SplitRow
+from alexnet.training.saving import Saver
+from alexnet.training.settings import Recipe
+from alexnet.training.working import WorkingWeights
+
+PARTS = ("train", "val", "test")
+SHOWN = 16  # images in samples.png
+
+
+@dataclass(kw_only=True)
+class State:
+    """What every kind of training works with; made from its settings and its data alone."""
+
+    recipe: Recipe
+    loader: Loader
+    parts: dict[str, NDArray[np.int64]]  # "train", "val", "test" -> rows of the store
+    network: Network
+    average: Network | None  # moving average of the weights
+    working: WorkingWeights
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    dtype: torch.dtype
+    path: Path = Path()  # the run's folder
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's files."""
+        return RunFolder(self.path)
+
+
+class Task(Protocol):
+    """One kind of training. The loop calls the methods in the order in which they stand here."""
+
+    command: ClassVar[str]  # the command that makes and resumes such runs
+    score_name: ClassVar[str]  # name of a step's second number in the progress bar
+    state: State
+
+    def begin(self) -> None:
+        """Write what stands before the first step: split.csv, samples.png."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Get ready for the steps of an epoch, counted from 0."""
+
+    def image_size(self, epoch: int) -> int:
+        """Pixels a side of this epoch's images."""
+
+    def step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
+        """Take one step. Returns the batch's mean loss, and the score summed over its images."""
+
+    def row(self, progress: Progress, speed: float) -> dict[str, Any]:
+        """The row of metrics.csv for the epoch, once its steps are taken. speed: images/s."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Further columns of the row, measured every `evaluate_every` epochs and in the last one."""
+
+    def keep(self, progress: Progress, row: Mapping[str, Any], saver: Saver) -> None:
+        """Hand the weights that the run is known by to `saver`, if this epoch's are better than those kept."""
+
+    def log(self, progress: Progress) -> None:
+        """Write metrics.csv and whatever else follows an epoch."""
+
+    def finish(self, progress: Progress) -> None:
+        """Evaluate what the run came to; write metrics.json and the pictures."""
+
+
+def build_loader(
+    store: Store, rows: NDArray[np.int64], network: Network, recipe: Recipe, device: torch.device, dtype: torch.dtype
+) -> Loader:
+    """The recipe's batches of these rows of the store."""
+    return Loader(
+        store,
+        rows,
+        recipe.batch_size,
+        preprocessing_of(network, recipe, store.size),
+        augmentation_of(recipe),
+        seed=recipe.seed,
+        balanced=recipe.balance == "sampling",
+        workers=workers_of(recipe, device),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def preprocessing_of(network: Network, recipe: Recipe, store_size: int) -> Preprocessing:
+    """The network's own constants at the recipe's sizes; without a resize, in the network's own proportion."""
+    size = network.input_size
+    resize = recipe.resize or round(size * network.resize / type(network).input_size)
+    return Preprocessing(size, resize, network.mean, network.std, store_size)
+
+
+def augmentation_of(recipe: Recipe) -> Augmentation:
+    """The recipe's augmentation settings."""
+    settings = {each.name: getattr(recipe, each.name) for each in dataclasses.fields(Augmentation)[1:]}
+    return Augmentation(recipe.augmentations, **settings)
+
+
+def workers_of(recipe: Recipe, device: torch.device) -> int:
+    """Threads that prepare batches: beside a GPU two; beside the processor they would take its cores from the step."""
+    if recipe.workers is not None:
+        return recipe.workers
+    return 2 if device.type == "cuda" else 0
+
+
+def write_split(state: State, labels: Sequence[str] | None) -> None:
+    """Write split.csv. labels: the class name of each row of the store; None where labels are not read."""
+    part_of = {int(row): part for part in PARTS for row in state.parts[part]}
+    paths = state.loader.store.paths
+    rows = (SplitRow(paths[row], "" if labels is None else labels[row], part_of[row]) for row in sorted(part_of))
+    state.folder.write_split(rows, labelled=labels is not None)
+
+
+def draw_samples(state: State, batch: Batch, titles: list[str] | None) -> None:
+    """Write samples.png: images of the batch as the network sees them."""
+    preprocessing, images = state.loader.preprocessing, batch.images[:SHOWN].float().cpu()
+    pictures.samples(images, preprocessing.mean, preprocessing.std, titles, state.path / "samples.png")

@@ -1,0 +1,96 @@
+"""Damage to a store is recognised and named."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet.data.sources import open_source
+from alexnet.data.store import Store, open_store, pack
+from alexnet.errors import DataError
+
+SIZE = 32
+ROW = SIZE * SIZE * 3
+
+
+def all_images(store: Store) -> np.ndarray:
+    return store.images(slice(None))
+
+
+def flip_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def change_names(path: Path) -> None:
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "class_names": ["bee", "ant", "class 10"]}))
+
+
+DAMAGES = {
+    "a truncated shard": ("shard-00001.bin", lambda path: os.truncate(path, 100), "shard-00001.bin has 100 bytes"),
+    "a flipped byte": ("shard-00002.bin", flip_byte, "checksum of shard-00002.bin"),
+    "a missing shard": ("shard-00000.bin", Path.unlink, "shard-00000.bin: No such file"),
+    "a changed label": ("samples.csv", lambda path: path.write_text(path.read_text()[:-2] + "0\n"), "samples.csv"),
+    "missing samples": ("samples.csv", Path.unlink, "samples.csv"),
+    "a changed reason": ("skipped.csv", lambda path: path.write_text("x" * path.stat().st_size), "skipped.csv"),
+    "broken facts": ("store.json", lambda path: path.write_text('{"size": '), "store.json cannot be read"),
+    "facts of another kind": ("store.json", lambda path: path.write_text("[]"), "store.json cannot be read"),
+    "empty facts": ("store.json", lambda path: path.write_text(""), "store.json cannot be read"),
+    "changed class names": ("store.json", change_names, "store.json was changed"),
+    "missing facts": ("store.json", Path.unlink, "store.json is missing"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_recognised_and_named(damage: str, store: Store) -> None:
+    open_store(store.folder)
+    file, do, message = DAMAGES[damage]
+    do(store.folder / file)
+    with pytest.raises(DataError, match=f"store {re.escape(str(store.folder))} is damaged: .*{re.escape(message)}"):
+        open_store(store.folder)
+
+
+def test_the_checksums_of_large_stores_are_looked_at_only_on_request(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip_byte(store.folder / "shard-00002.bin")
+    monkeypatch.setattr("alexnet.data.store.reader.VERIFIED_BYTES", 1000)
+    assert len(open_store(store.folder)) == 20
+    with pytest.raises(DataError, match="checksum"):
+        open_store(store.folder, verify=True)
+
+
+def test_a_store_of_a_later_version_is_not_called_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet.data.store.reader.VERSION", 0)
+    with pytest.raises(DataError, match=r"version 1, this program reads .* version 0"):
+        open_store(store.folder)
+
+
+def test_no_store_at_all_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no store at .*alexnet pack"):
+        open_store(tmp_path / "nowhere")
+
+
+def test_a_store_that_goes_away_after_it_was_opened_is_a_data_error(store: Store) -> None:
+    (store.folder / "shard-00003.bin").unlink()
+    with pytest.raises(DataError, match=r"is damaged: shard-00003\.bin"):
+        all_images(store)
+
+
+def test_content_is_that_of_a_copy_of_the_images_and_of_no_others(photos: Path, store: Store, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "copy")
+    os.utime(tmp_path / "copy" / "ant" / "0.png", (1, 1))
+    copied = pack(open_source(str(tmp_path / "copy")), tmp_path / "copied", SIZE, shard_bytes=6 * ROW)
+    assert copied.content == store.content
+    assert copied.fingerprint != store.fingerprint
+    shutil.copy(photos / "ant" / "1.png", tmp_path / "copy" / "ant" / "0.png")
+    changed = pack(open_source(str(tmp_path / "copy")), tmp_path / "changed", SIZE, shard_bytes=6 * ROW)
+    (tmp_path / "copy" / "bee").rename(tmp_path / "copy" / "cat")
+    renamed = pack(open_source(str(tmp_path / "copy")), tmp_path / "renamed", SIZE, shard_bytes=6 * ROW)
+    assert len({store.content, changed.content, renamed.content}) == 3

@@ -1,0 +1,246 @@
+"""A store holds every image of its source, and appears whole or not at all."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet.data.images import decode, square
+from alexnet.data.sources import open_source
+from alexnet.data.store import Store, open_store, pack
+from alexnet.errors import AlexNetError, DataError, UsageError
+
+SIZE = 32
+ROW = SIZE * SIZE * 3
+AddImages = Callable[..., None]
+Run = Callable[..., subprocess.Popen[str]]
+
+
+def all_images(store: Store) -> np.ndarray:
+    return store.images(slice(None))
+
+
+def test_rows_are_the_sources_samples_in_order_in_their_stored_form(photos: Path, store: Store) -> None:
+    source = open_source(str(photos))
+    assert len(store) == 20
+    assert store.paths == [sample.path for sample in source.samples]
+    assert store.labels.tolist() == [sample.label for sample in source.samples]
+    assert store.labels.dtype == np.int64
+    assert store.class_names == source.class_names == ["ant", "bee", "class 10"]
+    assert (store.name, store.fractions, store.size) == (source.name, source.fractions, SIZE)
+    assert store.fingerprint == source.fingerprint()
+    assert set(store.splits.tolist()) == {""}
+    expected = [square(decode(source.read(index)), SIZE) for index in range(20)]
+    assert np.array_equal(all_images(store), np.stack(expected))
+
+
+def test_images_gathers_any_rows_across_shards_into_one_array(store: Store) -> None:
+    whole = all_images(store)
+    assert sorted(path.name for path in store.folder.glob("*.bin")) == [f"shard-0000{n}.bin" for n in range(4)]
+    for rows in ([19, 0, 6, 5, 6], [], [7], [-1, -20], list(range(20))[::-1]):
+        found = store.images(np.array(rows, np.int64))
+        assert found.shape == (len(rows), SIZE, SIZE, 3)
+        assert found.dtype == np.uint8
+        assert found.flags.c_contiguous
+        assert found.flags.writeable
+        assert np.array_equal(found, whole[rows])
+    assert np.array_equal(store.images(slice(4, 15, 3)), whole[4:15:3])
+    assert np.array_equal(store.images(store.labels == 1), whole[12:17])
+    with pytest.raises(IndexError):
+        store.images(np.array([20]))
+
+
+def test_given_splits_are_kept(tmp_path: Path, add_images: AddImages) -> None:
+    for split in ("train", "valid", "test"):
+        for name in ("a", "b"):
+            add_images(tmp_path / "data", f"{split}/{name}", 2)
+    store = pack(open_source(str(tmp_path / "data")), tmp_path / "store", SIZE)
+    assert sorted(set(store.splits.tolist())) == ["test", "train", "val"]
+    assert all(path.split("/")[0][:3] == split[:3] for path, split in zip(store.paths, store.splits, strict=True))
+
+
+def test_many_processes_write_the_same_bytes_as_one(tmp_path: Path, add_images: AddImages) -> None:
+    for name in ("a", "b"):
+        add_images(tmp_path / "data", name, 70)
+    source = open_source(str(tmp_path / "data"))
+    seen: list[tuple[int, int]] = []
+    one = pack(source, tmp_path / "one", SIZE, workers=1, shard_bytes=50 * ROW)
+    two = pack(source, tmp_path / "two", SIZE, workers=2, shard_bytes=50 * ROW, progress=lambda *at: seen.append(at))
+    for file in one.folder.iterdir():
+        assert file.read_bytes() == (two.folder / file.name).read_bytes(), file.name
+    assert seen == [(done, 140) for done in range(1, 141)]
+
+
+def test_arrays_are_packed_as_files_are(tmp_path: Path) -> None:
+    source = open_source("digits")
+    store = pack(source, tmp_path / "digits", source.store_size)
+    assert len(store) == 1797
+    assert np.array_equal(store.images(np.array([5]))[0], square(decode(source.read(5)), source.store_size))
+
+
+def test_names_of_any_bytes_survive(tmp_path: Path, add_images: AddImages) -> None:
+    for name in ("a", "b"):
+        add_images(tmp_path / "data", name, 2)
+    for strange in (b'new\nline,"quote".png', b"not utf-8 \xff.png", "blüte.png".encode()):
+        shutil.copy(tmp_path / "data" / "a" / "0.png", os.fsencode(tmp_path / "data" / "a") + b"/" + strange)
+    source = open_source(str(tmp_path / "data"))
+    assert len(source.samples) == 7
+    assert pack(source, tmp_path / "store", SIZE).paths == [sample.path for sample in source.samples]
+
+
+def test_bad_images_are_left_out_and_listed_with_their_reasons(photos: Path, tmp_path: Path) -> None:
+    (photos / "ant" / "3.png").write_bytes(b"")
+    (photos / "bee" / "0.png").write_bytes(b"hello")
+    store = pack(open_source(str(photos)), tmp_path / "store", SIZE, max_bad=0.1)
+    assert [path for path, _ in store.skipped] == ["ant/3.png", "bee/0.png"]
+    assert "0 bytes" in store.skipped[0][1]
+    assert "not an image" in store.skipped[1][1]
+    with open(store.folder / "skipped.csv", newline="") as file:
+        assert [tuple(row) for row in csv.reader(file)] == [("path", "reason"), *store.skipped]
+    assert len(store) == 18
+    assert "ant/3.png" not in store.paths
+    source = open_source(str(photos))
+    row = store.paths.index("ant/4.png")
+    assert np.array_equal(
+        store.images(np.array([row]))[0], square(decode(source.read(store.paths.index("ant/4.png") + 1)), SIZE)
+    )
+
+
+def test_too_many_bad_images_stop_it_naming_three_and_leave_nothing(photos: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        (photos / "ant" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"3 of 20 images .* 5 %.*0\.png: empty.*1\.png.*2\.png.*--max-bad") as caught:
+        pack(open_source(str(photos)), tmp_path / "out" / "store", SIZE, max_bad=0.05)
+    assert "3.png" not in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_one_bad_image_of_few_is_too_many_by_default(photos: Path, tmp_path: Path) -> None:
+    (photos / "class 10" / "2.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 of 20 images .* 1 % .*class 10/2\.png"):
+        pack(open_source(str(photos)), tmp_path / "store", SIZE)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_class_left_without_images_stops_it(photos: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        (photos / "class 10" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no usable images of 'class 10'.*empty: 0 bytes"):
+        pack(open_source(str(photos)), tmp_path / "store", SIZE, max_bad=0.5)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_file_that_vanishes_after_it_was_listed_is_a_bad_image(photos: Path, tmp_path: Path) -> None:
+    source = open_source(str(photos))
+    (photos / "ant" / "0.png").unlink()
+    store = pack(source, tmp_path / "store", SIZE, max_bad=0.1)
+    assert store.skipped == [("ant/0.png", "cannot be read: No such file or directory")]
+
+
+def test_a_folder_that_is_no_store_is_never_replaced(photos: Path) -> None:
+    with pytest.raises(UsageError, match="it is no store"):
+        pack(open_source(str(photos)), photos, SIZE)
+    assert len(list(photos.rglob("*.png"))) == 20
+
+
+def test_a_store_is_replaced_by_the_next_one(photos: Path, store: Store, add_images: AddImages) -> None:
+    add_images(photos, "bee", 9, seed=2)
+    assert len(pack(open_source(str(photos)), store.folder, SIZE)) == 24
+    assert len(list(store.folder.glob("*.bin"))) == 1
+
+
+def test_a_link_to_an_empty_folder_is_filled_and_stays(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    pack(open_source(str(photos)), tmp_path / "link", SIZE)
+    assert (tmp_path / "link").is_symlink()
+    assert len(open_store(tmp_path / "link")) == 20
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/store"])
+def test_a_place_that_cannot_be_written_is_one_clear_error(where: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(AlexNetError, match=r"cannot write .*choose another folder") as caught:
+        pack(open_source(str(photos)), tmp_path / where, SIZE)
+    assert caught.value.exit_code == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("size", "max_bad"), [(0, 0.01), (-5, 0.01), (SIZE, 1.5), (SIZE, -0.1)])
+def test_impossible_settings_are_refused(size: int, max_bad: float, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"accepted|needed"):
+        pack(open_source(str(photos)), tmp_path / "store", size, max_bad)
+
+
+def test_a_disk_too_small_is_known_before_the_work(photos: Path, tmp_path: Path) -> None:
+    huge = 10**7  # 20 images of 300 TB
+    with pytest.raises(AlexNetError, match=r"cannot write .* GB are needed, .* GB are free"):
+        pack(open_source(str(photos)), tmp_path / "out" / "store", huge)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_in_mid_write_leaves_the_old_store(ready_photos: Path, store: Store, run: Run) -> None:
+    """A limit on the size of files stands for the end of the disk: both fail in `write`."""
+    before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    full = run(
+        f"""
+        import resource, sys
+        from pathlib import Path
+        from alexnet.data.store import pack
+        from alexnet.data.sources import open_source
+        from alexnet.errors import AlexNetError
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({10 * ROW}, {10 * ROW}))
+        try:
+            pack(open_source(sys.argv[1]), Path(sys.argv[2]), {SIZE})
+        except AlexNetError as error:
+            print(error)
+            sys.exit(error.exit_code)
+        """,
+        ready_photos,
+        store.folder,
+    )
+    out, error = full.communicate(timeout=60)
+    assert (full.returncode, error) == (1, "")
+    assert re.fullmatch(r"cannot write .*store: File too large; free space or choose another folder.*\n", out)
+    assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
+    assert sorted(path.name for path in store.folder.parent.iterdir()) == ["photos", "ready", "store"]
+
+
+def test_ctrl_c_leaves_nothing_half_written(ready_photos: Path, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "out").mkdir()
+    packing = run(
+        """
+        import signal, sys, time
+        from pathlib import Path
+        from alexnet.data.store import pack
+        from alexnet.data.sources import open_source
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
+
+        def slowly(done, total):
+            if done == 1:
+                print("packing", flush=True)
+                time.sleep(60)
+
+        try:
+            pack(open_source(sys.argv[1]), Path(sys.argv[2]), 32, workers=2, progress=slowly)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        """,
+        ready_photos,
+        tmp_path / "out" / "store",
+    )
+    assert packing.stdout is not None
+    assert packing.stdout.readline() == "packing\n"
+    assert len(list((tmp_path / "out").iterdir())) == 1  # being written, under another name
+    packing.send_signal(signal.SIGINT)
+    _, error = packing.communicate(timeout=60)
+    assert (packing.returncode, error) == (130, "")
+    assert list((tmp_path / "out").iterdir()) == []
