@@ -6,7 +6,6 @@ what its contender needs. An idle one sleeps on its pipe.
 """
 
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -81,10 +80,17 @@ def _wait_for(device: str) -> None:
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process held, libraries included, a mapped store's pages not counted."""
+    """The most bytes of memory that this process held, libraries included, a mapped store's pages not counted.
+
+    0 on Windows, where the standard library does not tell.
+    """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:  # not Linux; macOS counts in bytes
+        try:
+            import resource
+        except ImportError:
+            return 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
