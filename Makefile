@@ -1,8 +1,9 @@
 ## make demo       set up, train AlexNet on handwritten digits, evaluate it, predict a few
-## make test       set up what tests need, and run them
-## make check      the linters, the type checker, the layers, and the tests: what CI runs
+## make test       set up what tests need, and run all but the slow ones
+## make check      the linters, the type checker, the layers, and all tests: what CI runs
 ## make bench      measure everything and write docs/results.md's table; RUNS=3 measures three times
 ## make install    make .venv with the alexnet command in .venv/bin, nothing more
+## make wheel      build an sdist and, from it, a wheel with the kernels into dist/
 ## make lock       write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
 ## make clean      remove .venv and every cache
 ##
@@ -35,7 +36,7 @@ endif
 endif
 
 .NOTPARALLEL:
-.PHONY: help install demo test lint check bench lock clean
+.PHONY: help install demo test lint check bench wheel lock clean
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -46,7 +47,7 @@ demo: install
 	@$(BIN)/python examples/digits.py
 
 test: install .venv/.test
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 lint: install .venv/.test .venv/.lint
 	$(BIN)/ruff check .
@@ -54,10 +55,16 @@ lint: install .venv/.test .venv/.lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+check: lint
+	$(BIN)/pytest
 
 bench: install
 	$(BIN)/python tools/write_results.py --runs $(or $(RUNS),1)
+
+# The builder comes from requirements/install.txt: nothing is downloaded.
+wheel: .venv/.tools
+	$(BIN)/uv build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls -1 dist/alexnet-*
 
 # Stamps: each step runs again only when what it was made from has changed.
 
@@ -105,5 +112,5 @@ lock: .venv/.tools
 	$(COMPILE) --group lint -c requirements/run.txt -c requirements/install.txt -c requirements/test.txt -o requirements/lint.txt
 
 clean:
-	rm -rf src/alexnet/ops/native/kernels.so src/alexnet/ops/native/not-built.txt .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf src/alexnet/ops/native/kernels.* src/alexnet/ops/native/not-built.txt .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests examples -name __pycache__ -prune -exec rm -rf {} +

@@ -5,10 +5,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import alexnet
+from alexnet import console
 from alexnet.data.sources import open_source
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `cuda` where there is no GPU."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +28,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALEXNET_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def shown_log() -> Iterator[None]:
+    """Messages go to standard error, as on the command line."""
+    with console.show_log():
+        yield
 
 
 @pytest.fixture(scope="session")

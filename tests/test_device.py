@@ -32,7 +32,7 @@ def test_autocast_computes_products_in_the_type_asked_for():
         assert (a @ a).dtype == torch.float32
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.cuda
 def test_a_network_trains_on_the_gpu():
     import alexnet
 

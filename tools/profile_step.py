@@ -1,10 +1,10 @@
-"""Where the time of a training step goes: milliseconds by kind of work.
+"""Profile a training step: milliseconds by kind of operation.
 
     python tools/profile_step.py                          # bvlc, batch 128, the machine's best precision
     python tools/profile_step.py --recipe krizhevsky2012 --precision float32
 
-The step that `alexnet train` takes, on one batch over and over, under PyTorch's profiler; medians of its steps. What
-the profiler itself costs is in "everything else"; whole steps without it stand in the last line.
+Runs the training step of `alexnet train` repeatedly on one batch under PyTorch's profiler and prints medians. The
+overhead of the profiler is part of "everything else"; the last line is a whole step without it.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from alexnet.bench.pictures import noise_store
 from alexnet.bench.train import RATE, prepared
-from alexnet.training.loop import Run, train_size, train_step
+from alexnet.training.supervised import Supervised
 
 STEPS = 7
-KINDS = {  # the start of an operator's name, in the order in which they are looked for
+KINDS = {  # prefix of an operator's name -> kind; the first match counts
     "alexnet::image_conv_backward": "conv1, gradient",
     "aten::convolution_backward": "other convolutions, gradients",
     "aten::mkldnn_convolution": "convolutions, forward",
     "alexnet::image_conv": "convolutions, forward",
-    "alexnet::": "what stands between two convolutions",
+    "alexnet::": "layers between two convolutions",
     "aten::addmm": "dense layers, forward",
     "aten::mm": "dense layers, gradients",
     "aten::native_dropout": "dropout",
@@ -36,8 +36,8 @@ KINDS = {  # the start of an operator's name, in the order in which they are loo
 
 
 def main() -> None:
-    """Measure, and print a line for each kind."""
-    parser = argparse.ArgumentParser(description="Where the time of a training step goes.")
+    """Measure, and print a line per kind."""
+    parser = argparse.ArgumentParser(description="Profile a training step.")
     parser.add_argument("--recipe", default="bvlc")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batch-size", type=int, default=128)
@@ -47,32 +47,32 @@ def main() -> None:
         store = noise_store(Path(folder), images, images // 2)
         changes = {"batch_size": given.batch_size, "precision": given.precision, "lr": RATE}
         run = prepared(store, given.recipe, changes, "cpu")
-        run.network.train()
         steps, whole = measured(run)
     for kind in sorted(steps[0], key=lambda kind: -statistics.median(each[kind] for each in steps)):
         print(f"{kind:40}{statistics.median(each[kind] for each in steps):8.1f} ms")
     print(f"{'a whole step, without the profiler':40}{1e3 * statistics.median(whole):8.1f} ms")
 
 
-def measured(run: Run) -> tuple[list[dict[str, float]], list[float]]:
-    """Milliseconds by kind for each profiled step, and seconds of as many steps that were not profiled."""
-    batch = next(iter(run.loader.batches(0, size=train_size(run, 0))))
+def measured(task: Supervised) -> tuple[list[dict[str, float]], list[float]]:
+    """Milliseconds by kind of each profiled step, and seconds of each step without the profiler."""
+    task.begin_epoch(0)
+    batch = next(iter(task.state.loader.batches(0, size=task.image_size(0))))
     seconds, steps = [], []
     for number in range(STEPS + 2):
         began = time.perf_counter()
-        train_step(run, batch, 0, number)
+        task.step(batch, 0, number)
         seconds.append(time.perf_counter() - began)
     for number in range(STEPS):
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             began = time.perf_counter()
-            train_step(run, batch, 0, number)
+            task.step(batch, 0, number)
             took = time.perf_counter() - began
         steps.append(by_kind(profiler.events() or [], 1e3 * took))
     return steps, seconds[2:]
 
 
 def by_kind(events: list[FunctionEvent], whole: float) -> dict[str, float]:
-    """The milliseconds of one step; of operators that call others only the outermost that has a kind counts."""
+    """Milliseconds of one step of `whole` ms. Of nested operators only the outermost that has a kind counts."""
     found: dict[str, float] = defaultdict(float)
     for event in events:
         kind = kind_of(event)
@@ -82,13 +82,13 @@ def by_kind(events: list[FunctionEvent], whole: float) -> dict[str, float]:
 
 
 def kind_of(event: FunctionEvent) -> str | None:
-    """The kind of an operator, None for one that has none of its own."""
+    """The kind of an operator; None if no prefix matches."""
     name = "step" if event.name.startswith("Optimizer.step") else event.name
     return next((kind for start, kind in KINDS.items() if name.startswith(start)), None)
 
 
 def parents(event: FunctionEvent) -> list[FunctionEvent]:
-    """The operators that called this one."""
+    """The operators that called this one, innermost first."""
     found = []
     while event.cpu_parent is not None:
         event = event.cpu_parent

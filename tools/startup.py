@@ -1,8 +1,8 @@
-"""Claim: `alexnet --help` answers within 0.3 s, and `alexnet summary bvlc --json` within 2.5 s.
+"""Claim: `alexnet --help` takes at most 0.3 s, and `alexnet summary bvlc --json` at most 2.5 s.
 
     python tools/startup.py
 
-Medians and spread of nine runs of each in turn, after one that reads the files from the disk.
+Median and range of nine runs of each, in turn, after a first run that fills the page cache.
 """
 
 import statistics
@@ -15,7 +15,7 @@ RUNS = 9
 
 
 def main() -> None:
-    """Measure, and print a line for each command."""
+    """Measure, and print a line per command."""
     rounds = [[seconds(*words) for words in CLAIMS] for _ in range(RUNS + 1)][1:]
     for (words, most), took in zip(CLAIMS.items(), zip(*rounds, strict=True), strict=True):
         median = statistics.median(took)
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def seconds(*words: str) -> float:
-    """How long the command takes, from its start to its end."""
+    """Wall-clock seconds of one run of the command."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "alexnet.cli", *words], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began

@@ -1,10 +1,10 @@
-"""`make bench`: measure everything, once or several times, and write the figures into docs/results.md.
+"""`make bench`: run all benchmarks once or several times and write the results into docs/results.md.
 
     python tools/write_results.py --runs 3            # runs `alexnet benchmark all` three times
-    python tools/write_results.py one.json two.json   # takes answers of `alexnet benchmark all --json`
+    python tools/write_results.py one.json two.json   # reads answers of `alexnet benchmark all --json`
 
-Of several runs the median of each figure is written, with the spread over all of them. Close other programs first:
-half an hour a run, 17 GB of memory.
+The table holds the median of several runs with the range over all of them. A run takes half an hour and 17 GB of
+memory; close other programs first.
 """
 
 import argparse
@@ -24,20 +24,28 @@ COMMAND = ["benchmark", "all", "--json"]
 
 
 def main() -> None:
-    """Measure or read, and write."""
+    """Measure, or read answers, and write the section."""
     parser = argparse.ArgumentParser(description="Write benchmarks into docs/results.md.")
     parser.add_argument("answers", nargs="*", type=Path, help="answers of `alexnet benchmark all --json`")
     parser.add_argument("--runs", type=int, default=1, help="how often to measure, where no answers are given")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file with the two marker comments")
     given = parser.parse_args()
-    texts = [path.read_text(encoding="utf-8") for path in given.answers] or [measure() for _ in range(given.runs)]
-    text = insert(given.out.read_text(encoding="utf-8"), section([json.loads(each) for each in texts]))
+    runs = [read(path) for path in given.answers] or [json.loads(measure()) for _ in range(given.runs)]
+    text = insert(given.out.read_text(encoding="utf-8"), section(runs))
     with whole_file(given.out) as file:
         file.write(text)
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The answer in a file; exits if the benchmark was stopped, because its medians would mix unequal runs."""
+    answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not answer.get("complete", True):  # older answers, all complete, lack the key
+        sys.exit(f"{path} is the answer of a benchmark that was stopped; give one of a complete run")
+    return answer
+
+
 def measure() -> str:
-    """What the command answers; it says itself what goes wrong."""
+    """Standard output of `alexnet benchmark all --json`; exits with its code if it fails."""
     command = [sys.executable, "-m", "alexnet.cli", *COMMAND]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -46,7 +54,7 @@ def measure() -> str:
 
 
 def section(runs: list[dict[str, Any]]) -> str:
-    """When, where and with what it was measured, and the table."""
+    """Markdown: date, commit, hardware, versions, and the table of all runs."""
     found = runs[0]["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items() if version)
     rows = merged([[Row.from_json(each) for each in run["ceilings"] + run["rows"]] for run in runs])
@@ -66,11 +74,11 @@ def section(runs: list[dict[str, Any]]) -> str:
 
 
 def insert(text: str, between: str) -> str:
-    """The text with something new between the two markers."""
+    """`text` with everything between the two markers replaced by `between`."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        sys.exit(f"the file has no lines {BEGIN} and {END}; write them where the table shall stand")
+        sys.exit(f"the file has no lines {BEGIN} and {END}; add them where the table belongs")
     return f"{before}{BEGIN}\n{between}\n{END}{after}"
 
 

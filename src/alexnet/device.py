@@ -48,6 +48,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def has_float64(device: torch.device) -> bool:
+    """Whether the device is known to compute in float64; Apple's GPUs (mps) do not."""
+    return device.type in ("cpu", "cuda")
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
     """The context in which a float32 network computes its convolutions and products in `dtype`."""
     if dtype == torch.float32:

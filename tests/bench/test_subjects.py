@@ -1,6 +1,9 @@
-"""What our side of each subject times is what the commands run."""
+"""The subjects: their own work, their contenders, rows and marks."""
 
-from dataclasses import replace
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet.bench import ceilings, data, evaluate, ops, pictures, predict, run, train
+from alexnet.bench import ceilings, data, evaluate, measure, ops, pictures, predict, run, train
 from alexnet.bench.measure import Contender, Options, Series
+from alexnet.bench.table import Row
 from alexnet.data.store import open_store
 from alexnet.errors import UsageError
 from alexnet.networks import create
@@ -22,30 +26,39 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return pictures.noise_store(tmp_path_factory.mktemp("noise"), images=10, classes=3, size=72)
 
 
-@pytest.fixture
-def entered(monkeypatch: pytest.MonkeyPatch) -> list[Contender]:
-    """No contender is started, which would take half an hour: each is noted, and said to take a second a round."""
-    noted: list[Contender] = []
+@dataclass
+class Entries:
+    """Replaces `race`: records the contenders instead of running them."""
 
-    def race(title: str, contenders: list[Contender], repeats: int) -> dict[str, Series]:
-        noted.extend(contenders)
+    contenders: list[Contender] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+    def race(self, title: str, contenders: list[Contender], repeats: int) -> dict[str, Series]:
+        """Record the contenders; each gets one second per round."""
+        self.contenders.extend(contenders)
         names = [each.name for each in contenders]
         assert len(set(names)) == len(names)
         return {name: Series(name, (1.0,) * repeats, 10**9) for name in names}
 
-    for module in (ceilings, data, evaluate, ops, predict, train):
-        monkeypatch.setattr(module, "race", race)
-    return noted
+
+@pytest.fixture(scope="module")
+def everything() -> Iterator[Entries]:
+    """All rows and contenders of `alexnet benchmark all`, with `race` replaced: a real one takes half an hour."""
+    entries = Entries()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "race", entries.race)
+        entries.rows = list(run.benchmark("all", replace(Options.quick("cpu"), repeats=2)))
+        yield entries
 
 
-def test_a_store_of_noise_is_a_sound_store_of_training_images(store: str) -> None:
+def test_noise_store_is_valid_and_all_training_split(store: str) -> None:
     found = open_store(store, verify=True)
     assert (len(found), found.size, len(found.class_names)) == (10, 72, 3)
     assert set(found.splits) == {"train"}
     assert found.images(np.arange(2)).std() > 50
 
 
-def test_photographs_are_jpeg_files_of_500_by_375_that_differ(tmp_path: Path) -> None:
+def test_photographs_are_distinct_jpeg_files_of_500_by_375(tmp_path: Path) -> None:
     names = pictures.photographs(tmp_path, 4)
     for name in names:
         with Image.open(tmp_path / name) as photo:
@@ -53,20 +66,20 @@ def test_photographs_are_jpeg_files_of_500_by_375_that_differ(tmp_path: Path) ->
     assert len({(tmp_path / name).read_bytes() for name in names}) == 4
 
 
-def test_the_work_of_a_step_is_counted_from_the_layers() -> None:
+def test_flop_follows_from_the_multiply_accumulates_of_the_layers() -> None:
     conv1, all_layers = 105_415_200, 724_406_816  # multiply-accumulates of bvlc
     assert train.flop("bvlc") == 2 * (3 * all_layers - conv1)
 
 
-def test_our_step_takes_a_whole_batch(store: str) -> None:
+def test_step_counts_the_images_of_its_batch(store: str) -> None:
     assert train.step(store, "bvlc", SMALL, 0.0, "cpu")() == 4
 
 
-def test_our_epoch_takes_every_whole_batch_of_the_store(store: str) -> None:
+def test_epoch_counts_every_full_batch_of_the_store(store: str) -> None:
     assert train.epochs(store, "bvlc", {**SMALL, "augment": train.PAPER}, "cpu")() == 8
 
 
-def test_batches_go_on_from_epoch_to_epoch(store: str) -> None:
+def test_batches_continue_into_the_next_epoch(store: str) -> None:
     threads = torch.get_num_threads()
     try:
         work = data.batches(store, "bvlc", {**SMALL, "augment": train.PAPER}, 0.0)
@@ -76,23 +89,23 @@ def test_batches_go_on_from_epoch_to_epoch(store: str) -> None:
         torch.set_num_threads(threads)
 
 
-def test_packing_packs_every_file(tmp_path: Path) -> None:
+def test_packing_packs_every_file_ten_times(tmp_path: Path) -> None:
     names = pictures.photographs(tmp_path, 2)
     assert data.packing(str(tmp_path), names, workers=1)() == 2 * data.TIMES
     assert len(open_store(tmp_path / "store-1")) == 2 * data.TIMES
 
 
-def test_every_image_of_a_store_is_evaluated(tmp_path: Path) -> None:
+def test_evaluation_counts_every_image_of_the_store(tmp_path: Path) -> None:
     assert evaluate.evaluation("modern", pictures.noise_store(tmp_path, 6, 3), 4, 0.0, "cpu")() == 6
 
 
 @pytest.mark.parametrize("photo", [None, [375, 500]])
-def test_one_image_is_predicted(photo: list[int] | None) -> None:
+def test_prediction_counts_one_image(photo: list[int] | None) -> None:
     assert predict.prediction("modern", 0.0, "cpu", photo)() == 1
 
 
 @pytest.mark.parametrize("title", ops.STAGES)
-def test_a_stage_is_the_networks_own_layers_between_two_convolutions(title: str) -> None:
+def test_stage_is_all_layers_between_two_convolutions(title: str) -> None:
     network, layers, (channels, side) = ops.STAGES[title]
     names = [name for name, _ in create(network, 2).stages()]
     first = names.index(layers[0])
@@ -103,14 +116,14 @@ def test_a_stage_is_the_networks_own_layers_between_two_convolutions(title: str)
     assert ops.stages(network, layers, [2, channels, 9, 9], "float32", 0.0, "cpu")() == 1
 
 
-def test_ceilings_count_their_operations_and_bytes() -> None:
+def test_ceilings_count_operations_and_bytes() -> None:
     assert ceilings.matrix_product("float32", 8, 0.0, "cpu")() % (2 * 8**3) == 0
     assert ceilings.copy_of_map(0.0, "cpu", (2, 3))() == 2 * 2 * 6
     assert ceilings.copy_of_buffer(0.0, "cpu", 100)() == 200
 
 
-def test_all_has_every_mark(entered: list[Contender]) -> None:
-    rows = run.benchmark("all", Options(repeats=2))
+def test_all_has_every_mark(everything: Entries) -> None:
+    rows = everything.rows
     assert {row.subject for row in rows} == {"ceilings", *run.SUBJECTS}
     assert len({(row.subject, row.what) for row in rows}) == len(rows)
     marks = sorted(row.mark for row in rows if row.mark)
@@ -119,26 +132,22 @@ def test_all_has_every_mark(entered: list[Contender]) -> None:
     assert marks == sorted([*expected, "<= 2.5 GB"])
 
 
-def test_every_contender_names_a_builder_that_takes_its_settings(entered: list[Contender]) -> None:
-    import inspect
-    from importlib import import_module
-
-    run.benchmark("all", Options())
-    for contender in entered:
+def test_every_contender_names_a_builder_that_takes_its_settings(everything: Entries) -> None:
+    for contender in everything.contenders:
         module, _, function = contender.build.partition(":")
         inspect.signature(getattr(import_module(module), function)).bind(**contender.settings)
         native = contender.environment.get("ALEXNET_NATIVE")
         assert (native == "off") == ("stock eager" in contender.name or "torch.compile" in contender.name)
 
 
-def test_one_subject_measures_only_itself_and_the_ceilings(entered: list[Contender]) -> None:
+def test_a_single_subject_measures_only_itself_and_the_ceilings(everything: Entries) -> None:
     assert {row.subject for row in run.benchmark("ops", Options())} == {"ceilings", "ops"}
 
 
-def test_the_answer_says_what_was_measured_on(entered: list[Contender]) -> None:
+def test_the_json_answer_names_the_machine_and_the_settings(everything: Entries) -> None:
     options = Options(repeats=3)
-    answer = run.to_json(run.benchmark("predict", options), options)
-    assert list(answer) == ["ceilings", "rows", "environment"]
+    answer = run.to_json([row for row in everything.rows if row.subject in ("ceilings", "predict")], options)
+    assert list(answer) == ["complete", "ceilings", "rows", "environment"]
     assert {row["subject"] for row in answer["rows"]} == {"predict"}
     found = answer["environment"]
     assert found["versions"].keys() >= {"torch", "keras", "tensorflow"}
@@ -146,14 +155,12 @@ def test_the_answer_says_what_was_measured_on(entered: list[Contender]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "options", "said"),
+    ("subject", "device", "said"),
     [
-        ("speed", Options(), "unknown subject 'speed': .*known: all, data, evaluate, ops, predict, train"),
-        ("ops", replace(Options(), repeats=0), "repeats is 0; it takes 1 or more"),
-        ("ops", replace(Options(), batch_size=0), "batch_size is 0; it takes 1 or more"),
-        ("ops", replace(Options(), device="abacus"), "unknown device 'abacus'"),
+        ("speed", "cpu", "unknown subject 'speed': .*known: all, data, evaluate, ops, predict, train"),
+        ("ops", "abacus", "unknown device 'abacus'"),
     ],
 )
-def test_wrong_settings_are_refused_before_anything_is_measured(subject: str, options: Options, said: str) -> None:
+def test_wrong_settings_are_refused_before_anything_is_measured(subject: str, device: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        run.benchmark(subject, options)
+        run.benchmark(subject, Options(device=device))

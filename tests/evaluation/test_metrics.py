@@ -1,4 +1,4 @@
-"""Each measure equals what a person computes by hand, and what scikit-learn and SciPy say."""
+"""Each metric equals hand computation, scikit-learn and published values."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.metrics import classification_report, confusion_matrix, top_k_accur
 from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.evaluation.metrics import expected_calibration_error, metrics, wilson_interval
 
-# Six images of three classes, by hand: answers 0, 0, 1, 1, 2, 0.
+# Six images of three classes; predictions 0, 0, 1, 1, 2, 0.
 HAND = torch.tensor(
     [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.9, 0.0], [0.2, 0.2, 0.6], [0.5, 0.1, 0.4]]
 )
@@ -16,7 +16,7 @@ LABELS = torch.tensor([0, 0, 0, 1, 2, 2])
 
 
 def random_case(images: int = 500, classes: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Answers that are right about half of the time; class 7 is never a label, though sometimes an answer."""
+    """Predictions that are correct about half of the time; class 7 is predicted, but never a label."""
     random = np.random.default_rng(0)
     labels = random.integers(0, classes - 1, images)
     labels[labels == 7] = classes - 1
@@ -25,7 +25,7 @@ def random_case(images: int = 500, classes: int = 12) -> tuple[np.ndarray, np.nd
     return (exponentials / exponentials.sum(1, keepdims=True)).astype(np.float32), labels
 
 
-def test_a_case_computed_by_hand() -> None:
+def test_metrics_equal_hand_computation() -> None:
     found = metrics(HAND, LABELS, ["a", "b", "c"])
     assert found["images"] == 6
     assert found["top1"] == pytest.approx(4 / 6)
@@ -48,13 +48,13 @@ def test_calibration_error_by_hand() -> None:
     assert found == pytest.approx(by_hand, abs=1e-5)
 
 
-def test_a_network_that_is_as_sure_as_it_is_right_has_no_calibration_error() -> None:
+def test_confidence_equal_to_accuracy_has_no_calibration_error() -> None:
     sure = torch.tensor([[0.75, 0.25]] * 4)
     assert expected_calibration_error(sure, torch.tensor([0, 0, 0, 1])) == pytest.approx(0)
     assert expected_calibration_error(sure, torch.tensor([0, 1, 1, 1])) == pytest.approx(0.5)
 
 
-def test_counts_and_scores_equal_those_of_scikit_learn() -> None:
+def test_counts_and_scores_equal_scikit_learn() -> None:
     probabilities, labels = random_case()
     found = metrics(probabilities, labels)
     answers = probabilities.argmax(1)
@@ -70,7 +70,7 @@ def test_counts_and_scores_equal_those_of_scikit_learn() -> None:
     assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5, labels=range(12)))
 
 
-def test_macro_averages_run_over_the_classes_that_occur_in_the_labels() -> None:
+def test_macro_averages_are_over_classes_that_occur_in_the_labels() -> None:
     probabilities, labels = random_case()
     assert 7 not in labels
     assert 7 in probabilities.argmax(1)
@@ -102,47 +102,47 @@ def test_the_interval_is_wilsons_formula(right: int, images: int) -> None:
     assert wilson_interval(right, images) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_the_interval_of_81_of_263_is_that_of_the_literature() -> None:
+def test_the_interval_of_81_of_263_equals_newcombes_table() -> None:
     # Newcombe, Two-sided confidence intervals for the single proportion, Statistics in Medicine 17 (1998), table I.
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
-def test_the_interval_of_an_evaluation_is_that_of_its_top1() -> None:
+def test_the_interval_of_an_evaluation_is_of_its_top1() -> None:
     assert metrics(HAND, LABELS)["interval"] == list(wilson_interval(4, 6))
 
 
-def test_a_thousand_classes_of_which_few_occur_are_measured() -> None:
+def test_a_thousand_classes_of_which_few_occur() -> None:
     probabilities = torch.softmax(torch.randn(20, 1000, generator=torch.Generator().manual_seed(0)), 1)
     found = metrics(probabilities, torch.arange(20))
     assert len(found["per_class"]) == 1000
     assert 0 <= found["macro_f1"] <= 1
 
 
-def test_no_images_is_an_error_of_the_data() -> None:
+def test_no_images_is_a_data_error() -> None:
     with pytest.raises(DataError, match="no images"):
         metrics(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_probabilities_that_are_not_finite_are_refused_with_their_number(value: float) -> None:
+def test_probabilities_that_are_not_finite_are_counted_and_refused(value: float) -> None:
     broken = HAND.clone()
     broken[2, 1] = value
     with pytest.raises(AlexNetError, match="1 of 6 images"):
         metrics(broken, LABELS)
 
 
-def test_logits_are_not_taken_for_probabilities() -> None:
+def test_logits_are_refused() -> None:
     with pytest.raises(UsageError, match="softmax"):
         metrics(HAND * 3 - 1, LABELS)
 
 
-def test_labels_that_the_network_does_not_know_are_refused() -> None:
+def test_labels_beyond_the_classes_are_refused() -> None:
     with pytest.raises(DataError, match="from 0 to 3"):
         metrics(HAND, torch.tensor([0, 0, 0, 1, 2, 3]))
 
 
 @pytest.mark.parametrize(("probabilities", "labels"), [(HAND, LABELS[:5]), (HAND[0], LABELS), (HAND, HAND)])
-def test_shapes_that_do_not_fit_are_refused(probabilities: torch.Tensor, labels: torch.Tensor) -> None:
+def test_mismatched_shapes_are_refused(probabilities: torch.Tensor, labels: torch.Tensor) -> None:
     with pytest.raises(UsageError, match=r"\(images, classes\)"):
         metrics(probabilities, labels)
 
@@ -152,7 +152,7 @@ def test_a_wrong_number_of_class_names_is_refused() -> None:
         metrics(HAND, LABELS, ["a", "b"])
 
 
-def test_read_only_arrays_are_taken_as_they_are() -> None:
+def test_read_only_arrays_are_accepted() -> None:
     labels = LABELS.numpy().copy()
     labels.flags.writeable = False
     assert metrics(HAND.numpy(), labels) == metrics(HAND, LABELS)

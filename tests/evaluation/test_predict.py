@@ -1,4 +1,4 @@
-"""The answers depend on the images, the weights and the views, and on nothing else."""
+"""Probabilities depend on the images, the weights and the views only."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ PREPROCESSING = Preprocessing(64, 73, (120.0, 115, 100), (60.0, 58, 57), store_s
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Eleven pieces of the two photographs that come with scikit-learn."""
+    """Eleven crops of the two photographs of scikit-learn."""
     folder = tmp_path_factory.mktemp("photos")
     for name, photo in zip(("china", "flower"), load_sample_images().images, strict=True):
         (folder / "data" / name).mkdir(parents=True)
@@ -31,41 +31,39 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def network(store: Store) -> Network:
-    """A small real network whose BatchNorm has seen these photographs."""
+    """A small network with BatchNorm statistics of these photographs."""
     torch.manual_seed(0)
     network = create("modern", 3, 64, width=0.25)
     network(PREPROCESSING.views(torch.from_numpy(store.images(slice(0, 11)))))
     return network
 
 
-def answers(network: Network, store: Store, indices: object = range(11), **settings: object) -> torch.Tensor:
+def predict(network: Network, store: Store, indices: object = range(11), **settings: object) -> torch.Tensor:
     return probabilities(network, PREPROCESSING, store, indices, precision="float32", **settings)
 
 
 def test_each_row_is_a_distribution_in_float32(network: Network, store: Store) -> None:
-    found = answers(network, store)
+    found = predict(network, store)
     assert found.shape == (11, 3)
     assert found.dtype == torch.float32
     assert torch.allclose(found.sum(1), torch.ones(11))
-    assert found.std(0).min() > 1e-5  # the images are told apart
+    assert found.std(0).min() > 1e-5  # the images differ
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_the_batch_size_does_not_change_the_answers(views: int, network: Network, store: Store) -> None:
-    whole = answers(network, store, views=views, batch_size=1000)
+def test_batch_size_does_not_change_the_result(views: int, network: Network, store: Store) -> None:
+    whole = predict(network, store, views=views, batch_size=1000)
     for batch_size in (1, 4, 30):
-        assert torch.allclose(answers(network, store, views=views, batch_size=batch_size), whole, rtol=0, atol=1e-6)
+        assert torch.allclose(predict(network, store, views=views, batch_size=batch_size), whole, rtol=0, atol=1e-6)
 
 
-def test_images_come_in_the_order_of_the_indices(network: Network, store: Store) -> None:
+def test_rows_are_in_the_order_of_the_indices(network: Network, store: Store) -> None:
     order = np.array([7, 0, 10, 7])
-    assert torch.allclose(answers(network, store, order), answers(network, store)[order], rtol=0, atol=1e-6)
+    assert torch.allclose(predict(network, store, order), predict(network, store)[order], rtol=0, atol=1e-6)
 
 
-def test_ten_views_are_the_mean_of_the_softmax_of_corners_centre_and_mirror_images(
-    network: Network, store: Store
-) -> None:
-    # Written out again from the paper: 64 px views of a 73 px square, each normalized, through the network alone.
+def test_ten_views_average_softmax_over_corners_centre_and_reflections(network: Network, store: Store) -> None:
+    # Independent implementation of the paper: normalised 64 px views of a 73 px square.
     images = torch.from_numpy(store.images(np.arange(11))).permute(0, 3, 1, 2).float()
     square = torch.nn.functional.interpolate(images, size=(73, 73), mode="bilinear", antialias=True)
     views = [square[:, :, y : y + 64, x : x + 64] for y, x in ((0, 0), (0, 9), (9, 0), (9, 9), (4, 4))]
@@ -73,59 +71,59 @@ def test_ten_views_are_the_mean_of_the_softmax_of_corners_centre_and_mirror_imag
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (PREPROCESSING.mean, PREPROCESSING.std))
     with evaluating(network), torch.no_grad():
         wanted = sum(network((view - mean) / std).softmax(1) for view in views) / 10
-    assert torch.allclose(answers(network, store, views=10), wanted, atol=1e-5)
-    assert not torch.allclose(answers(network, store, views=1), wanted, atol=1e-5)
+    assert torch.allclose(predict(network, store, views=10), wanted, atol=1e-5)
+    assert not torch.allclose(predict(network, store, views=1), wanted, atol=1e-5)
 
 
-def test_every_layer_is_afterwards_in_the_mode_it_was_in(network: Network, store: Store) -> None:
+def test_every_layer_keeps_its_training_or_evaluation_mode(network: Network, store: Store) -> None:
     network.train()
-    network.bn3.eval()  # as someone who freezes one layer does
+    network.bn3.eval()  # a frozen layer
     before = [module.training for module in network.modules()]
     statistics = network.bn1.running_mean.clone()
-    answers(network, store)
+    predict(network, store)
     assert [module.training for module in network.modules()] == before
     assert torch.equal(network.bn1.running_mean, statistics)
     network.train()
 
 
-def test_the_mode_is_restored_after_an_error_too(network: Network, store: Store) -> None:
+def test_the_mode_is_restored_after_an_error(network: Network, store: Store) -> None:
     network.train()
     with pytest.raises(IndexError):
-        answers(network, store, [99])
+        predict(network, store, [99])
     assert network.training
 
 
 def test_weights_keep_their_memory_format(network: Network, store: Store) -> None:
     strides = [p.stride() for p in network.parameters()]
-    answers(network, store)
+    predict(network, store)
     assert [p.stride() for p in network.parameters()] == strides
 
 
-def test_bfloat16_gives_nearly_the_same_answers(network: Network, store: Store) -> None:
+def test_bfloat16_is_close_to_float32(network: Network, store: Store) -> None:
     found = probabilities(network, PREPROCESSING, store, range(11), precision="bfloat16")
     assert found.dtype == torch.float32
-    assert (found - answers(network, store)).abs().max() < 0.05
+    assert (found - predict(network, store)).abs().max() < 0.05
 
 
-def test_progress_counts_up_to_all_images(network: Network, store: Store) -> None:
+def test_progress_counts_images_up_to_the_total(network: Network, store: Store) -> None:
     seen: list[tuple[int, int]] = []
-    answers(network, store, batch_size=40, views=10, progress=lambda *counts: seen.append(counts))
+    predict(network, store, batch_size=40, views=10, progress=lambda *counts: seen.append(counts))
     assert seen == [(4, 11), (8, 11), (11, 11)]
 
 
-def test_no_images_is_an_error_of_the_data(network: Network, store: Store) -> None:
+def test_no_images_is_a_data_error(network: Network, store: Store) -> None:
     with pytest.raises(DataError, match="no images"):
-        answers(network, store, [])
+        predict(network, store, [])
 
 
 def test_a_diverged_network_is_named(store: Store) -> None:
     broken = create("modern", 3, 64, width=0.25)
     torch.nn.init.constant_(broken.fc8.bias, float("nan"))
     with pytest.raises(AlexNetError, match=r"'modern'.*not finite"):
-        answers(broken, store)
+        predict(broken, store)
 
 
 @pytest.mark.parametrize("views", [0, 2, -1])
-def test_a_number_of_views_that_there_is_not_is_refused(views: int, network: Network, store: Store) -> None:
+def test_an_unsupported_number_of_views_is_refused(views: int, network: Network, store: Store) -> None:
     with pytest.raises(UsageError, match=f"views is {views}; take 1 .*, 10 .* or 9"):
-        answers(network, store, views=views)
+        predict(network, store, views=views)

@@ -1,4 +1,4 @@
-"""Every prediction stands in the table, in order, and can be read back."""
+"""The table has one row for each prediction, in order, and can be read back."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,7 @@ NAMES = ['iris/a, "b".jpg', "krokus/ü.jpg"]
 PROBABILITIES = torch.tensor([[0.25, 0.75], [0.125, 0.875]])
 
 
-def test_each_image_has_its_line_in_order(tmp_path: Path) -> None:
+def test_each_image_has_its_row_in_order(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.csv", NAMES, np.array([0, 1]), PROBABILITIES, ["iris", "krokus"])
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -35,7 +35,7 @@ def test_a_table_with_fewer_labels_than_images_is_not_written(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_name_that_is_no_text_keeps_its_bytes(tmp_path: Path) -> None:
+def test_an_undecodable_file_name_keeps_its_bytes(tmp_path: Path) -> None:
     name = b"iris/\xff.jpg".decode("utf-8", "surrogateescape")  # as Python reads such a name from a folder
     write_predictions(tmp_path / "p.csv", [name, "b"], [0, 1], PROBABILITIES, ["iris", "krokus"])
     assert b"iris/\xff.jpg,iris," in (tmp_path / "p.csv").read_bytes()

@@ -29,6 +29,13 @@ def test_the_second_normalisation_of_2012_looks_two_places_further() -> None:
     assert receptive_field(network, "mapnorm2").size == 51 + 4 * 8
 
 
+def test_layers_inside_a_stage_count_one_by_one() -> None:
+    with torch.device("meta"):
+        both, within = create("cifar-18pct", norm="both"), create("cifar-18pct")
+    for layer in ("norm1", "conv2", "pool3"):
+        assert receptive_field(both, layer) == receptive_field(within, layer)
+
+
 @pytest.mark.parametrize("layer", ["conv1", "pool1", "conv2"])
 @pytest.mark.parametrize("place", [(0, 0), (2, 5), (6, 6)])
 def test_a_unit_depends_on_its_field_and_on_nothing_outside(tiny: Network, layer: str, place: tuple[int, int]) -> None:

@@ -6,7 +6,8 @@ import torch
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
-from alexnet.explain.inhibition import figure, normalization, taken_by_neighbours
+from alexnet.explain.activations import stage_outputs
+from alexnet.explain.inhibition import figure, normalization, taken_by_neighbours, values_before
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.ops import LocalResponseNorm
@@ -48,6 +49,17 @@ def test_the_picture_shows_the_strongest_unit_before_and_after(tiny: Network, pr
     unit = titles[1].split()[1]
     assert titles[1:] == [f"map {unit} before norm1", f"map {unit} after norm1", "taken by its neighbours (%)"]
     assert png(drawn)
+
+
+def test_a_normalisation_inside_a_stage_is_found_and_has_its_own_input() -> None:
+    torch.manual_seed(0)
+    network = create("cifar-18pct", norm="both")  # norm1 is LRN between channels, then within them
+    name, norm = normalization(network)
+    assert (name, norm) == ("norm1", network.norm1[0])
+    image = torch.randn(1, 3, 32, 32)
+    _, maps = stage_outputs(network, image)
+    assert torch.equal(values_before(network, norm, image), maps["neuron1"])
+    assert torch.equal(values_before(network, network.norm1[1], image), norm(maps["neuron1"]))
 
 
 @pytest.mark.parametrize("name", ["modern", "article", "one_weird_trick"])

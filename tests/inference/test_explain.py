@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import AlexNetError, DataError, UsageError
 from alexnet.inference import gallery
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import evaluate
 from alexnet.inference.explain import explain
 from alexnet.inference.parts import open_data
+from alexnet.networks import create
 from alexnet.runs.folder import RunFolder
+from alexnet.weights.card import Card, save
 
 TESTED = 14
 ALWAYS = ["filters", "answers", "attribution", "maps-1"]
@@ -61,8 +64,19 @@ def test_run_alone_is_enough_and_its_own_split_is_used(explained: dict) -> None:
     assert f"{36 - TESTED} training images" in text
     assert text.count("data:image/png;base64,") == len(found)
     assert {path.name for path in folder.iterdir()} == {"explain.json", "index.html", *(f"{n}.png" for n in found)}
-    (left_out,) = [row for row in explained["left_out"] if "normalisation" in row["title"]]
-    assert "'modern' has no local response normalisation" in left_out["reason"]
+
+
+def test_network_without_normalisation_has_no_mention_of_it(explained: dict) -> None:
+    assert not any("normalisation" in row["title"] for row in explained["left_out"])
+    assert "normalisation" not in (Path(explained["folder"]) / "index.html").read_text()
+
+
+def test_network_with_normalisation_has_its_picture(data: Path, tmp_path: Path) -> None:
+    network = create("cifar-11pct", 3)
+    preprocessing = Preprocessing(24, 32, network.mean, network.std, store_size=32)
+    save(tmp_path / "m.safetensors", network, Card("cifar-11pct", 3, 24, {}, list("abc"), preprocessing.to_json()))
+    answer = explain(tmp_path / "m.safetensors", [data / "digit 0" / "0.png"], out=tmp_path / "out", device="cpu")
+    assert names(answer) == [*ALWAYS, "inhibition"]
 
 
 def test_accuracy_on_the_page_equals_the_evaluation(explained: dict, data: Path, tmp_path: Path) -> None:

@@ -139,6 +139,14 @@ def test_a_local_layer_with_equal_weights_everywhere_is_a_convolution() -> None:
     torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-5)
 
 
+def test_an_exported_local_layer_takes_batches_of_any_size() -> None:
+    layer = LocallyConnected2d(3, 2, 3, 4)
+    batch = torch.export.Dim("batch")
+    exported = torch.export.export(layer, (torch.zeros(2, 3, 4, 4),), dynamic_shapes={"x": {0: batch}}).module()
+    x = torch.randn(5, 3, 4, 4)
+    torch.testing.assert_close(exported(x), layer(x))
+
+
 def test_a_local_layer_counts_one_multiplication_a_weight() -> None:
     local3 = next(layer for layer in summarize("cifar-13pct").layers if layer.name == "local3")
     assert (local3.params, local3.macs) == (36 * 32 * (576 + 1), 36 * 32 * 576)

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from alexnet.errors import UsageError
-from alexnet.networks import create, list_networks
+from alexnet.networks import create, describe_networks, list_networks
 
 FIVE_MAPS = {  # the outputs of the five convolutions and the last pool, at the published input size
     "krizhevsky2012": [(96, 55), (256, 27), (384, 13), (384, 13), (256, 13), (256, 6)],
@@ -102,6 +104,21 @@ def test_an_unknown_network_is_answered_with_the_nearest() -> None:
         create("cafenet")
 
 
+@pytest.mark.parametrize("name", ["alexnet", "AlexNet"])
+def test_the_name_alexnet_is_answered_with_the_networks_that_carry_it(name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        create(name)
+    (line,) = str(refused.value).splitlines()
+    assert all(f"'{each}'" in line for each in ("modern", "one_weird_trick", "krizhevsky2012", "paper", "bvlc"))
+
+
+def test_each_network_has_a_line_of_its_own_that_tells_it_from_the_others() -> None:
+    described = describe_networks()
+    assert list(described) == list_networks()
+    assert len(set(described.values())) == len(described)
+    assert all(description and "\n" not in description for description in described.values())
+
+
 def test_an_unknown_difference_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown difference of modern 'droput'.*did you mean 'dropout'.*width"):
         create("modern", droput=0.1)
@@ -116,11 +133,28 @@ def test_an_unknown_difference_is_answered_with_the_nearest() -> None:
         ({"dropout": -0.1}, r"dropout=-0\.1"),
         ({"dropout": float("nan")}, r"dropout=nan"),
         ({"width": 0.0}, r"width=0\.0.*above 0"),
+        ({"num_classes": "10"}, r"num_classes='10': it takes a whole number"),
+        ({"num_classes": 10.0}, r"num_classes=10\.0: it takes a whole number"),
+        ({"num_classes": True}, r"num_classes=True: it takes a whole number"),
+        ({"input_size": (64, 64)}, r"input_size=\(64, 64\): it takes a whole number"),
+        ({"dropout": None}, r"dropout=None: it takes a number"),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_what_is_accepted(settings: dict[str, float], message: str) -> None:
+def test_a_value_out_of_range_is_refused_with_what_is_accepted(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         create("modern", **settings)
+
+
+@pytest.mark.parametrize("name", [None, 5, ["modern"]])
+def test_a_name_that_is_no_word_is_refused_with_the_names(name: Any) -> None:
+    with pytest.raises(UsageError, match=r"it takes a name, one of krizhevsky2012, .*modern"):
+        create(name)
+
+
+def test_the_number_of_classes_may_be_any_kind_of_whole_number() -> None:
+    network = create("cifar-80sec", np.int64(3), torch.tensor(16))
+    assert (type(network.num_classes), type(network.input_size)) == (int, int)
+    assert network(torch.zeros(1, 3, 16, 16)).shape == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -139,5 +173,5 @@ def test_images_that_are_none_are_refused_before_they_meet_a_layer(x: torch.Tens
 
 def test_listing_the_networks_does_not_load_torch() -> None:
     source = Path(__file__).parents[2] / "src"
-    code = "import sys, alexnet; alexnet.list_networks(); sys.exit('torch' in sys.modules)"
+    code = "import sys, alexnet; alexnet.errors.UsageError; alexnet.list_networks(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(source)}).returncode == 0

@@ -26,6 +26,22 @@ def test_a_torchvision_state_dict_loads_strictly_and_gives_equal_outputs(
         torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-7)
 
 
+def test_a_gradient_penalty_has_torchvisions_gradients(pair: tuple[torch.nn.Module, torch.nn.Module]) -> None:
+    """The penalty of WGAN-GP (Gulrajani et al. 2017), whose gradient differentiates the network's gradient."""
+    x = torch.randn(2, 3, 63, 63, generator=torch.Generator().manual_seed(1))
+
+    def gradients(network: torch.nn.Module) -> list[torch.Tensor]:
+        images = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network(images).sum(), images, create_graph=True)
+        penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        weights = [parameter for name, parameter in network.named_parameters() if name.endswith("weight")]
+        return list(torch.autograd.grad(penalty, weights))
+
+    for mine, other in zip(*map(gradients, pair), strict=True):
+        assert other.norm() > 0
+        assert (mine - other).norm() <= 1e-4 * other.norm()
+
+
 def test_dropout_comes_before_the_hidden_dense_layers_as_in_torchvision(
     pair: tuple[torch.nn.Module, torch.nn.Module],
 ) -> None:

@@ -71,6 +71,54 @@ def test_images_that_need_a_gradient_get_torchs():
     assert torch.equal(ours, x.grad)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_of_gradients_are_those_of_torch(name, dtype, tolerance):
+    colors, outputs, kernel, stride, padding, height, width = LAYERS[name]
+    torch.manual_seed(0)
+    layer = nn.Conv2d(colors, outputs, kernel, stride, padding).to(dtype)
+    x = torch.randn(2, colors, height, width).to(dtype)
+    directions = [torch.randn_like(layer.weight), torch.randn_like(layer.bias)]
+
+    def second(convolution, layer, x):
+        weights = [layer.weight, layer.bias]
+        y = convolution(x)
+        gradients = torch.autograd.grad(y.square().sum(), weights, create_graph=True)
+        along = sum((one * way.to(one.dtype)).sum() for one, way in zip(gradients, directions, strict=True))
+        return torch.autograd.grad(along, weights)
+
+    ours = second(ImageConv(layer), layer, x)
+    layer = layer.double()
+    for one, other in zip(ours, second(layer, layer, x.double()), strict=True):
+        assert (one.double() - other).norm() <= tolerance * other.norm()
+
+
+@needs_kernels
+def test_per_sample_gradients_of_the_weights_are_those_taken_one_by_one():
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(3, 4, 5, 2), torch.randn(3, 1, 3, 17, 17)
+
+    def loss(weights, image):
+        return torch.func.functional_call(Calling(layer), weights, image).square().sum()
+
+    weights = {f"layer.{name}": value.detach() for name, value in layer.named_parameters()}
+    batched = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, x)
+    for place, image in enumerate(x):
+        single = torch.autograd.grad(ImageConv(layer)(image).square().sum(), [layer.weight, layer.bias])
+        torch.testing.assert_close([batched["layer.weight"][place], batched["layer.bias"][place]], list(single))
+
+
+class Calling(nn.Module):
+    """ImageConv as a module, for torch.func.functional_call."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return ImageConv(self.layer)(x)
+
+
 @pytest.mark.parametrize(
     "layer",
     [

@@ -1,5 +1,8 @@
 """Local response normalisation is the published formula, in every type, with the right derivatives."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -91,6 +94,12 @@ def test_the_derivatives_equal_finite_differences(
     assert torch.autograd.gradcheck(normalize, (x,))
 
 
+def test_the_factor_of_a_square_is_alpha_over_the_squares_of_a_window() -> None:
+    assert LocalResponseNorm(5, 1e-4).alpha_per_square == pytest.approx(2e-5)
+    assert LocalResponseNorm(5, 1e-3, within_channel=True).alpha_per_square == pytest.approx(4e-5)
+    assert LocalResponseNorm(5, 1e-4, alpha_over_size=False).alpha_per_square == 1e-4
+
+
 def test_groups_keep_the_towers_apart() -> None:
     x = activations(2, 12, 3, 3)
     together = torch.cat([local_response_norm(x[:, :6]), local_response_norm(x[:, 6:])], dim=1)
@@ -109,9 +118,41 @@ def test_the_order_of_the_memory_is_kept(layer: LocalResponseNorm) -> None:
 def test_what_cannot_be_normalised_is_refused_in_one_line() -> None:
     with pytest.raises(UsageError, match=r"torch\.uint8.*x\.float"):
         local_response_norm(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
-    with pytest.raises(UsageError, match="size=0"):
-        local_response_norm(torch.zeros(1, 3, 4, 4), size=0)
+    with pytest.raises(UsageError, match=r"\(3,\).*\(N, C, \.\.\.\)"):
+        local_response_norm(torch.zeros(3))
+    with pytest.raises(UsageError, match=r"ndarray.*torch\.as_tensor"):
+        local_response_norm(np.zeros((1, 3, 4, 4), np.float32))
     with pytest.raises(UsageError, match=r"\(3, 4, 4\).*\(N, C, H, W\)"):
         local_response_norm(torch.zeros(3, 4, 4), within_channel=True)
     with pytest.raises(UsageError, match=r"7 channels.*groups=2"):
         LocalResponseNorm(groups=2)(torch.zeros(1, 7, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 0}, "size=0; it takes a whole number from 1"),
+        ({"size": 5.0}, r"size=5\.0; it takes a whole number"),
+        ({"size": "5"}, "size='5'; it takes a whole number"),
+        ({"size": True}, "size=True; it takes a whole number"),
+        ({"alpha": "1e-4"}, "alpha='1e-4'; it takes a number"),
+        ({"beta": None}, "beta=None; it takes a number"),
+        ({"k": torch.tensor(2.0)}, r"k=tensor\(2\.\); it takes a number"),
+    ],
+)
+def test_settings_of_another_type_are_refused_by_function_and_layer(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        local_response_norm(torch.zeros(1, 3, 4, 4), **settings)
+    with pytest.raises(UsageError, match=message):
+        LocalResponseNorm(**settings)
+
+
+@pytest.mark.parametrize("groups", [0, 2.0, True])
+def test_groups_of_another_type_are_refused(groups: Any) -> None:
+    with pytest.raises(UsageError, match=r"groups=.*it takes a whole number from 1"):
+        LocalResponseNorm(groups=groups)
+
+
+def test_the_window_may_be_any_kind_of_whole_number() -> None:
+    x = activations(1, 8, 3, 3, dtype=torch.float32)
+    assert torch.equal(local_response_norm(x, size=np.int64(3)), local_response_norm(x, size=3))

@@ -1,4 +1,4 @@
-"""A canvas is the same on every machine, with a screen or without."""
+"""The canvas is deterministic; tiles and pixels are exact."""
 
 import io
 
@@ -9,7 +9,7 @@ from PIL import Image
 from alexnet.plots.canvas import filter_colors, mosaic, new_figure, png, shorten, unnormalized
 
 
-def test_a_figure_becomes_the_same_bytes_twice() -> None:
+def test_png_is_deterministic() -> None:
     pictures = []
     for _ in range(2):
         figure = new_figure(3, 2)
@@ -38,13 +38,13 @@ def test_a_zero_weight_is_middle_gray_and_the_largest_is_full_brightness_or_blac
     assert (colors[1] == 0.5).all()
 
 
-def test_pixels_come_back_from_what_a_network_takes() -> None:
+def test_unnormalized_inverts_normalisation() -> None:
     pixels = torch.randint(0, 256, (2, 5, 5, 3), generator=torch.Generator().manual_seed(0))
     mean, std = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)
     batch = ((pixels - torch.tensor(mean)) / torch.tensor(std)).permute(0, 3, 1, 2)
     assert np.array_equal(unnormalized(batch, mean, std), pixels.numpy())
 
 
-def test_a_name_is_cut_and_made_writable() -> None:
+def test_a_name_is_shortened_and_made_encodable() -> None:
     assert shorten("a" * 30, 10) == "a" * 9 + "…"
     assert shorten("caf\udce9", 10) == "caf?"

@@ -1,4 +1,4 @@
-"""The picture of an experiment has a row a study, a line a run, and the figures of every arm."""
+"""The figure of an experiment has a row for each study, a line for each run and a result for each arm."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def arm(name: str, *measured: float | None) -> dict[str, Any]:
     curves = {"epoch": [1.0, 2.0, 3.0], "train_error": [0.6, 0.4, 0.2], "held_out_error": [0.7, None, 0.5]}
     return {
         "name": name,
-        "told": f"told of {name}",
+        "label": f"label of {name}",
         "runs": [{"measured": value, "curves": curves} for value in measured],
     }
 
@@ -24,7 +24,7 @@ def study(*arms: dict[str, Any], measure: str = "error") -> dict[str, Any]:
     return {"title": "Digits", "measure": measure, "target": 0.25 if measure == "epochs" else None, "arms": arms}
 
 
-def test_epochs_are_drawn_as_the_papers_figure_1_training_error_a_line_a_run_and_the_target() -> None:
+def test_a_study_of_epochs_shows_training_errors_by_run_and_the_target() -> None:
     drawn = figure([study(arm("ReLU", 4.0, 5.0), arm("$tanh$", 20.0, 30.0), measure="epochs")])
     curves, figures = drawn.subfigs[0].axes
     lines = [line for line in curves.get_lines() if len(line.get_xdata()) == 3]
@@ -33,32 +33,32 @@ def test_epochs_are_drawn_as_the_papers_figure_1_training_error_a_line_a_run_and
     assert [text.get_text() for text in curves.get_legend().get_texts()] == ["ReLU", "$tanh$"]
     assert len({line.get_linestyle() for line in lines}) == 2
     assert (curves.get_xlabel(), curves.get_ylabel()) == ("epochs", "training error")
-    assert figures.get_xlabel() == "epochs to 25% training error (a shape a seed, bar: mean)"
-    assert [text.get_text() for text in figures.texts] == ["told of ReLU", "told of $tanh$"]
+    assert figures.get_xlabel() == "epochs to 25% training error (one marker per seed, bar: mean)"
+    assert [text.get_text() for text in figures.texts] == ["label of ReLU", "label of $tanh$"]
 
 
-def test_errors_are_drawn_in_percent_with_test_and_training_curves() -> None:
+def test_a_study_of_errors_shows_percent_and_held_out_and_training_curves() -> None:
     curves, figures = figure([study(arm("none", 0.3), arm("all", 0.2))]).subfigs[0].axes
     assert sorted(len(line.get_xdata()) for line in curves.get_lines()) == [2, 2, 3, 3]  # gaps are left out
-    assert [text.get_text() for text in figures.texts] == ["told of none", "told of all"]
+    assert [text.get_text() for text in figures.texts] == ["label of none", "label of all"]
     assert [label.get_text() for label in figures.get_yticklabels()] == ["none", "all"]
     assert figures.get_xlim()[0] < 20 < 30 < figures.get_xlim()[1]
 
 
-def test_a_small_difference_does_not_fill_the_picture() -> None:
+def test_a_small_difference_does_not_fill_the_axis() -> None:
     figures = figure([study(arm("none", 0.3), arm("all", 0.301))]).subfigs[0].axes[1]
     low, high = figures.get_xlim()
     assert (high - low, (low + high) / 2) == (pytest.approx(4.0), pytest.approx(30.05))
 
 
-def test_many_arms_have_their_figures_alone_and_what_was_not_reached_is_said() -> None:
+def test_many_arms_are_shown_without_curves_and_a_missing_result_has_its_label() -> None:
     many = [arm(f"arm {n}", 0.1 * n) for n in range(1, 7)]
     drawn = figure([study(*many, arm("lost", None)), study(arm("a", 0.5))])
     assert [len(row.axes) for row in drawn.subfigs] == [1, 2]
-    assert drawn.subfigs[0].axes[0].texts[-1].get_text() == "told of lost"
+    assert drawn.subfigs[0].axes[0].texts[-1].get_text() == "label of lost"
 
 
-def test_studies_that_differ_in_one_number_are_lines_across_it_with_their_deviations() -> None:
+def test_studies_that_differ_in_one_quantity_are_one_plot_with_standard_deviations() -> None:
     few, many = study(arm("random", 0.6, 0.4), arm("coded", 0.3, 0.3)), study(arm("random", 0.2, 0.2))
     (axes,) = figure([few, many], ("labels", (5, 60))).axes
     assert (axes.get_xlabel(), [label.get_text() for label in axes.get_xticklabels()]) == ("labels", ["5", "60"])
@@ -71,7 +71,7 @@ def test_studies_that_differ_in_one_number_are_lines_across_it_with_their_deviat
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["random", "coded"]
 
 
-def test_the_file_is_a_png_in_the_colours_of_its_arms(tmp_path: Path) -> None:
+def test_the_file_is_a_png_with_the_colours_of_its_arms(tmp_path: Path) -> None:
     save([study(arm("ReLU", 4.0), arm("tanh", 20.0), measure="epochs")], tmp_path / "picture.png")
     with Image.open(tmp_path / "picture.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
@@ -82,6 +82,6 @@ def test_the_file_is_a_png_in_the_colours_of_its_arms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("measured", [(0.0, 0.0), (1.0,)])
-def test_errors_of_nothing_and_of_everything_can_be_drawn(measured: tuple[float, ...], tmp_path: Path) -> None:
+def test_errors_of_zero_and_one_can_be_drawn(measured: tuple[float, ...], tmp_path: Path) -> None:
     save([study(arm("a", *measured))], tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 5000

@@ -1,4 +1,4 @@
-"""The pictures of a run show what they are given, for two classes and for a thousand."""
+"""The figures of a run show the data they are given, for two classes and for a thousand."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ ROWS = [
 
 
 def pixels(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3); fails for a file that is no sound PNG."""
+    """uint8 (H, W, 3); fails for a file that is not a valid PNG."""
     with Image.open(path) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"))
@@ -30,7 +30,7 @@ def has_color(image: np.ndarray, color: tuple[int, int, int]) -> bool:
 BLUE, ORANGE = (0x1F, 0x6F, 0xB4), (0xC8, 0x50, 0x1E)  # validation, test
 
 
-def test_learning_curves_show_the_parts_that_there_are(tmp_path: Path) -> None:
+def test_learning_curves_show_only_the_parts_with_data(tmp_path: Path) -> None:
     curves(ROWS, tmp_path / "curves.png")
     image = pixels(tmp_path / "curves.png")
     assert has_color(image, BLUE)
@@ -39,7 +39,7 @@ def test_learning_curves_show_the_parts_that_there_are(tmp_path: Path) -> None:
     assert has_color(pixels(tmp_path / "curves.png"), ORANGE)
 
 
-def test_the_legend_says_that_training_is_measured_while_it_learns() -> None:
+def test_the_legend_names_the_parts() -> None:
     for axes in curves_figure(ROWS).axes:
         named = {
             text.get_text(): line for text, line in zip(axes.get_legend().get_texts(), axes.get_lines(), strict=True)
@@ -49,7 +49,7 @@ def test_the_legend_says_that_training_is_measured_while_it_learns() -> None:
         assert list(named["training (while it learns)"].get_ydata()) == [row[key] for row in ROWS]
 
 
-def test_learning_curves_are_the_same_from_numbers_and_from_a_csv_files_text(tmp_path: Path) -> None:
+def test_learning_curves_take_numbers_and_text_alike(tmp_path: Path) -> None:
     curves(ROWS, tmp_path / "numbers.png")
     curves([{key: str(value) for key, value in row.items()} for row in ROWS], tmp_path / "text.png")
     assert np.array_equal(pixels(tmp_path / "numbers.png"), pixels(tmp_path / "text.png"))
@@ -62,7 +62,7 @@ def test_an_epoch_without_evaluation_is_a_gap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[:1]])
-def test_learning_curves_of_no_or_one_epoch_are_drawn(rows: list, tmp_path: Path) -> None:
+def test_learning_curves_of_zero_or_one_epoch_are_drawn(rows: list, tmp_path: Path) -> None:
     curves(rows, tmp_path / "curves.png")
     assert pixels(tmp_path / "curves.png").shape[1] > 1000
 
@@ -77,8 +77,8 @@ def test_a_confusion_matrix_is_drawn_for_any_number_of_classes(classes: int, tmp
     assert 500 < width < 2400
 
 
-def test_colours_are_shares_of_the_true_class_whatever_its_size(tmp_path: Path) -> None:
-    # Twenty-one classes: no counts are written, so that only the colours can differ.
+def test_colours_are_fractions_of_the_true_class(tmp_path: Path) -> None:
+    # Twenty-one classes: no counts are written, so only the colours can differ.
     names = [str(i) for i in range(21)]
     matrix = np.eye(21, dtype=int) * 4 + 1
     scaled = matrix * np.arange(1, 22)[:, None]
@@ -90,7 +90,7 @@ def test_colours_are_shares_of_the_true_class_whatever_its_size(tmp_path: Path) 
     assert not np.array_equal(one, other)
 
 
-def test_lines_separate_the_cells_of_a_confusion_matrix_as_long_as_classes_have_names() -> None:
+def test_lines_separate_the_cells_where_classes_have_names() -> None:
     few, many = (confusion_figure(np.eye(count), ["x"] * count).axes[0] for count in (3, 41))
     for axis in (few.xaxis, few.yaxis):
         assert axis.get_minorticklocs().tolist() == [0.5, 1.5]
@@ -119,7 +119,7 @@ def test_long_class_names_do_not_widen_the_figure(tmp_path: Path) -> None:
     assert pixels(tmp_path / "200.png").shape[1] < 1.5 * pixels(tmp_path / "5.png").shape[1]
 
 
-def test_samples_show_the_pixels_from_before_normalization(tmp_path: Path) -> None:
+def test_samples_undo_normalisation(tmp_path: Path) -> None:
     mean, std = (120.0, 110.0, 100.0), (60.0, 55.0, 50.0)
     colors = torch.tensor([[200.0, 30, 40], [10, 180, 90], [33, 66, 222]])
     batch = ((colors - torch.tensor(mean)) / torch.tensor(std))[:, :, None, None].expand(-1, -1, 64, 64)
@@ -129,21 +129,21 @@ def test_samples_show_the_pixels_from_before_normalization(tmp_path: Path) -> No
         assert (image == color).all(2).mean() > 0.2
 
 
-def test_a_mixed_images_title_has_each_class_with_its_share_and_an_unmixed_ones_the_class_alone() -> None:
+def test_the_title_of_a_mixed_image_has_each_class_with_its_share() -> None:
     names = ["Crocus", "Iris", "Tulip"]
     assert shares_title([0.38, 0, 0.62], names) == "Tulip 62%,\nCrocus 38%"
     assert shares_title([0, 1, 0], names) == "Iris"
     assert shares_title([0.998, 0.002, 0], names) == "Crocus"  # not "Iris 0%"
 
 
-def test_long_class_names_are_cut_before_their_shares() -> None:
+def test_long_class_names_are_shortened_before_their_shares() -> None:
     one, other = shares_title([0.25, 0.75], ["x" * 40, "y" * 40]).split("\n")
     assert one.endswith("y… 75%,")
     assert other.endswith("x… 25%")
     assert max(len(one), len(other)) <= TITLE
 
 
-def test_values_beyond_white_and_black_are_cut_not_wrapped(tmp_path: Path) -> None:
+def test_values_beyond_white_and_black_are_clipped(tmp_path: Path) -> None:
     samples(torch.full((1, 3, 16, 16), 300.0), (0, 0, 0), (1, 1, 1), None, tmp_path / "white.png")
     samples(torch.full((1, 3, 16, 16), -300.0), (0, 0, 0), (1, 1, 1), None, tmp_path / "black.png")
     assert pixels(tmp_path / "white.png").min() == 255

@@ -8,7 +8,7 @@ import torch
 from alexnet.plots import pretraining
 
 
-def test_filters_are_drawn_a_row_for_each_epoch(tmp_path: Path):
+def test_each_epoch_has_a_row_of_filters(tmp_path: Path):
     few, many = tmp_path / "few.png", tmp_path / "many.png"
     grown = {epoch: torch.randn(24, 3, 7, 7) for epoch in (0, 1, 2, 4)}
     pretraining.filters({0: grown[0]}, "conv1", few)
@@ -16,15 +16,15 @@ def test_filters_are_drawn_a_row_for_each_epoch(tmp_path: Path):
     assert matplotlib.image.imread(many).shape[0] > matplotlib.image.imread(few).shape[0]
 
 
-def test_filters_that_hold_a_whitening_say_why_their_borders_are_flat():
+def test_whitened_filters_explain_their_flat_borders():
     grown = {0: torch.randn(4, 3, 7, 7)}
     plain, whitened = (pretraining.filters_figure(grown, "conv1", whiten).get_supxlabel() for whiten in (False, True))
     assert "borders are flat" not in plain
     assert whitened.startswith(plain + "\n")
-    assert "whitening of the images is folded into it" in whitened
+    assert "convolved with the whitening of the images" in whitened
 
 
-def test_images_are_shown_in_their_own_colours(tmp_path: Path):
+def test_reconstructions_undo_normalisation(tmp_path: Path):
     red = torch.zeros(2, 3, 8, 8)
     red[:, 0] = 2.0
     pretraining.rebuilt({"original": red, "rebuilt": red}, (55.0, 0.0, 0.0), (100.0, 1.0, 1.0), tmp_path / "r.png")

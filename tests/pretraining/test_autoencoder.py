@@ -1,4 +1,4 @@
-"""The auto-encoder of one layer: what its code keeps, and what goes back into the network."""
+"""The auto-encoder of one layer: its code, its decoder and its export into the network."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def layer_of(name: str, number: int, size: int = 67) -> tuple[Layer, torch.Tenso
         return layer, layer.inputs(torch.randn(3, 3, size, size) * 50)
 
 
-def test_only_the_largest_value_of_each_window_is_kept():
+def test_only_the_maximum_of_each_window_is_kept():
     code = torch.rand(2, 3, 6, 8)
     kept = maxima(code, nn.MaxPool2d(2, return_indices=True))
     assert torch.equal(F.max_pool2d(kept, 2), F.max_pool2d(code, 2))
@@ -26,7 +26,7 @@ def test_only_the_largest_value_of_each_window_is_kept():
     assert torch.equal(kept[kept > 0], code[kept > 0])
 
 
-def test_with_windows_that_overlap_a_value_stays_if_one_of_them_has_it_as_its_largest():
+def test_a_maximum_of_any_overlapping_window_is_kept():
     code = torch.rand(2, 3, 7, 7)
     pool = nn.MaxPool2d(3, stride=2, return_indices=True)
     assert torch.equal(pool(maxima(code, pool))[0], pool(code)[0])
@@ -34,11 +34,11 @@ def test_with_windows_that_overlap_a_value_stays_if_one_of_them_has_it_as_its_la
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(("name", "number"), [("modern", 0), ("modern", 3), ("bvlc", 0), ("bvlc", 1), ("caffenet", 1)])
-def test_inputs_are_rebuilt_in_their_own_size_whatever_stride_and_groups(name, number, tied):
+def test_reconstructions_have_the_size_of_the_inputs_for_any_stride_and_groups(name, number, tied):
     layer, probe = layer_of(name, number)
     coder = AutoEncoder(layer, probe, 0.3, tied)
     x = coder.prepare(probe)
-    assert coder.rebuild(x).shape == x.shape
+    assert coder.reconstruct(x).shape == x.shape
     coder.train()
     coder(x)[0].backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in coder.parameters())
@@ -55,7 +55,7 @@ def test_a_tied_decoder_is_the_transpose_of_the_convolution():
     assert one.item() == pytest.approx(two.item(), rel=1e-3)
 
 
-def test_noise_is_for_training_alone_and_comes_from_the_seed():
+def test_noise_is_seeded_and_absent_in_evaluation():
     layer, probe = layer_of("modern", 0)
     coder = AutoEncoder(layer, probe, 0.5, tied=True)
     x = coder.prepare(probe)
@@ -70,7 +70,7 @@ def test_noise_is_for_training_alone_and_comes_from_the_seed():
     assert error(1) == error(2)
 
 
-def test_learning_brings_the_error_below_that_of_a_constant():
+def test_training_reduces_the_error_below_a_constant_prediction():
     layer, _ = layer_of("modern", 0)
     smooth = F.interpolate(torch.randn(8, 3, 9, 9), size=67, mode="bilinear") * 50 + 20
     coder = AutoEncoder(layer, smooth, 0.3, tied=True).train()
@@ -84,7 +84,7 @@ def test_learning_brings_the_error_below_that_of_a_constant():
 
 
 @pytest.mark.parametrize("name", ["bvlc", "modern"])
-def test_what_goes_back_into_the_network_gives_outputs_as_large_as_before_and_the_same_code(name):
+def test_exported_weights_give_the_same_code_at_the_initial_scale(name):
     layer, probe = layer_of(name, 0)
     plain = F.conv2d(probe, layer.conv.weight, None, layer.conv.stride, layer.conv.padding)
     coder = AutoEncoder(layer, probe, 0.3, tied=True)

@@ -1,4 +1,4 @@
-"""The machine against everything that can be enumerated: sums over all hidden states of a toy."""
+"""The RBM equals exact sums over all hidden states of a small one."""
 
 import itertools
 
@@ -20,7 +20,7 @@ from alexnet.pretraining.cut import Layer, cut
 
 
 def toy(**settings) -> tuple[CRBM, torch.Tensor]:
-    """A machine of 2 channels, 2 hidden maps of 2 x 3 units, in blocks of 2 x 2 that hang over the edge; in doubles."""
+    """Float64, 2 channels, 2 hidden maps of 2 x 3 units in blocks of 2 x 2, of which one is partial."""
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 2, 2)
     layer = Layer("conv1", conv, [], [], ["conv1"])
@@ -32,7 +32,7 @@ def toy(**settings) -> tuple[CRBM, torch.Tensor]:
 
 
 def all_states() -> list[torch.Tensor]:
-    """Every hidden state (2, 2, 3) in which no block has two units on: a map has a full block and half a one."""
+    """Every hidden state (2, 2, 3) with at most one unit of a block on; a map has a full block and half a block."""
     of_map = []
     for full, half in itertools.product(range(5), range(3)):
         state = torch.zeros(2, 3, dtype=torch.float64)
@@ -45,7 +45,7 @@ def all_states() -> list[torch.Tensor]:
 
 
 def energy(machine: CRBM, v: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-    """E(v, h) as the module's text has it, written anew; v: (2, 3, 4), h: (2, 2, 3)."""
+    """An independent implementation of E(v, h) as the module documents it; v: (2, 3, 4), h: (2, 2, 3)."""
     s2 = machine.sigma.square()
     far = (v - machine.mean.view(-1, 1, 1)).square().sum() / (2 * s2)
     filtered = F.conv2d(v[None], machine.conv.weight)[0] + machine.hidden_bias.view(-1, 1, 1)
@@ -55,7 +55,7 @@ def energy(machine: CRBM, v: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("shape", "block"), [((2, 3, 4, 4), 2), ((1, 2, 5, 7), 2), ((1, 2, 5, 7), 3), ((1, 1, 3, 3), 1)]
 )
-def test_the_probabilities_of_a_block_and_of_its_being_off_sum_to_one(shape, block):
+def test_the_probabilities_of_a_block_sum_to_one(shape, block):
     hidden, off = block_probabilities(torch.randn(shape) * 5, block)
     assert hidden.shape == shape
     pooled = F.avg_pool2d(F.pad(hidden, (0, -shape[3] % block, 0, -shape[2] % block)), block) * block * block
@@ -64,14 +64,14 @@ def test_the_probabilities_of_a_block_and_of_its_being_off_sum_to_one(shape, blo
     assert (off > 0).all()
 
 
-def test_probabilities_stay_finite_where_signals_are_huge():
+def test_probabilities_are_finite_for_huge_signals():
     hidden, off = block_probabilities(torch.tensor([[[[1000.0, -1000.0], [999.0, 0.0]]]]), 2)
     assert hidden.isfinite().all()
     assert hidden[0, 0, 0, 0] == pytest.approx(1 / (1 + 2.718281828**-1), abs=1e-4)
     assert off.item() == 0
 
 
-def test_the_free_energy_is_the_sum_over_every_hidden_state():
+def test_the_free_energy_equals_the_sum_over_all_hidden_states():
     machine, images = toy()
     states = all_states()
     assert len(states) == 15 * 15
@@ -80,7 +80,7 @@ def test_the_free_energy_is_the_sum_over_every_hidden_state():
         assert free.item() == pytest.approx(-torch.logsumexp(-energies, 0).item(), rel=1e-6)
 
 
-def test_the_probabilities_are_those_of_the_enumerated_states():
+def test_the_probabilities_equal_those_of_the_enumerated_states():
     machine, images = toy()
     states = all_states()
     chances = torch.softmax(-torch.stack([energy(machine, images[0], h) for h in states]), 0)
@@ -89,7 +89,7 @@ def test_the_probabilities_are_those_of_the_enumerated_states():
     assert torch.allclose(hidden[0].double(), expected, atol=1e-6)
 
 
-def test_the_gradient_of_the_free_energy_is_the_enumerated_statistic():
+def test_the_gradient_of_the_free_energy_equals_the_enumerated_statistic():
     machine, images = toy()
     v = images[0]
     machine.free_energy(v[None]).sum().backward()
@@ -103,7 +103,7 @@ def test_the_gradient_of_the_free_energy_is_the_enumerated_statistic():
     assert torch.allclose(machine.hidden_bias.grad, -expected.sum((1, 2)) / s2, atol=1e-6)
 
 
-def test_a_step_follows_the_published_statistics_and_draws_the_bias_to_its_target():
+def test_the_gradient_of_the_loss_equals_the_published_statistics():
     machine, images = toy(sparsity=0.1, sparsity_rate=3.0)
     machine.train()
     torch.manual_seed(5)
@@ -124,7 +124,7 @@ def test_a_step_follows_the_published_statistics_and_draws_the_bias_to_its_targe
     assert torch.allclose(machine.hidden_bias.grad.float(), -bias.float(), atol=1e-5)
 
 
-def test_the_rebuilt_mean_is_where_the_energy_is_lowest():
+def test_the_mean_reconstruction_minimises_the_energy():
     machine, _ = toy()
     h = all_states()[37]
     v = machine.mean_visible(h[None], (3, 4)).double()[0].detach().requires_grad_()
@@ -132,7 +132,7 @@ def test_the_rebuilt_mean_is_where_the_energy_is_lowest():
     assert v.grad.abs().max() < 1e-5
 
 
-def test_samples_are_the_same_from_the_same_seed_at_most_one_a_block_and_as_frequent_as_their_probabilities():
+def test_samples_are_seeded_have_at_most_one_unit_a_block_and_follow_the_probabilities():
     hidden, off = block_probabilities(torch.randn(1, 1, 4, 6, generator=torch.Generator().manual_seed(1)), 2)
     hidden, off = hidden.expand(20000, -1, -1, -1), off.expand(20000, -1, -1, -1)
     draws = [sample(hidden, off, 2, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)]
@@ -143,31 +143,36 @@ def test_samples_are_the_same_from_the_same_seed_at_most_one_a_block_and_as_freq
     assert (draws[0].mean(0) - hidden[0]).abs().max() < 0.02  # five standard errors
 
 
-def test_log_partition_of_units_that_cannot_be_on_is_zero():
+def test_log_partition_of_units_that_are_always_off_is_zero():
     assert log_partition(torch.full((1, 1, 3, 3), -1e9), 2).abs().max() == 0
 
 
-def test_sigma_falls_to_its_last_value_and_stays():
+def test_sigma_decays_to_its_last_value():
     assert sigma_at(0, 0.2, 0.1, 0.99) == 0.2
     assert sigma_at(10, 0.2, 0.1, 0.99) == pytest.approx(0.2 * 0.99**10)
     assert sigma_at(1000, 0.2, 0.1, 0.99) == 0.1
 
 
-def test_whitening_takes_the_likeness_out_of_neighbours():
+def test_whitening_decorrelates_pixels_and_channels():
     noise = torch.randn(8, 3, 40, 40, generator=torch.Generator().manual_seed(0))
-    smooth = F.avg_pool2d(noise + noise[:, :1], 3, stride=1)  # neighbours and channels are alike
+    smooth = F.avg_pool2d(noise + noise[:, :1], 3, stride=1)  # neighbours and channels are correlated
     white = F.conv2d(smooth, whitening_filter(smooth, 5))
 
-    def likeness(x: torch.Tensor) -> float:
+    def correlation(x: torch.Tensor) -> float:
         pairs = [(x[..., 1:], x[..., :-1]), (x[:, 0], x[:, 1])]
         return max(abs(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()) for a, b in pairs)
 
-    assert likeness(smooth) > 0.5
-    assert likeness(white) < likeness(smooth) / 2
+    assert correlation(smooth) > 0.5
+    assert correlation(white) < correlation(smooth) / 2
+
+
+def test_whitening_computes_in_float64_on_the_cpu_alone():
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # the copy to the CPU
+        whitening_filter(torch.zeros(2, 3, 9, 9, device="meta"), 3)
 
 
 @pytest.mark.parametrize("name", ["modern", "bvlc", "krizhevsky2012"])
-def test_a_whitened_machines_filters_are_one_convolution_of_the_layers_own_size(name):
+def test_whitening_and_filters_compose_to_one_convolution_of_the_layers_size(name):
     torch.manual_seed(0)
     layer = cut(create(name, 2, 67))[0]
     probe = layer.inputs(torch.randn(2, 3, 67, 67))
@@ -186,7 +191,7 @@ def test_a_whitened_machines_filters_are_one_convolution_of_the_layers_own_size(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_layers_above_the_first_rebuild_inputs_of_their_own_size_with_groups(number):
+def test_reconstructions_of_layers_with_groups_have_the_size_of_the_inputs(number):
     torch.manual_seed(0)
     layer = cut(create("modern", 2, 64))[number]
     probe = layer.inputs(torch.randn(2, 3, 64, 64)).detach()

@@ -1,4 +1,4 @@
-"""A network cut at its convolutions."""
+"""Networks split at their convolutions."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def network(name: str) -> Network:
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_every_stage_up_to_the_dense_layers_is_in_one_place_and_in_order(name):
+def test_every_stage_before_the_dense_layers_is_in_one_layer_in_order(name):
     made = network(name)
     stages = [stage for _, stage in made.stages()]
     layers = cut(made)
@@ -27,14 +27,14 @@ def test_every_stage_up_to_the_dense_layers_is_in_one_place_and_in_order(name):
     assert [id(stage) for stage in seen] == [id(stage) for stage in stages[: len(seen)]]
 
 
-def test_between_two_convolutions_stand_the_networks_own_stages():
+def test_stages_between_convolutions_are_the_networks():
     first = cut(network("caffenet"))[0]
     assert [type(stage).__name__ for stage in first.after] == ["ReLU", "MaxPool2d", "LocalResponseNorm"]
     assert cut(network("modern"))[0].stored == ["conv1", "bn1"]
     assert cut(network("krizhevsky2012"))[0].below[0]._get_name() == "ZeroPad2d"
 
 
-def test_inputs_are_what_the_network_itself_gives_there():
+def test_inputs_equal_the_networks_outputs_before_the_convolution():
     torch.manual_seed(0)
     made = create("modern", 2, 64).eval()
     images = torch.randn(2, 3, 64, 64)
@@ -42,7 +42,7 @@ def test_inputs_are_what_the_network_itself_gives_there():
     assert torch.allclose(cut(made)[2].inputs(images), maps["pool2"], atol=1e-5)
 
 
-def test_without_dense_layers_the_convolutions_stay():
+def test_without_dense_keeps_the_convolutions():
     made = without_dense(network("bvlc"))
     assert [layer.name for layer in cut(made)] == ["conv1", "conv2", "conv3", "conv4", "conv5"]
     assert sum(weight.numel() for weight in made.parameters()) < 4e6
@@ -52,13 +52,13 @@ def test_without_dense_layers_the_convolutions_stay():
     ("asked", "names"),
     [("", "conv1 conv2 conv3 conv4 conv5"), ("2", "conv1 conv2"), ("conv3, conv1", "conv1 conv3")],
 )
-def test_layers_are_counted_or_named(asked, names):
+def test_layers_are_selected_by_number_or_name(asked, names):
     assert [layer.name for layer in chosen(cut(network("modern")), asked)] == names.split()
 
 
 @pytest.mark.parametrize(
     ("asked", "said"), [("conv6", "unknown convolution 'conv6'"), ("0", "5 convolutions"), ("6", "5 convolutions")]
 )
-def test_layers_that_do_not_exist_are_refused(asked, said):
+def test_unknown_layers_are_refused(asked, said):
     with pytest.raises(UsageError, match=said):
         chosen(cut(network("modern")), asked)

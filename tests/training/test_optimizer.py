@@ -6,6 +6,7 @@ from torch import nn
 
 from alexnet.errors import UsageError
 from alexnet.networks import create
+from alexnet.networks.layers import LocallyConnected2d
 from alexnet.training.optimizer import (
     Momentum,
     Muon,
@@ -161,3 +162,16 @@ def test_muon_moves_hidden_weights_by_its_formula_and_leaves_the_last_layer_to_a
     optimizer.step()
     step = 0.1 * orthogonalize(gradient.flatten(1)).view(before.shape)
     assert torch.allclose(network[0].weight, (1 - 0.1 * 0.5) * before - step, atol=1e-6)
+
+
+def test_muon_orthogonalizes_the_matrix_of_each_position_of_a_locally_connected_layer():
+    torch.manual_seed(0)
+    layer = LocallyConnected2d(2, 27, 3, size=2)  # 27 outputs x 18 inputs at each of four positions
+    optimizer = Muon([{"params": [layer.weight], "weight_decay": 0.5, "hidden": True}], lr=0.1, momentum=0.0)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = torch.randn_like(layer.weight) * torch.tensor([1.0, 1e-3, 1.0, 1e3])[:, None, None]
+    optimizer.step()
+    step = torch.stack([orthogonalize(gradient.T).T for gradient in layer.weight.grad])
+    expected = (1 - 0.1 * 0.5) * before - 0.1 * (27 / 18) ** 0.5 * step
+    assert torch.allclose(layer.weight, expected, atol=1e-3)
+    assert torch.allclose(torch.linalg.matrix_norm(step, 2), torch.ones(4), atol=0.3)  # a small gradient steps as far

@@ -25,7 +25,7 @@ def loss_of(logits):
 def test_logits_and_gradients_are_those_of_autocast():
     network, _, working = small()
     images = torch.randn(2, 3, 64, 64)
-    logits = working.logits(images)
+    logits = working.forward(images)
     working.backward(loss_of(logits))
     gradients = {name: weight.grad.float() for name, weight in network.named_parameters()}
     for weight in network.parameters():
@@ -47,7 +47,7 @@ def test_after_every_optimizers_step_the_copies_are_the_weights_rounded():
         for _ in range(2):
             for group in optimizer.param_groups:
                 group["lr"] = 0.01
-            working.backward(loss_of(working.logits(torch.randn(2, 3, 64, 64))))
+            working.backward(loss_of(working.forward(torch.randn(2, 3, 64, 64))))
             working.step(optimizer)
         assert working.copies
         for weight, copy in working.copies.items():
@@ -60,4 +60,4 @@ def test_in_float32_there_are_no_copies():
     images = torch.randn(2, 3, 64, 64)
     assert working.copies == {}
     assert isinstance(optimizer, Momentum)
-    assert torch.equal(working.logits(images), network(images))
+    assert torch.equal(working.forward(images), network(images))

@@ -1,1 +1,1 @@
-"""How fast this machine trains and uses the networks, beside its own ceilings and the frameworks as they come."""
+"""Benchmarks: our speed compared with the limits of the machine and with stock PyTorch and Keras."""

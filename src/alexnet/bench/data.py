@@ -1,13 +1,14 @@
-"""The input path: batches from the packed store on one core, and the store from JPEG files on one core and on two."""
+"""Subject "data": batches from the packed store on one core, and packing of JPEG files on one core and on two."""
 
 import itertools
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from alexnet.bench.measure import Contender, Options, race
+from alexnet.bench.measure import Contender, Options, Series, measured
 from alexnet.bench.pictures import noise_store, photographs
 from alexnet.bench.table import Row, memory, rate, times_as_fast
 from alexnet.bench.train import PAPER, prepared
@@ -16,35 +17,46 @@ from alexnet.data.samples import Sample, Source
 from alexnet.data.store import pack
 from alexnet.memory import reuse_memory
 
-TIMES = 10  # each JPEG file is packed so often
+TIMES = 10  # how often each JPEG file is packed
 
 
-def measure(options: Options) -> list[Row]:
-    """Batches as two recipes make them, and packing."""
+def measure(options: Options) -> Iterator[Row]:
+    """Batches of two recipes, then packing."""
     with tempfile.TemporaryDirectory() as folder:
-        store = noise_store(Path(folder), options.images, options.classes)
-        changes = {"batch_size": options.batch_size}
-        paper = _batches("batches at 227 px: crop, flip, colour noise; one core", store, options)
-        modern = _batches("batches of the recipe modern at 160 px; one core", store, options, name="modern", **changes)
-        loaded = race("batches", [paper, modern], options.repeats)
+        yield from _batch_rows(noise_store(Path(folder), options.images, options.classes), options)
     with tempfile.TemporaryDirectory() as folder:
-        names = photographs(Path(folder), max(8, options.images // 5))
-        packers = [_packer(folder, names, workers) for workers in (1, 2)]
-        made = race("pack", packers, options.repeats)
-    one, two = (made[each.name] for each in packers)
-    return [
-        rate("data", loaded[paper.name], at_least=4000),
-        rate("data", loaded[modern.name]),
-        memory("data", loaded[paper.name], note="peak, with libraries and the network, without the mapped store"),
-        rate("data", one, at_least=400),
-        rate("data", two),
-        times_as_fast("data", "pack on two cores, by one", two, one, at_least=1.9),
-    ]
+        yield from _pack_rows(folder, photographs(Path(folder), max(8, options.images // 5)), options)
 
 
-def _batches(title: str, store: str, options: Options, name: str = "bvlc", **changes: Any) -> Contender:
-    changes = {"batch_size": options.batch_size, "augment": PAPER} if name == "bvlc" else changes
-    settings = {"store": store, "name": name, "changes": changes, "seconds": options.seconds}
+def _batch_rows(store: str, options: Options) -> Iterator[Row]:
+    """Images per second of the paper's augmentation and of the recipe modern, and the peak memory of the former."""
+    paper = _batches("batches at 227 px: crop, flip, colour noise; one core", store, options, "bvlc", augment=PAPER)
+    modern = _batches("batches of the recipe modern at 160 px; one core", store, options, "modern")
+
+    def rows(found: dict[str, Series]) -> Iterator[Row]:
+        yield rate("data", found[paper.name], at_least=4000)
+        yield rate("data", found[modern.name])
+        note = "peak, with libraries and the network, without the mapped store"
+        yield memory("data", found[paper.name], note=note)
+
+    yield from measured("batches", [paper, modern], options.repeats, rows)
+
+
+def _pack_rows(folder: str, names: list[str], options: Options) -> Iterator[Row]:
+    """Images per second of one and of two workers, and their ratio."""
+    one, two = (_packer(folder, names, workers) for workers in (1, 2))
+
+    def rows(found: dict[str, Series]) -> Iterator[Row]:
+        yield rate("data", found[one.name], at_least=400)
+        yield rate("data", found[two.name])
+        yield times_as_fast("data", "pack on two cores, by one", found[two.name], found[one.name], at_least=1.9)
+
+    yield from measured("pack", [one, two], options.repeats, rows)
+
+
+def _batches(title: str, store: str, options: Options, recipe: str, **changes: Any) -> Contender:
+    changes["batch_size"] = options.batch_size
+    settings = {"store": store, "name": recipe, "changes": changes, "seconds": options.seconds}
     return Contender(title, f"{__name__}:batches", settings)
 
 
@@ -54,7 +66,7 @@ def _packer(folder: str, names: list[str], workers: int) -> Contender:
 
 
 def batches(store: str, name: str, changes: dict[str, Any], seconds: float, threads: int = 1) -> Work:
-    """A recipe's batches, epoch after epoch, at the size of the run's end; none is prepared ahead. Unit: image."""
+    """Batches of a recipe, epoch after epoch, at its final image size, without prefetching. Unit: image."""
     torch.set_num_threads(threads)
     state = prepared(store, name, {"workers": 0, **changes}, "cpu").state
     size = round(state.loader.preprocessing.input_size * state.recipe.train_scale)
@@ -63,7 +75,7 @@ def batches(store: str, name: str, changes: dict[str, Any], seconds: float, thre
 
 
 def packing(folder: str, names: list[str], workers: int) -> Work:
-    """`pack` of JPEG files by so many threads, from the first file to the finished store. Unit: image."""
+    """`pack` all files with `workers` threads, until the store is finished. Unit: image."""
     reuse_memory()
     samples = [Sample(name, number % 2) for number, name in enumerate(names * TIMES)]
     source = Source(name="photographs", root=Path(folder), class_names=["0", "1"], samples=samples)
@@ -72,5 +84,5 @@ def packing(folder: str, names: list[str], workers: int) -> Work:
         pack(source, Path(folder) / f"store-{workers}", workers=workers)
         return len(samples)
 
-    once()  # reads the files from the disk
+    once()  # bring the files into the page cache
     return once

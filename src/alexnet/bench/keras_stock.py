@@ -1,6 +1,6 @@
-"""The same networks in Keras 3 on TensorFlow, as their programs are written. Imports no torch: it has its own process.
+"""Baseline: two networks in Keras 3 on TensorFlow, written as Keras programs usually are. Does not import torch.
 
-Needs the extra `bench`: pip install "alexnet[bench]".
+Requires the extra `bench`: pip install "alexnet[bench]".
 """
 
 import tempfile
@@ -13,12 +13,12 @@ from alexnet.bench.worker import Work, repeated
 
 
 def contender(network: str, classes: int, batch_size: int, seconds: float, precision: str = "float32") -> Contender:
-    """Training steps of "bvlc" (SGD) or "article" (Adam)."""
+    """The contender for training steps of "bvlc" (SGD) or "article" (Adam)."""
     settings = {"network": network, "classes": classes, "batch_size": batch_size}
     settings |= {"seconds": seconds, "precision": precision}
     environment = {
         "KERAS_BACKEND": "tensorflow",
-        "KERAS_HOME": tempfile.gettempdir(),  # Keras looks for its settings there, and writes them
+        "KERAS_HOME": tempfile.gettempdir(),  # Keras reads and writes its settings there
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     name = f"{network}: Keras on TensorFlow, {precision}"
@@ -26,7 +26,7 @@ def contender(network: str, classes: int, batch_size: int, seconds: float, preci
 
 
 def train_step(network: str, classes: int, batch_size: int, seconds: float, precision: str) -> Work:
-    """`train_on_batch` on one batch. precision: "float32", or "bfloat16" by Keras's mixed policy. Unit: image."""
+    """`train_on_batch` on one batch. precision: "float32", or "bfloat16" for the mixed policy. Unit: image."""
     import keras
     import tensorflow
 
@@ -39,7 +39,7 @@ def train_step(network: str, classes: int, batch_size: int, seconds: float, prec
 
 
 def _bvlc(keras: Any, tensorflow: Any, classes: int) -> Any:
-    """As `alexnet.networks.caffe.BVLC`; LRN is TensorFlow's own, which has no bfloat16 kernel on a processor."""
+    """`alexnet.networks.caffe.BVLC`, with TensorFlow's LRN, which has no bfloat16 kernel on CPUs."""
     layers = keras.layers
 
     def norm() -> Any:
@@ -73,19 +73,22 @@ def _bvlc(keras: Any, tensorflow: Any, classes: int) -> Any:
 
 
 def _article(keras: Any, tensorflow: Any, classes: int) -> Any:
-    """The article's program: as `alexnet.networks.article.Article`."""
+    """The article's program, `alexnet.networks.article.Article`."""
     layers = keras.layers
     found = [keras.Input((224, 224, 3))]
-    for channels, side, stride, pooled in ((96, 11, 4, True), (256, 11, 1, True), (384, 3, 1, False)):
-        found += _block(layers, channels, side, stride, pooled)
-    found += [*_block(layers, 384, 3, 1, False), *_block(layers, 256, 3, 1, True), layers.Flatten()]
+    found += _block(layers, channels=96, side=11, stride=4, pooled=True)
+    found += _block(layers, channels=256, side=11, pooled=True)
+    found += _block(layers, channels=384, side=3)
+    found += _block(layers, channels=384, side=3)
+    found += [*_block(layers, channels=256, side=3, pooled=True), layers.Flatten()]
     for units in (4096, 4096, 1000):
         found += [layers.Dense(units, activation="relu"), layers.Dropout(0.4), layers.BatchNormalization()]
     model = keras.Sequential([*found, layers.Dense(classes, activation="softmax", dtype="float32")])
     return _compiled(keras, model, keras.optimizers.Adam(1e-4))
 
 
-def _block(layers: Any, channels: int, side: int, stride: int, pooled: bool) -> list[Any]:
+def _block(layers: Any, channels: int, side: int, stride: int = 1, pooled: bool = False) -> list[Any]:
+    """Convolution with ReLU, optional 2 x 2 pooling, batch normalisation."""
     pool = [layers.MaxPooling2D(2, strides=2)] if pooled else []
     return [layers.Conv2D(channels, side, strides=stride, activation="relu"), *pool, layers.BatchNormalization()]
 

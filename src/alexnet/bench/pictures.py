@@ -1,4 +1,4 @@
-"""Images to work on where what they show does not matter: a store of noise, and photographs as JPEG files."""
+"""Input data for benchmarks: a packed store of noise, and photographs as JPEG files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,19 +6,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
 from alexnet.data.samples import Sample, Source
 from alexnet.data.store import pack
 
-DISTINCT = 64  # images of noise; a store repeats them, each row in bytes of its own
-PHOTO = (500, 375)  # pixels, ImageNet's commonest
-ZOOM = 0.85  # share of a photograph's sides that a file shows, a different part each
+DISTINCT = 64  # different images of noise; a store holds several copies of each
+PHOTO = (500, 375)  # width and height in pixels, the most common ones in ImageNet
+ZOOM = 0.85  # side of a crop, relative to the photograph
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Noise(Source):
-    """As many images of noise as it has samples, uint8 (size, size, 3)."""
+    """A source of noise images, uint8 (size, size, 3)."""
 
     images: NDArray[np.uint8]  # (DISTINCT, size, size, 3)
 
@@ -28,12 +27,12 @@ class Noise(Source):
         return image
 
     def fingerprint(self) -> str:
-        """Of no use here: nobody looks for this store again."""
+        """A constant: these stores are temporary and never looked up."""
         return "0" * 64
 
 
 def noise_store(folder: Path, images: int, classes: int, size: int = 256) -> str:
-    """Pack `images` images of noise, all for training, into `folder`/store, whose name is returned."""
+    """Pack `images` noise images, all in the training split, into `folder`/store; returns that path."""
     pixels = np.random.default_rng(0).integers(0, 256, (DISTINCT, size, size, 3), np.uint8)
     samples = [Sample(f"{number}.png", number % classes, "train") for number in range(images)]
     names = [str(number) for number in range(classes)]
@@ -43,18 +42,21 @@ def noise_store(folder: Path, images: int, classes: int, size: int = 256) -> str
 
 
 def photographs(folder: Path, files: int) -> list[str]:
-    """Write `files` JPEG files of 500 x 375 pixels, quality 90, parts of two real photographs; their names."""
+    """Write `files` JPEG files, 500 x 375 pixels, quality 90, random crops of two photographs; returns their names."""
+    from sklearn.datasets import load_sample_images
+
     photos = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     random = np.random.default_rng(0)
     names = [f"{number}.jpg" for number in range(files)]
     for number, name in enumerate(names):
-        part = _part(photos[number % len(photos)], *random.random(2))
+        across, down = random.random(2)
+        part = _crop(photos[number % len(photos)], across, down)
         part.resize(PHOTO, Image.Resampling.BICUBIC).save(folder / name, quality=90)
     return names
 
 
-def _part(photo: Image.Image, across: float, down: float) -> Image.Image:
-    """ZOOM of the photograph's sides, at a place given by two numbers from 0 to 1."""
+def _crop(photo: Image.Image, across: float, down: float) -> Image.Image:
+    """A crop of ZOOM times the sides, at the relative position (across, down), each from 0 to 1."""
     width, height = round(photo.width * ZOOM), round(photo.height * ZOOM)
     left, top = round(across * (photo.width - width)), round(down * (photo.height - height))
     return photo.crop((left, top, left + width, top + height))

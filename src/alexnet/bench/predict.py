@@ -1,10 +1,13 @@
-"""One image in a process that has its model loaded: from pixels to names, and the network alone."""
+"""Subject "predict": latency of one image with the model loaded: pixels to class names, and network alone."""
+
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from alexnet.bench import stock
-from alexnet.bench.measure import Contender, Options, race
+from alexnet.bench.measure import Contender, Options, Series, measured
 from alexnet.bench.pictures import PHOTO
 from alexnet.bench.table import Row, duration, share
 from alexnet.bench.worker import Work, repeated
@@ -18,27 +21,31 @@ from alexnet.weights.card import Card
 WHOLE, ALONE = "from pixels to names", "network alone"
 
 
-def measure(options: Options) -> list[Row]:
+def measure(options: Options) -> Iterator[Row]:
     """`bvlc`, one centre view of an image of 500 x 375 pixels."""
     settings = options.settings(network="bvlc")
-    ours, theirs = [], []
+    ours, theirs = {}, {}
     for title, photo in ((WHOLE, [PHOTO[1], PHOTO[0]]), (ALONE, None)):
         told = {**settings, "photo": photo}
-        ours.append(Contender(f"bvlc, {title}: ours", f"{__name__}:prediction", told))
-        theirs += [stock.contender("predict", each, told, f"bvlc, {title}: ") for each in (stock.EAGER, stock.HALF)]
-    found = race("predict", [*ours, *theirs], options.repeats)
-    rows = [duration("predict", found[each.name]) for each in (*ours, *theirs)]
-    for title, own in zip((WHOLE, ALONE), ours, strict=True):
-        eager = found[f"bvlc, {title}: {stock.EAGER}"]
-        what = f"bvlc, {title}: ours of stock eager float32"
-        rows.append(share("predict", what, found[own.name], eager, at_most=45))
-    return rows
+        ours[title] = Contender(f"bvlc, {title}: ours", f"{__name__}:prediction", told)
+        theirs[title] = [
+            stock.contender("predict", each, told, f"bvlc, {title}: ") for each in (stock.EAGER, stock.HALF)
+        ]
+    contenders = [*ours.values(), *itertools.chain.from_iterable(theirs.values())]
+
+    def rows(found: dict[str, Series]) -> Iterator[Row]:
+        yield from (duration("predict", found[each.name]) for each in contenders)
+        for title, own in ours.items():
+            eager = found[theirs[title][0].name]
+            yield share("predict", f"bvlc, {title}: ours of stock eager float32", found[own.name], eager, at_most=45)
+
+    yield from measured("predict", contenders, options.repeats, rows)
 
 
 def prediction(network: str, seconds: float, device: str, photo: list[int] | None = None) -> Work:
-    """`Classifier.predict` of one image, or, where its height and width are not given, the network alone. Unit: image.
+    """`Classifier.predict` of one image of (height, width) `photo`; photo=None: the network alone. Unit: image.
 
-    The network alone has its image in the stored form, cropped and normalised by our preprocessing.
+    The network alone gets an image in stored form, which our preprocessing crops and normalises.
     """
     net = create(network)
     preprocessing = Preprocessing(net.input_size, net.resize, net.mean, net.std)
@@ -48,7 +55,8 @@ def prediction(network: str, seconds: float, device: str, photo: list[int] | Non
     if photo:
         image = np.zeros((*photo, 3), np.uint8)
         return repeated(lambda: classifier.predict([image]), 1, seconds, device)
-    stored = torch.zeros(1, preprocessing.store_size, preprocessing.store_size, 3, dtype=torch.uint8)
-    weights = held_weights(classifier.network, classifier.precision)
-    told = (weights, preprocessing, list(stored), 1, classifier.device, classifier.precision)
-    return repeated(lambda: of_images(classifier.network, *told), 1, seconds, device)
+    side = preprocessing.store_size
+    images = list(torch.zeros(1, side, side, 3, dtype=torch.uint8))
+    loaded, place, dtype = classifier.network, classifier.device, classifier.precision
+    weights = held_weights(loaded, dtype)
+    return repeated(lambda: of_images(loaded, weights, preprocessing, images, 1, place, dtype), 1, seconds, device)

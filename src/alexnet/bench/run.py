@@ -1,7 +1,7 @@
-"""The subjects by name, and a whole benchmark: ceilings, rows, and what they were measured on."""
+"""A whole benchmark: the ceilings, then the rows of one subject or of all."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from alexnet.bench import data, evaluate, ops, predict, train
@@ -9,44 +9,42 @@ from alexnet.bench.ceilings import ceilings
 from alexnet.bench.measure import Options
 from alexnet.bench.table import Row
 from alexnet.device import pick_device, pick_precision
-from alexnet.errors import UsageError, unknown_name
+from alexnet.errors import unknown_name
 from alexnet.ops import native
-from alexnet.runs.environment import environment
+from alexnet.runs.environment import environment, installed_version
 
 SUBJECTS = {each.__name__.rpartition(".")[2]: each.measure for each in (ops, train, data, evaluate, predict)}
 
 
-def benchmark(subject: str, options: Options) -> list[Row]:
-    """The ceilings and the rows of one subject, or of "all". Marks are for processors: elsewhere there are none."""
+def benchmark(subject: str, options: Options) -> Iterator[Row]:
+    """Yield each row as soon as it is measured: the ceilings, then the rows of `subject`, or of every one for "all".
+
+    Marks are set for CPUs; on other devices only the subject data, which runs on the CPU, keeps its own.
+
+    Raises: UsageError at once for an unknown subject or device; KeyboardInterrupt when the process is told to stop,
+    after the rows of the race's complete rounds.
+    """
     if subject != "all" and subject not in SUBJECTS:
         raise unknown_name("subject", subject, ["all", *SUBJECTS])
-    for name in ("batch_size", "repeats"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"{name} is {getattr(options, name)}; it takes 1 or more")
-    options = replace(options, device=str(pick_device(options.device)))
-    rows = ceilings(options)
+    return _rows(subject, replace(options, device=str(pick_device(options.device))))
+
+
+def _rows(subject: str, options: Options) -> Iterator[Row]:
+    yield from ceilings(options)
     for name, measure in SUBJECTS.items():
         if subject in ("all", name):
-            rows += measure(options)
-    if options.device == "cpu":
-        return rows
-    return [row if row.subject == "data" else replace(row, at_least=None, at_most=None) for row in rows]
+            has_marks = options.device == "cpu" or name == "data"
+            for row in measure(options):
+                yield row if has_marks else replace(row, at_least=None, at_most=None)
 
 
-def to_json(rows: list[Row], options: Options) -> dict[str, Any]:
-    """{"ceilings": [...], "rows": [...], "environment": {...}}."""
+def to_json(rows: Iterable[Row], options: Options, complete: bool = True) -> dict[str, Any]:
+    """{"complete": ..., "ceilings": [...], "rows": [...], "environment": {...}}; complete: False if it was stopped."""
     device = pick_device(options.device)
     found = environment(device, pick_precision("auto", device))
-    found["versions"] |= {name: _version(name) for name in ("keras", "tensorflow")}
+    found["versions"] |= {name: installed_version(name) for name in ("keras", "tensorflow")}
     found |= {"native": native.instruction_set(), "batch_size": options.batch_size, "repeats": options.repeats}
-    parts: dict[str, Any] = {"ceilings": [], "rows": []}
+    parts: dict[str, list[dict[str, Any]]] = {"ceilings": [], "rows": []}
     for row in rows:
         parts["ceilings" if row.subject == "ceilings" else "rows"].append(row.to_json())
-    return {**parts, "environment": found}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    return {"complete": complete, **parts, "environment": found}

@@ -1,8 +1,8 @@
-"""The networks as stock PyTorch runs them: torch's own layers one after the other, none of our operators.
+"""Baseline: the same networks in stock PyTorch, without our operators.
 
-Three configurations: eager float32, as most programs are written; eager under bfloat16 autocast with channels-last
-memory, where LRN is computed in float32 because avg_pool3d, which torch's LRN is made of, has no bfloat16 kernel on a
-processor; and torch.compile of the same with LRN written in tensor operations, which the compiler fuses.
+Three configurations: eager float32; eager with bfloat16 autocast and channels-last memory; torch.compile of the latter.
+Eager LRN runs in float32, because avg_pool3d, which torch's LRN uses, has no bfloat16 kernel on CPUs. Compiled LRN is
+written in tensor operations, which the compiler fuses.
 """
 
 from collections import OrderedDict
@@ -21,8 +21,7 @@ from alexnet.data.store import open_store
 from alexnet.device import PRECISIONS, autocast
 from alexnet.networks import create
 from alexnet.networks.layers import AdaptiveAvgPool2d, Network
-from alexnet.ops import LocalResponseNorm
-from alexnet.ops.lrn import reference
+from alexnet.ops import LocalResponseNorm, reference
 
 OFF = {"ALEXNET_NATIVE": "off"}
 EAGER, HALF, COMPILED = "stock eager, float32", "stock eager, bfloat16 channels-last", "torch.compile, bfloat16"
@@ -34,23 +33,23 @@ CONFIGURATIONS = {  # name: settings of `prepared`
 
 
 def contender(function: str, configuration: str, settings: dict[str, object], title: str = "") -> Contender:
-    """The builder `function` of this file in one configuration; title: what stands before its name."""
+    """The contender of builder `function` of this file. title: prefix of its name."""
     chosen = {**settings, **CONFIGURATIONS[configuration]}
     return Contender(title + configuration, f"{__name__}:{function}", chosen, ours=False, environment=OFF)
 
 
 class EagerNorm(nn.Module):
-    """nn.LocalResponseNorm in each group, in float32. torch has none within a map: there, average pools."""
+    """nn.LocalResponseNorm per group, in float32; LRN within a map, which torch lacks, by average pooling."""
 
     def __init__(self, norm: LocalResponseNorm) -> None:
         super().__init__()
-        alpha = norm.alpha if norm.alpha_over_size else norm.alpha * norm.size  # torch divides always
+        alpha = norm.alpha if norm.alpha_over_size else norm.alpha * norm.size  # torch always divides by it
         self.within = norm.within_channel
         self.norm = nn.LocalResponseNorm(norm.size, alpha, norm.beta, norm.k)
         self.groups = norm.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
+        """(N, C, H, W) -> (N, C, H, W)."""
         a = x.float()
         if self.within:
             energy = F.avg_pool2d(a * a, self.norm.size, stride=1, padding=self.norm.size // 2)
@@ -62,22 +61,22 @@ class EagerNorm(nn.Module):
 
 
 class WrittenNorm(nn.Module):
-    """LRN in tensor operations: shifted additions."""
+    """LRN in tensor operations, as the formula in `alexnet.ops.reference.lrn`."""
 
     def __init__(self, norm: LocalResponseNorm) -> None:
         super().__init__()
-        width = norm.size**2 if norm.within_channel else norm.size
-        self.settings = (norm.size, norm.alpha / width if norm.alpha_over_size else norm.alpha, norm.beta, norm.k)
+        self.size, self.alpha, self.beta, self.k = norm.size, norm.alpha_per_square, norm.beta, norm.k
         self.within, self.groups = norm.within_channel, norm.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
+        """(N, C, H, W) -> (N, C, H, W)."""
         blocks = x.chunk(self.groups, dim=1)
-        return torch.cat([reference(block, *self.settings, self.within) for block in blocks], dim=1)
+        normed = [reference.lrn(block, self.size, self.alpha, self.beta, self.k, self.within) for block in blocks]
+        return torch.cat(normed, dim=1)
 
 
 def plain(stages: Iterable[tuple[str, nn.Module]], compiled: bool = False) -> nn.Sequential:
-    """Stages of a network in torch's own layers."""
+    """The stages of a network with our operators replaced by torch's layers."""
     return nn.Sequential(OrderedDict((name, _stock(stage, compiled)) for name, stage in stages))
 
 
@@ -88,7 +87,7 @@ def _stock(stage: nn.Module, compiled: bool) -> nn.Module:
 
 
 def prepared(network: Network, precision: str, compiled: bool, device: str) -> Callable[[Tensor], Tensor]:
-    """The network in one configuration: float32 images (N, 3, H, W) -> float32 logits (N, K)."""
+    """The network in one configuration, a function of float32 images (N, 3, H, W) to float32 logits (N, K)."""
     dtype, place = PRECISIONS[precision], torch.device(device)
     layers: nn.Module = plain(network.stages(), compiled).train(network.training).to(place)
     if dtype == torch.bfloat16:
@@ -113,7 +112,7 @@ def train_step(
     device: str,
     optimizer: str = "sgd",
 ) -> Work:
-    """Steps on one batch: forward, backward, update by SGD with momentum and weight decay, or by Adam. Unit: image."""
+    """Training steps on one random batch. optimizer: "sgd" with momentum and weight decay, or "adam". Unit: image."""
     torch.manual_seed(0)
     net = create(network, classes).to(device)
     logits = prepared(net, precision, compiled, device)
@@ -140,8 +139,8 @@ def _optimizer(name: str, network: nn.Module) -> torch.optim.Optimizer:
 def stages(
     network: str, layers: list[str], shape: list[int], precision: str, compiled: bool, seconds: float, device: str
 ) -> Work:
-    """Forward and backward through a few layers. Unit: one pass through a map of `shape` (N, C, H, W)."""
-    with torch.device("meta"):  # these layers have no weights
+    """Forward and backward through some layers, input `shape` (N, C, H, W). Unit: one pass."""
+    with torch.device("meta"):  # no memory for the weights: these layers have none
         found = dict(create(network).stages())
     run = plain(((name, found[name]) for name in layers), compiled)
     x = torch.randn(*shape, device=device, dtype=PRECISIONS[precision], requires_grad=True)
@@ -157,7 +156,7 @@ def stages(
 def evaluate(
     network: str, store: str, batch_size: int, precision: str, compiled: bool, seconds: float, device: str
 ) -> Work:
-    """The probabilities of all images of a store, centre views. Unit: image."""
+    """Class probabilities of the centre view of every image in a store. Unit: image."""
     packed = open_store(store, verify=False)
     net = create(network, len(packed.class_names)).eval()
     logits = prepared(net, precision, compiled, device)
@@ -175,7 +174,7 @@ def evaluate(
 def predict(
     network: str, precision: str, compiled: bool, seconds: float, device: str, photo: list[int] | None = None
 ) -> Work:
-    """The five likeliest classes of one image. photo: its height and width; None: the network alone. Unit: image."""
+    """Top-5 classes of one image. photo: its (height, width); None: the network alone. Unit: image."""
     net = create(network).eval()
     logits = prepared(net, precision, compiled, device)
     image = np.zeros((*(photo or (1, 1)), 3), np.uint8)
@@ -190,14 +189,14 @@ def predict(
 
 
 def shrunk(image: NDArray[np.uint8], side: int) -> Tensor:
-    """uint8 (H, W, 3) -> uint8 (1, h, w, 3), the shorter side brought to `side` by Pillow."""
+    """Resize with Pillow so that the shorter side is `side`: uint8 (H, W, 3) -> uint8 (1, h, w, 3)."""
     scale = side / min(image.shape[:2])
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
     return torch.from_numpy(np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)))[None]
 
 
 def centre(network: Network, images: Tensor) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3, S, S): centre crop, mean and deviation."""
+    """Centre crop and normalise: uint8 (N, H, W, 3) -> float32 (N, 3, S, S)."""
     top, left = ((side - network.input_size) // 2 for side in images.shape[1:3])
     view = images[:, top : top + network.input_size, left : left + network.input_size].permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(each, device=images.device).view(1, 3, 1, 1) for each in (network.mean, network.std))

@@ -1,9 +1,9 @@
-"""Training: our step and our loop beside the same network in stock PyTorch and in Keras."""
+"""Subject "train": our training step and loop, compared with the same networks in stock PyTorch and Keras."""
 
 import itertools
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,11 +12,11 @@ import torch
 
 from alexnet.bench import keras_stock, stock
 from alexnet.bench.ceilings import product_contender
-from alexnet.bench.measure import Contender, Options, Series, race
+from alexnet.bench.measure import Contender, Options, Series, measured
 from alexnet.bench.pictures import noise_store
 from alexnet.bench.table import Row, fastest, memory, rate, share, times_as_fast
 from alexnet.bench.worker import Work, repeated
-from alexnet.console import Report
+from alexnet.console import TrainingBar
 from alexnet.data.store import open_store
 from alexnet.device import pick_precision
 from alexnet.memory import reuse_memory
@@ -27,33 +27,35 @@ from alexnet.training.recipes import recipe
 from alexnet.training.saving import Saver
 from alexnet.training.supervised import Supervised, build
 
-RATE = 1e-4  # small enough for a loss that stays finite on noise, however often a batch is taken
+RATE = 1e-4  # learning rate; keeps the loss finite on noise
 PAPER = "crop,flip,pca"
 LIKE_STOCK = {"optimizer": "sgd", "ema": 0.0, "train_scale": 1.0, "first_train_scale": 1.0}
-ARTICLE = {"classes": 17, "batch_size": 64}  # the article's own
+ARTICLE_CLASSES, ARTICLE_BATCH = 17, 64  # as in the article
 
 
-def measure(options: Options) -> list[Row]:
-    """`bvlc` and `krizhevsky2012` with their marks, then the networks without LRN, then the article's program."""
+def measure(options: Options) -> Iterator[Row]:
+    """`bvlc` and `krizhevsky2012`, which have marks; two networks without LRN; the article's network."""
     with tempfile.TemporaryDirectory() as folder:
         store = noise_store(Path(folder), options.images, options.classes)
-        rows = [*_with_lrn(store, options), *_without_lrn(store, options)]
+        yield from _with_lrn(store, options)
+        yield from _without_lrn("one_weird_trick", "torchvision", store, options)
+        yield from _without_lrn("modern", "modern", store, options)
     with tempfile.TemporaryDirectory() as folder:
-        return [*rows, *_article(folder, options)]
+        yield from _article(folder, options)
 
 
 def flop(network: str) -> int:
-    """Floating-point operations that a training step needs for one image.
+    """Floating-point operations of one training step per image.
 
-    Two for each multiply-accumulate, three times: forward, gradient of the weights, gradient of the input. The first
-    convolution's input, the image, needs no gradient.
+    Each multiply-accumulate counts 2, in three passes: forward, gradient of the weights, gradient of the input. The
+    input of the first convolution is the image, which needs no gradient.
     """
     layers = summarize(network).layers
     first = next(layer.macs for layer in layers if layer.macs)
     return 2 * (3 * sum(layer.macs for layer in layers) - first)
 
 
-def _with_lrn(store: str, options: Options) -> list[Row]:
+def _with_lrn(store: str, options: Options) -> Iterator[Row]:
     dtype = _precision(options)
     ours = _ours("bvlc", store, options)
     single = _ours("bvlc", store, options, precision="float32")
@@ -61,51 +63,54 @@ def _with_lrn(store: str, options: Options) -> list[Row]:
     real = _real("bvlc", store, options)
     product = product_contender(dtype, options)
     theirs = [*_stock("bvlc", options), *_keras("bvlc", options)]
-    found = race("train", [product, ours, single, paper, real, *theirs], options.repeats)
-    step, eager = found[ours.name], found[f"bvlc: {stock.EAGER}"]
-    best = fastest(*(found[each.name] for each in theirs if "Keras" not in each.name))
-    needed = 100 * flop("bvlc")
-    return [
-        *(rate("train", found[each.name]) for each in (ours, single, paper, real, *theirs)),
-        rate("train", found[product.name], "TFLOP/s", 1e-12),
-        times_as_fast("train", f"bvlc: step, {dtype}, by stock eager float32", step, eager, at_least=11),
-        times_as_fast("train", f"bvlc: step, {dtype}, by the best stock", step, best, at_least=5, note=_kind(best)),
-        share(
-            "train",
-            f"bvlc: step, {dtype}, of the rate of matrix products",
-            found[product.name],
-            step,
-            needed,
-            at_least=55,
-            note=f"{flop('bvlc') / 1e9:.2f} GFLOP an image",
-        ),
-        share("train", "krizhevsky2012: time of a step, of bvlc's", found[paper.name], step, at_most=120),
-        times_as_fast("train", "bvlc: step, float32, by stock eager float32", found[single.name], eager, at_least=3),
-        share("train", "bvlc: train with the paper's augmentation, of the step", step, found[real.name], at_least=92),
-        memory("train", step, at_most=2.5, note="peak, with libraries, without the mapped store"),
-        memory("train", found[real.name], note="the same"),
-    ]
+
+    def rows(found: dict[str, Series]) -> Iterator[Row]:
+        step, eager = found[ours.name], found[f"bvlc: {stock.EAGER}"]
+        best = fastest(*(found[each.name] for each in theirs if "Keras" not in each.name))
+        yield from (rate("train", found[each.name]) for each in (ours, single, paper, real, *theirs))
+        yield rate("train", found[product.name], "TFLOP/s", 1e-12)
+        yield times_as_fast("train", f"bvlc: step, {dtype}, by stock eager float32", step, eager, at_least=11)
+        yield times_as_fast(
+            "train", f"bvlc: step, {dtype}, by the best stock", step, best, at_least=5, note=_kind(best)
+        )
+        yield _of_peak(dtype, step, found[product.name])
+        yield share("train", "krizhevsky2012: time of a step, of bvlc's", found[paper.name], step, at_most=120)
+        yield times_as_fast(
+            "train", "bvlc: step, float32, by stock eager float32", found[single.name], eager, at_least=3
+        )
+        what = "bvlc: train with the paper's augmentation, of the step"
+        yield share("train", what, step, found[real.name], at_least=92)
+        yield memory("train", step, at_most=2.5, note="peak, with libraries, without the mapped store")
+        yield memory("train", found[real.name], note="the same")
+
+    yield from measured("train", [product, ours, single, paper, real, *theirs], options.repeats, rows)
 
 
-def _without_lrn(store: str, options: Options) -> list[Row]:
-    rows = []
-    for network, name in (("one_weird_trick", "torchvision"), ("modern", "modern")):
-        ours = _ours(network, store, options, name, changes=LIKE_STOCK)
-        also = [_ours(network, store, options, title="step with the recipe's Muon")] if name == "modern" else []
-        contenders = [ours, *also, *_stock(network, options)]
-        found = race(network, contenders, options.repeats)
-        rows += [rate("train", series) for series in found.values()]
-        rows += _beside_stock(network, found, ours)
-    return rows
+def _of_peak(dtype: str, step: Series, product: Series) -> Row:
+    """FLOP/s of bvlc's step in percent of those of a matrix product."""
+    needed = flop("bvlc")
+    what, note = f"bvlc: step, {dtype}, of the rate of matrix products", f"{needed / 1e9:.2f} GFLOP an image"
+    return share("train", what, product, step, 100 * needed, at_least=55, note=note)
 
 
-def _beside_stock(network: str, found: dict[str, Series], ours: Contender) -> list[Row]:
+def _without_lrn(network: str, recipe_name: str, store: str, options: Options) -> Iterator[Row]:
+    """The network with stock's optimiser settings and, for modern, with its recipe's optimiser too."""
+    ours = _ours(network, store, options, recipe_name, changes=LIKE_STOCK)
+    muon = [_ours(network, store, options, title="step with the recipe's Muon")] if recipe_name == "modern" else []
+
+    def rows(found: dict[str, Series]) -> Iterator[Row]:
+        yield from (rate("train", series) for series in found.values())
+        yield from _beside_stock(network, found, ours)
+
+    yield from measured(network, [ours, *muon, *_stock(network, options)], options.repeats, rows)
+
+
+def _beside_stock(network: str, found: dict[str, Series], ours: Contender) -> Iterator[Row]:
+    """Our step compared with stock eager float32 and with the fastest stock configuration."""
     step, eager = found[ours.name], found[f"{network}: {stock.EAGER}"]
     best = fastest(*(found[f"{network}: {configuration}"] for configuration in stock.CONFIGURATIONS))
-    return [
-        times_as_fast("train", f"{network}: step by stock eager float32", step, eager),
-        times_as_fast("train", f"{network}: step by the best stock", step, best, note=_kind(best)),
-    ]
+    yield times_as_fast("train", f"{network}: step by stock eager float32", step, eager)
+    yield times_as_fast("train", f"{network}: step by the best stock", step, best, note=_kind(best))
 
 
 def _kind(series: Series) -> str:
@@ -113,19 +118,23 @@ def _kind(series: Series) -> str:
     return series.name.rpartition(": ")[2]
 
 
-def _article(folder: str, options: Options) -> list[Row]:
-    """Adam, and batches of 64 at most."""
-    batch = min(ARTICLE["batch_size"], options.batch_size)
-    store = noise_store(Path(folder), max(batch, 2 * ARTICLE["classes"]), ARTICLE["classes"])
+def _article(folder: str, options: Options) -> Iterator[Row]:
+    """The article's network with Adam, batches of at most 64."""
+    batch = min(ARTICLE_BATCH, options.batch_size)
+    store = noise_store(Path(folder), max(batch, 2 * ARTICLE_CLASSES), ARTICLE_CLASSES)
     ours = _ours("article", store, options, changes={"batch_size": batch})
-    theirs = [*_stock("article", options, batch, ARTICLE["classes"], "adam"), *_keras("article", options, batch)]
-    found = race("article", [ours, *theirs], options.repeats)
-    step, keras = found[ours.name], {each.name: found[each.name] for each in theirs if "Keras" in each.name}
-    rows = [rate("train", series) for series in found.values()] + _beside_stock("article", found, ours)
-    for name, series in keras.items():
-        at_least = 1.3 if "bfloat16" in name else 4
-        rows.append(times_as_fast("train", f"article: step by {_kind(series)}", step, series, at_least=at_least))
-    return rows
+    keras = _keras("article", options, batch)
+    contenders = [ours, *_stock("article", options, batch, ARTICLE_CLASSES, "adam"), *keras]
+
+    def rows(found: dict[str, Series]) -> Iterator[Row]:
+        yield from (rate("train", series) for series in found.values())
+        yield from _beside_stock("article", found, ours)
+        for series in (found[each.name] for each in keras):
+            at_least = 1.3 if "bfloat16" in series.name else 4
+            what = f"article: step by {_kind(series)}"
+            yield times_as_fast("train", what, found[ours.name], series, at_least=at_least)
+
+    yield from measured("article", contenders, options.repeats, rows)
 
 
 def _ours(
@@ -137,7 +146,7 @@ def _ours(
     title: str = "step",
     changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Contender:
-    """Our step; name: the recipe's, if it is not the network's."""
+    """Our training step. name: of the recipe, if it differs from the network's; title: for the row."""
     precision = precision or _precision(options)
     told = {"batch_size": options.batch_size, "precision": precision, **changes}
     settings = options.settings(store=store, name=name or network, changes=told)
@@ -164,10 +173,10 @@ def _stock(
 
 
 def _keras(network: str, options: Options, batch_size: int = 0) -> Sequence[Contender]:
-    """LRN has no bfloat16 kernel there. TensorFlow chooses its device itself, so that only the processor compares."""
+    """Keras's training steps; none on a GPU, because TensorFlow chooses its device itself. Its LRN lacks bfloat16."""
     if options.device != "cpu":
         return ()
-    classes = ARTICLE["classes"] if network == "article" else options.classes
+    classes = ARTICLE_CLASSES if network == "article" else options.classes
     precisions = ("bfloat16", "float32") if network == "article" else ("float32",)
     batch = batch_size or options.batch_size
     return [keras_stock.contender(network, classes, batch, options.seconds, precision) for precision in precisions]
@@ -178,7 +187,7 @@ def _precision(options: Options) -> str:
 
 
 def step(store: str, name: str, changes: dict[str, Any], seconds: float, device: str) -> Work:
-    """The step that `alexnet train` takes, on one batch over and over. Unit: image."""
+    """The training step of `alexnet train`, on the same batch each time. Unit: image."""
     task = prepared(store, name, {**changes, "lr": RATE}, device)
     task.begin_epoch(0)
     loader = task.state.loader
@@ -188,9 +197,9 @@ def step(store: str, name: str, changes: dict[str, Any], seconds: float, device:
 
 
 def epochs(store: str, name: str, changes: dict[str, Any], device: str) -> Work:
-    """The loop of `alexnet train`: an epoch a repeat, from the packed store, the second first. Unit: image."""
+    """The training loop of `alexnet train` on a packed store, one epoch per repeat. Unit: image."""
     task = prepared(store, name, {**changes, "lr": RATE}, device)
-    progress, report, stopped = Progress(), Report(0), threading.Event()
+    progress, report, stopped = Progress(), TrainingBar(0), threading.Event()
     saver = Saver(minutes=60, size=0)  # nothing is saved
 
     def epoch() -> float:
@@ -199,12 +208,12 @@ def epochs(store: str, name: str, changes: dict[str, Any], device: str) -> Work:
         progress.epoch += 1
         return float(progress.step * task.state.recipe.batch_size)
 
-    epoch()  # the first, in which the store is read from the disk
+    epoch()  # bring the store into the page cache
     return epoch
 
 
 def prepared(store: str, name: str, changes: dict[str, Any], device: str) -> Supervised:
-    """The task of a recipe with these changes, in a process set up as `alexnet train` sets it up."""
+    """The task of recipe `name` with `changes`, in a process set up as `alexnet train` does."""
     reuse_memory()
-    every: dict[str, Any] = {"validation": 0.0, "test": 0.0}  # images are for training
+    every: dict[str, Any] = {"validation": 0.0, "test": 0.0}  # all images train
     return build(open_store(store, verify=False), recipe(name, device=device, **every, **changes))

@@ -1,13 +1,12 @@
-"""How good predicted probabilities are: pure functions of probabilities (N, K) and labels (N,).
+"""Classification metrics: pure functions of probabilities (N, K) and labels (N,).
 
-N images, K classes. All shares are fractions, 0..1.
+N images, K classes. Accuracies and the like are fractions, 0..1.
 """
 
 from typing import Any
 
 import numpy as np
 import torch
-import torchmetrics.functional.classification as torchmetrics
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -19,15 +18,17 @@ CALIBRATION_BINS = 15  # Guo, Pleiss, Sun and Weinberger, On Calibration of Mode
 def metrics(
     probabilities: Tensor | ArrayLike, labels: Tensor | ArrayLike, class_names: list[str] | None = None
 ) -> dict[str, Any]:
-    """Every measure of an evaluation, as plain numbers and lists (ready for JSON).
+    """All metrics of an evaluation as plain numbers and lists, ready for JSON.
 
-    probabilities: (N, K), rows that sum to 1. labels: (N,), 0..K-1. class_names: K names, "0".."K-1" without.
-    Keys: images; top1; top5 (label among the min(5, K) most probable, thus 1.0 for K <= 5); interval (95 % of top1);
-    macro_precision, macro_recall, macro_f1: means over the classes that occur in `labels` (one that does not has no
-    recall to speak of, and would count as a failure); ece; per_class [{label, images, precision, recall, f1}],
-    0.0 where the ratio is 0/0; confusion[i][j]: images of class i that were predicted as j.
+    probabilities: (N, K), rows summing to 1. labels: (N,), 0..K-1. class_names: K names; default "0".."K-1".
+    Keys: images; top1; top5 (label among the min(5, K) most probable, so 1.0 for K <= 5); interval (95 % confidence
+    interval of top1); macro_precision, macro_recall, macro_f1: means over the classes that occur in `labels`, since the
+    recall of any other is undefined; ece; per_class [{label, images, precision, recall, f1}], 0.0 for 0/0;
+    confusion[i][j]: images of class i predicted as j.
     DataError without images, AlexNetError for probabilities that are not finite, UsageError for wrong shapes.
     """
+    import torchmetrics.functional.classification as torchmetrics  # takes a second; accuracy alone does without
+
     p, y = _checked(probabilities, labels)
     names = list(map(str, range(p.shape[1]))) if class_names is None else class_names
     if len(names) != p.shape[1]:
@@ -50,22 +51,24 @@ def metrics(
 
 
 def top5_told(measures: dict[str, Any]) -> str:
-    """ ", top-5 93.10%" for what `metrics` gave; empty up to five classes, of which every answer is among the five."""
+    """ ", top-5 93.10%" from the result of `metrics`; "" for up to five classes, where it is always 100 %."""
     return f", top-5 {measures['top5']:.2%}" if len(measures["per_class"]) > 5 else ""
 
 
 def top_k_accuracy(probabilities: Tensor, labels: Tensor, k: int) -> float:
-    """The share of images whose label is among the min(k, K) most probable classes."""
+    """The fraction of images with the label among the min(k, K) most probable classes."""
     k = min(k, probabilities.shape[1])
     guesses = probabilities.argmax(1, keepdim=True) if k == 1 else probabilities.topk(k, dim=1).indices
     return (guesses == labels[:, None]).any(1).double().mean().item()
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
-    """The mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their images.
+    """Mean absolute difference of confidence and accuracy over 15 equal confidence bins, weighted by their images.
 
-    0: of the answers given with 80 % confidence, 80 % are right. Guo et al. 2017, equation 3 (norm l1).
+    0 for perfect calibration: of the predictions with 80 % confidence, 80 % are correct. Guo et al. 2017, equation 3.
     """
+    import torchmetrics.functional.classification as torchmetrics
+
     return torchmetrics.multiclass_calibration_error(
         probabilities.clamp(0, 1), labels, num_classes=probabilities.shape[1], n_bins=CALIBRATION_BINS, norm="l1"
     ).item()
@@ -85,15 +88,17 @@ def wilson_interval(right: int, images: int) -> tuple[float, float]:
 
 
 def per_class(probabilities: Tensor, labels: Tensor, class_names: list[str]) -> list[dict[str, Any]]:
-    """For each class its label, its images, and precision, recall and F1 of the most probable class."""
+    """For each class its label, number of images, precision, recall and F1, by the most probable class."""
+    import torchmetrics.functional.classification as torchmetrics
+
     settings: dict[str, Any] = {"num_classes": len(class_names), "average": None}
-    answers = probabilities.argmax(1)
+    predictions = probabilities.argmax(1)
     columns = zip(
         class_names,
         torch.bincount(labels, minlength=len(class_names)).tolist(),
-        torchmetrics.multiclass_precision(answers, labels, **settings).tolist(),
-        torchmetrics.multiclass_recall(answers, labels, **settings).tolist(),
-        torchmetrics.multiclass_f1_score(answers, labels, **settings).tolist(),
+        torchmetrics.multiclass_precision(predictions, labels, **settings).tolist(),
+        torchmetrics.multiclass_recall(predictions, labels, **settings).tolist(),
+        torchmetrics.multiclass_f1_score(predictions, labels, **settings).tolist(),
         strict=True,
     )
     return [dict(zip(("label", "images", "precision", "recall", "f1"), row, strict=True)) for row in columns]
@@ -104,7 +109,7 @@ def _mean(rows: list[dict[str, Any]], key: str) -> float:
 
 
 def _checked(probabilities: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
-    """Both as tensors on the processor, float32 (N, K) and int64 (N,), or an error that names what is wrong."""
+    """Both as CPU tensors, float32 (N, K) and int64 (N,); raises as `metrics` documents."""
     p, y = _tensor(probabilities, torch.float32), _tensor(labels, torch.int64)
     if p.ndim != 2 or y.ndim != 1 or len(p) != len(y):
         raise UsageError(
@@ -124,7 +129,7 @@ def _checked(probabilities: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> t
 
 
 def _tensor(values: Tensor | ArrayLike, dtype: torch.dtype) -> Tensor:
-    """A tensor on the processor; arrays are copied, for they may be read-only memory maps."""
+    """A CPU tensor; arrays are copied because they may be read-only memory maps."""
     if isinstance(values, Tensor):
         return values.detach().to("cpu", dtype)
     return torch.from_numpy(np.array(values)).to(dtype)

@@ -1,4 +1,4 @@
-"""A network's answers on stored images. N images of S x S pixels, V views of each, K classes."""
+"""Predicted probabilities for stored images. N images of S x S pixels, V views of each, K classes."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,11 +26,11 @@ def probabilities(
     precision: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """The probability of each class for the images of `store` at `indices`: float32 (N, K), on the processor.
+    """Class probabilities for the images of `store` at `indices`: float32 (N, K) on the CPU.
 
-    views: 1, or 10 (softmax averaged over the paper's ten). batch_size: views through the network at once; it does not
-    change the answers. precision: "auto", "float32" or "bfloat16". progress: called with (images done, N).
-    The network is moved to `device`, and its layers are afterwards in training or evaluation mode as before.
+    views: 1, 9 or 10 (`Preprocessing.views`), over which softmax outputs are averaged. batch_size: views per forward
+    pass; it does not change the result. precision: "auto", "float32" or "bfloat16". progress: called with (images done,
+    N). The network is moved to `device`; each layer keeps its training or evaluation mode.
     """
     check_views(views)
     indices = np.asarray(indices, dtype=np.int64)
@@ -39,15 +39,15 @@ def probabilities(
     device = torch.device(device) if isinstance(device, torch.device) else pick_device(device)
     dtype = pick_precision(precision, device)
     step = max(1, batch_size // views)
-    answers = []
+    batches = []
     with evaluating(network.to(device)):
         weights = held_weights(network, dtype)
         for start in range(0, len(indices), step):
             images = store.mapped(indices[start : start + step])
-            answers.append(of_images(network, weights, preprocessing, images, views, device, dtype))
+            batches.append(of_images(network, weights, preprocessing, images, views, device, dtype))
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
-    return torch.cat(answers)
+    return torch.cat(batches)
 
 
 def of_images(
@@ -59,17 +59,17 @@ def of_images(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
-    """One batch: N of uint8 (S, S, 3) -> float32 (N, K) on the processor, softmax averaged over the views.
+    """One batch: N of uint8 (S, S, 3) -> float32 (N, K) on the CPU, softmax outputs averaged over the views.
 
-    weights: of `alexnet.device.held_weights`, those that it computes with in another type than its own.
-    Averaging the views' softmax outputs is the paper's way (Krizhevsky et al. 2012, section 4.1). The network must be
-    in evaluation mode on `device`. Diverged where an output is not finite.
+    weights: weights converted to `dtype` by `alexnet.device.held_weights`. Averaging softmax outputs over views is
+    from Krizhevsky et al. 2012, section 4.1. The network must be in evaluation mode on `device`. Diverged where an
+    output is not finite.
     """
     with torch.inference_mode():
         batch = preprocessing.views(images, views, dtype, device)
         with autocast(device, dtype):
             logits = functional_call(network, weights, (batch,))
-        answers: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()
-    if not answers.isfinite().all():
+        averaged: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()
+    if not averaged.isfinite().all():
         raise Diverged(f"network {network.name!r} gave outputs that are not finite; its weights may have diverged")
-    return answers
+    return averaged

@@ -1,4 +1,4 @@
-"""The table of every prediction: what was shown, what was answered, how sure the network was."""
+"""Write a CSV table of predictions, one row for each image."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,15 +13,15 @@ COLUMNS = ("path", "label", "prediction", "confidence", "label_probability", "co
 def write_predictions(
     path: str | Path, names: Sequence[str], labels: Iterable[int], probabilities: Tensor, class_names: Sequence[str]
 ) -> None:
-    """Write a CSV with a line for each image, in the order given.
+    """Write COLUMNS for each image, in the given order.
 
-    names: the images' paths, (N,). labels: their classes, (N,). probabilities: (N, K). confidence is the probability of
-    the prediction, label_probability that of the true class, correct 1 or 0.
+    names: paths, (N,). labels: true classes, (N,). probabilities: (N, K). confidence is the probability of the
+    predicted class, label_probability that of the true class, correct 1 or 0.
     """
-    confidences, answers = (column.tolist() for column in probabilities.max(1))
+    confidences, predictions = (column.tolist() for column in probabilities.max(1))
     lines = []
     for row, (name, label) in enumerate(zip(names, map(int, labels), strict=True)):
-        answer, of_label = answers[row], float(probabilities[row, label])
-        numbers = (f"{confidences[row]:.6f}", f"{of_label:.6f}", int(answer == label))
-        lines.append((name, class_names[label], class_names[answer], *numbers))
+        predicted, of_label = predictions[row], float(probabilities[row, label])
+        numbers = (f"{confidences[row]:.6f}", f"{of_label:.6f}", int(predicted == label))
+        lines.append((name, class_names[label], class_names[predicted], *numbers))
     write_csv(path, COLUMNS, lines)

@@ -1,10 +1,11 @@
-"""What an experiment is: studies, each a base recipe and arms that differ from it by named settings.
+"""The records of an experiment: studies, each a base recipe and arms that differ from it by named settings.
 
-An arm is trained once a seed, as an ordinary run. Seeds give every arm of a study the same weights to begin with where
-the networks allow it, the same order of images and the same division of the data, so that arms are compared in pairs.
+An arm is trained once for each seed, as an ordinary run. A seed gives every arm of a study the same data split, the
+same order of images and, where the networks allow it, the same initial weights, so that arms are compared in pairs.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,24 +20,24 @@ TUNING_SEED = 1000
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train; what the base recipe says holds but for `settings`."""
+    """One variant of training: the base recipe with `settings` changed."""
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # fields of a recipe
-    rates: tuple[float, ...] = ()  # learning rates of which the best is taken (see `Study`); none: the base's
+    rates: tuple[float, ...] = ()  # learning rates to try (see `Study`); empty: the base recipe's
     views: int = 1  # of each test image: 1, 9 or 10
-    pretrained: Mapping[str, Any] | None = None  # settings of a pre-training that its runs begin from
-    trained_as: str | None = None  # the arm whose runs these are; only the evaluation differs
-    published: str = ""  # the figure that this one stands beside
+    pretrained: Mapping[str, Any] | None = None  # settings of the pre-training that initialises its runs
+    trained_as: str | None = None  # the arm whose runs it reuses; only the evaluation differs
+    published: str = ""  # published figure for comparison
 
 
 @dataclass(frozen=True)
 class Study:
-    """Arms on one set of data; the first is what the others are compared with.
+    """Arms trained on one data set; the others are compared with the first.
 
-    measure: "error", the test error of the run's weights, or "epochs", those until its training error is `target`.
-    Where an arm has several rates, epochs choose by the first seed's; errors by those on a division of the data that is
-    for nothing else, TUNING_SEED's, since the least of several errors is too good to be reported.
+    measure: "error", the test error, or "epochs", the number until the training error is `target`.
+    Where an arm has several rates, "epochs" selects one by the first seed's runs, "error" by runs on a separate data
+    split, TUNING_SEED's: the minimum of several test errors is biased downwards and must not be reported.
     """
 
     title: str
@@ -54,65 +55,71 @@ class Study:
 
     @property
     def target(self) -> float | None:
-        """The training error, a share, that ends a run."""
+        """The training error, 0..1, at which a run stops."""
         return self.base.stop_train_error
 
     @property
     def tuning_seed(self) -> int:
-        """The seed by which rates are chosen."""
+        """The seed of the runs that select a rate."""
         return TUNING_SEED if self.measure == "error" else 0
 
     def trained(self) -> list[Arm]:
-        """The arms that have runs of their own."""
+        """The arms with runs of their own."""
         return [arm for arm in self.arms if arm.trained_as is None]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A claim, and the studies that show what comes out of it here."""
+    """A question about a published claim, and the studies that answer it."""
 
     name: str
     question: str
     published: str  # a sentence with its source
     studies: tuple[Study, ...]
     seeds: int = 3
-    minutes: int | None = None  # that it takes on one core with so many seeds, about; None: not known
-    across: tuple[str, tuple[float, ...]] | None = None  # what changes from study to study, and its value in each
+    minutes: int | None = None  # approximate run time on one core with `seeds` seeds; None: unknown
+    across: tuple[str, tuple[float, ...]] | None = None  # the quantity that differs between studies, and its values
 
 
 def runs_of(study: Study, arm: Arm, seeds: int) -> int:
-    """Trainings that an arm takes."""
-    shared = study.tuning_seed < seeds  # a run that chose the rate is one of those reported
+    """The number of training runs of an arm."""
+    shared = study.tuning_seed < seeds  # the run that selected the rate is also reported
     return seeds + max(0, len(arm.rates) - shared) if arm.rates else seeds
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: an arm with a seed, at one rate where rates are tried."""
+    """One run: an arm with a seed and, where several are tried, a rate."""
 
     study: Study
     arm: Arm
     seed: int
     rate: float | None = None
-    init: str | None = None  # the pre-training run that it begins from
-    most_epochs: int | None = None  # fewer than the recipe's where another rate did it in that many
+    init: str | None = None  # folder of the pre-training run
+    max_epochs: int | None = None  # below the recipe's, where another rate has reached the target in as many
 
     @property
     def recipe(self) -> Recipe:
-        """The base, the arm's differences, the seed (of the data's division, too) and the rate."""
+        """The base recipe with the arm's settings, the seed of training and data split, and the rate."""
         settings = {**self.arm.settings, "seed": self.seed, "split_seed": self.seed, "init": self.init}
         if self.rate is not None:
             settings["lr"] = self.rate
-        made = dataclasses.replace(self.study.base, **settings)
-        return made if self.most_epochs is None else dataclasses.replace(made, epochs=self.most_epochs)
+        recipe = dataclasses.replace(self.study.base, **settings)
+        return recipe if self.max_epochs is None else dataclasses.replace(recipe, epochs=self.max_epochs)
 
     @property
     def name(self) -> str:
-        """Of the run's folder; the study's title is put before it where an experiment has several."""
+        """Name of the run's folder; experiments with several studies prepend the study's title."""
         rate = "" if self.rate is None else f"-lr{self.rate:g}"
         return f"{slug(self.arm.name)}{rate}-seed{self.seed}"
 
 
 def slug(text: str) -> str:
-    """A name for a file: small letters, digits and dots, joined by '-'."""
+    """A file name: lower-case letters, digits and dots, joined by '-'."""
     return "-".join(re.findall(r"[a-z0-9.]+", text.lower()))
+
+
+def duration(seconds: float) -> str:
+    """ "3 min" or "2.5 h", rounded up."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"

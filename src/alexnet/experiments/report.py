@@ -1,18 +1,28 @@
-"""What an experiment leaves: results.json, results.csv, table.md, picture.png and report.html, which stands alone."""
+"""Write an experiment's report: results.json, results.csv, table.md, picture.png and a self-contained report.html."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alexnet.experiments.experiment import Experiment, Study, slug
-from alexnet.experiments.results import Outcome, Summary, best_rate, percent, plus_minus, summarize, to_json, unmeasured
-from alexnet.files import read_json, whole_file, write_csv, write_json
-from alexnet.plots import experiments as pictures
+from alexnet.experiments.folders import environment_of, pretraining_metrics, read_split
+from alexnet.experiments.results import (
+    ArmStatistics,
+    Outcome,
+    best_rate,
+    missing_reason,
+    percent,
+    plus_minus,
+    study_statistics,
+    to_json,
+)
+from alexnet.files import whole_file, write_csv, write_json
+from alexnet.plots import experiments as plot
 from alexnet.plots.page import Picture, Table
 from alexnet.plots.page import page as html_page
 
-Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]
+Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]  # by titles of study and arm
+Tried = Mapping[tuple[str, str], Mapping[float, Outcome]]  # the same, by learning rate
 RUN_COLUMNS = (
     "study",
     "arm",
@@ -27,45 +37,42 @@ RUN_COLUMNS = (
     "epochs_to_target",
 )
 HARDWARE = ("processor", "cores", "threads", "device", "precision", "versions", "alexnet", "commit")
+SIGNIFICANCE = (
+    "± is one standard deviation over seeds. Significant: the 95 % interval of the difference, paired by seed, excludes"
+    " zero, or that of the ratio excludes one."
+)
 
 
 def write(
-    experiment: Experiment,
-    outcomes: Outcomes,
-    tried: Mapping[tuple[str, str], Mapping[float, Outcome]],
-    out: Path,
-    command: str,
-    quick: bool,
+    experiment: Experiment, outcomes: Outcomes, tried: Tried, out: Path, command: str, quick: bool
 ) -> dict[str, Any]:
-    """Write all of it into `out`; what results.json holds."""
-    summaries = [summarize(study, outcomes) for study in experiment.studies]
-    everything = _every_run(experiment, outcomes, tried)
-    pretrained = _pretrained(out)
+    """Write the report into `out` and return the contents of results.json."""
+    statistics = [study_statistics(study, outcomes) for study in experiment.studies]
+    studies = list(zip(experiment.studies, statistics, strict=True))
+    runs = _every_run(experiment, outcomes, tried)
+    pretrained = pretraining_metrics(out)
     results = {
         "experiment": experiment.name,
         "question": experiment.question,
         "published": experiment.published,
         "quick": quick,
         "command": command,
-        "hours": _hours(everything, pretrained),
-        "hardware": _hardware(everything),
+        "hours": _hours(runs, pretrained),
+        "hardware": environment_of((Path(run.folder) for run in runs), HARDWARE),
         "studies": [
             {
-                **to_json(study, found, outcomes),
-                "images": _images(study, outcomes),
-                "rates": _rates(study, tried),
+                **to_json(study, arms, outcomes),
+                "images": _image_counts(study, outcomes),
+                "rates": _tried_rates(study, tried),
             }
-            for study, found in zip(experiment.studies, summaries, strict=True)
+            for study, arms in studies
         ],
         "pretrained": pretrained,
     }
     write_json(out / "results.json", results)
-    write_csv(
-        out / "results.csv", [*RUN_COLUMNS, "seconds"], ([*_cells(run), f"{run.seconds:.1f}"] for run in everything)
-    )
-    tables = [table(study, found) for study, found in zip(experiment.studies, summaries, strict=True)]
-    drawn = [_drawn(study, found, outcomes) for study, found in zip(experiment.studies, summaries, strict=True)]
-    pictures.save(drawn, out / "picture.png", experiment.across)
+    write_csv(out / "results.csv", [*RUN_COLUMNS, "seconds"], ([*_cells(run), f"{run.seconds:.1f}"] for run in runs))
+    plot.save([_to_plot(study, arms, outcomes) for study, arms in studies], out / "picture.png", experiment.across)
+    tables = [table(study, arms) for study, arms in studies]
     with whole_file(out / "table.md") as file:
         file.write(markdown(results, tables))
     with whole_file(out / "report.html") as file:
@@ -73,110 +80,106 @@ def write(
     return results
 
 
-def table(study: Study, summaries: Sequence[Summary]) -> list[list[str]]:
-    """A heading and a line an arm, in words."""
+def table(study: Study, arms: Sequence[ArmStatistics]) -> list[list[str]]:
+    """A heading and a row for each arm."""
     epochs = study.measure == "epochs"
     measured = f"epochs to {study.target:.0%} training error" if epochs else "test error"
-    compared = f"times {summaries[0].name}" if epochs else f"points from {summaries[0].name}"
-    lines = [["arm", "differs by", measured, compared, "training error", "published", "runs", "minutes"]]
-    for arm in summaries:
-        scale = 1 if epochs else 100
-        lines.append(
+    compared = f"ratio to {arms[0].name}" if epochs else f"points from {arms[0].name}"
+    rows = [["arm", "settings", measured, compared, "significant", "training error", "published", "runs", "minutes"]]
+    for arm in arms:
+        reference = arm is arms[0]
+        rows.append(
             [
                 arm.name,
-                differences(arm),
-                _value(study, arm),
-                "" if arm is summaries[0] else _number(arm.difference, arm.difference_spread, scale) or "–",
+                settings_text(arm),
+                _measured_text(study, arm),
+                "" if reference else _scaled(arm.difference, arm.difference_std, 1 if epochs else 100),
+                "" if reference or arm.difference_std is None else "yes" if arm.significant else "no",
                 percent(arm.train_error, None),
-                arm.published or "",
+                arm.published,
                 str(arm.seeds),
                 f"{arm.seconds / 60:.1f}",
             ]
         )
-    return lines
+    return rows
 
 
-def _value(study: Study, arm: Summary) -> str:
-    """What the study measures of an arm, in words."""
+def _measured_text(study: Study, arm: ArmStatistics) -> str:
+    """The arm's mean ± standard deviation, or why it has none."""
     if arm.mean is None:
-        return unmeasured(arm)
-    return percent(arm.mean, arm.spread) if study.measure == "error" else plus_minus(arm.mean, arm.spread)
+        return missing_reason(arm)
+    return percent(arm.mean, arm.std) if study.measure == "error" else plus_minus(arm.mean, arm.std)
 
 
-def differences(arm: Summary) -> str:
+def settings_text(arm: ArmStatistics) -> str:
     """ "dropout 0.5, rate 0.01"."""
-    told = [f"{name} {value if value != '' else 'none'}" for name, value in arm.settings.items()]
-    return ", ".join([*told, *([] if arm.rate is None else [f"rate {arm.rate:g}"])])
+    parts = [f"{name} {value if value != '' else 'none'}" for name, value in arm.settings.items()]
+    return ", ".join([*parts, *([] if arm.rate is None else [f"rate {arm.rate:g}"])])
 
 
 def markdown(results: Mapping[str, Any], tables: Sequence[list[list[str]]]) -> str:
-    """The tables with the sentences above them."""
+    """The results as Markdown: for each study its sentence and its table."""
     parts = [f"# {results['experiment']}\n", f"{results['question']}\n"]
-    for study, lines in zip(results["studies"], tables, strict=True):
+    for study, (heading, *rows) in zip(results["studies"], tables, strict=True):
         parts += [
             f"{study['sentence']}\n",
             f"{study['images']}. {study['rates']}".rstrip() + "\n",
-            *(_markdown_line(line) for line in lines[:1]),
+            _markdown_row(heading),
+            "|" + "---|" * len(heading),
+            *map(_markdown_row, rows),
+            f"\n{SIGNIFICANCE}\n",
         ]
-        parts += ["|" + "---|" * len(lines[0]), *(_markdown_line(line) for line in lines[1:]), ""]
-    parts += [f"{told}\n" for told in _pretraining_told(results)]
+    parts += [f"{line}\n" for line in _pretraining_lines(results)]
     parts += [f"Published: {results['published']}\n", f"{_provenance(results)}\n"]
     return "\n".join(parts)
 
 
 def page(results: Mapping[str, Any], tables: Sequence[list[list[str]]], picture: bytes) -> str:
-    """One self-contained HTML page."""
-    sections: list[Picture | Table] = [Picture("picture", "Every arm and its curves", "", picture)]
+    """The results as one self-contained HTML page."""
+    sections: list[Picture | Table] = [Picture("picture", "Arms and learning curves", "", picture)]
     for study, (heading, *rows) in zip(results["studies"], tables, strict=True):
-        notes = [f"{study['images']}.", *([study["rates"]] if study["rates"] else [])]
+        notes = [SIGNIFICANCE, f"{study['images']}.", *([study["rates"]] if study["rates"] else [])]
         sections.append(Table(slug(study["title"]), study["title"], heading, rows, notes))
     return html_page(
         results["experiment"],
         sections,
         lead=[results["question"], f"Published: {results['published']}"],
         findings=[study["sentence"] for study in results["studies"]],
-        notes=[*_pretraining_told(results), _provenance(results)],
+        notes=[*_pretraining_lines(results), _provenance(results)],
     )
 
 
 def _provenance(results: Mapping[str, Any]) -> str:
+    """Command, training time, hardware and versions in one line."""
     hardware = results["hardware"]
     quick = "; --quick: smaller and shorter than the whole experiment" if results["quick"] else ""
     versions = hardware["versions"] if isinstance(hardware["versions"], list) else [hardware["versions"]]
     return (
-        f"{results['command']}; {results['hours']:.2f} hours of training on {_told(hardware['device'])}, "
-        f"{_told(hardware['processor'])}, threads: {_told(hardware['threads'])}, {_told(hardware['precision'])}, "
-        f"torch {_told(sorted({each['torch'] for each in versions}))}{quick}"
+        f"{results['command']}; {results['hours']:.2f} hours of training on {_joined(hardware['device'])}, "
+        f"{_joined(hardware['processor'])}, threads: {_joined(hardware['threads'])}, {_joined(hardware['precision'])}, "
+        f"torch {_joined(sorted({each['torch'] for each in versions}))}{quick}"
     )
 
 
-def _told(values: Any) -> str:
+def _joined(values: Any) -> str:
     """A value, or several joined by "and"."""
     return " and ".join(map(str, values)) if isinstance(values, list) else str(values)
 
 
-def _pretrained(out: Path) -> list[dict[str, Any]]:
-    """What the pre-trainings of an experiment came to, as their metrics.json say."""
-    files = sorted(out.glob("pretrained/*/metrics.json"))
-    return [{"name": file.parent.name, **read_json(file)} for file in files]
-
-
-def _pretraining_told(results: Mapping[str, Any]) -> list[str]:
-    """A line for each pre-training: what it saw, and its error beside a constant's."""
+def _pretraining_lines(results: Mapping[str, Any]) -> list[str]:
+    """For each pre-training run its images, its time and its errors relative to a constant prediction's."""
     lines = []
     for run in results["pretrained"]:
         shares = ", ".join(f"{layer} {found['share']:.1%}" for layer, found in run["layers"].items())
         lines.append(
             f"Pre-training {run['name']}: {run['images']:,} images without labels, {run['seconds'] / 60:.1f} minutes; "
-            f"error on {run['measured_on']} images as a share of a constant prediction's: {shares}."
+            f"error on {run['measured_on']} images relative to a constant prediction's: {shares}."
         )
     return lines
 
 
-def _every_run(
-    experiment: Experiment, outcomes: Outcomes, tried: Mapping[tuple[str, str], Mapping[float, Outcome]]
-) -> list[Outcome]:
-    """Each evaluation of a run once, those at the rates that were not taken among them."""
+def _every_run(experiment: Experiment, outcomes: Outcomes, tried: Tried) -> list[Outcome]:
+    """Each evaluation of each run once, including runs at rates that were not selected."""
     found: dict[tuple[str, int], Outcome] = {}
     for study in experiment.studies:
         for arm in study.arms:
@@ -186,52 +189,37 @@ def _every_run(
 
 
 def _hours(runs: Sequence[Outcome], pretrained: Sequence[Mapping[str, Any]]) -> float:
-    """Of training, each run once however often it was evaluated."""
+    """Hours of training; a run that was evaluated twice counts once."""
     seconds = {run.folder: run.seconds for run in runs}
     return float(sum(seconds.values()) + sum(each["seconds"] for each in pretrained)) / 3600
 
 
-def _hardware(runs: Sequence[Outcome]) -> dict[str, Any]:
-    """What computed: each fact as all runs have it, or, where they differ, as a list."""
-    files = [Path(run.folder) / "config.json" for run in runs]
-    configs = [read_json(file) for file in files if file.is_file()]
-    found: dict[str, Any] = {}
-    for name in HARDWARE:
-        values = [config.get(name) for config in configs]
-        different = [value for place, value in enumerate(values) if value not in values[:place]]
-        found[name] = different[0] if len(different) == 1 else different
-    return found
-
-
-def _images(study: Study, outcomes: Outcomes) -> str:
-    """What was trained and tested on, and whether the images were JPEG files."""
+def _image_counts(study: Study, outcomes: Outcomes) -> str:
+    """Images of each part, and whether they were decoded from JPEG files."""
     run = outcomes[study.title, study.arms[0].name][0]
-    with (Path(run.folder) / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = list(csv.DictReader(file))
-    counts = {part: sum(row["split"] == part for row in rows) for part in ("train", "val", "test")}
-    told = ", ".join(f"{count:,} {part}" for part, count in counts.items() if count)
-    jpeg = bool(rows) and rows[0]["path"].lower().endswith((".jpg", ".jpeg"))
-    kind = "JPEG files"
+    rows = read_split(Path(run.folder))
+    counts = {part: sum(row.split == part for row in rows) for part in ("train", "val", "test")}
+    parts = ", ".join(f"{count:,} {part}" for part, count in counts.items() if count)
+    jpeg = bool(rows) and rows[0].path.lower().endswith((".jpg", ".jpeg"))
+    kind = "JPEG files" if jpeg else "not JPEG"
     if study.data == "cifar10":
-        kind = "the JPEG copy, which has lost a little" if jpeg else "the publisher's own pixels"
-    elif not jpeg:
-        kind = "not JPEG"
-    return f"{study.data}: {told} images; {kind}"
+        kind = "from a JPEG copy, which is lossy" if jpeg else "the publisher's own pixels"
+    return f"{study.data}: {parts} images; {kind}"
 
 
-def _rates(study: Study, tried: Mapping[tuple[str, str], Mapping[float, Outcome]]) -> str:
-    """ "Rates tried with seed 0: ReLU 0.001 (8.2 epochs), 0.003 (5.1 epochs)"; says where a wider grid is needed."""
-    told = []
+def _tried_rates(study: Study, tried: Tried) -> str:
+    """ "Rates tried with seed 0: ReLU 0.001 (8.2 epochs)."; flags a best rate at the grid's edge."""
+    parts = []
     for arm in study.arms:
         rates = tried.get((study.title, arm.name), {})
         if rates:
-            figures = ", ".join(f"{rate:g} ({_reached(study, outcome)})" for rate, outcome in rates.items())
+            found = ", ".join(f"{rate:g} ({_rate_result(study, outcome)})" for rate, outcome in rates.items())
             at_edge = len(rates) > 1 and best_rate(rates, study.measure) in (min(rates), max(rates))
-            told.append(f"{arm.name} {figures}" + (", the best at the edge of those tried" if at_edge else ""))
-    return f"Rates tried with seed {study.tuning_seed}: {'; '.join(told)}." if told else ""
+            parts.append(f"{arm.name} {found}" + (", the best at the edge of those tried" if at_edge else ""))
+    return f"Rates tried with seed {study.tuning_seed}: {'; '.join(parts)}." if parts else ""
 
 
-def _reached(study: Study, outcome: Outcome) -> str:
+def _rate_result(study: Study, outcome: Outcome) -> str:
     if outcome.diverged:
         return "diverged"
     if study.measure == "error":
@@ -241,8 +229,8 @@ def _reached(study: Study, outcome: Outcome) -> str:
     return f"{percent(outcome.train_error, None)} after {outcome.epochs} epochs"
 
 
-def _drawn(study: Study, summaries: Sequence[Summary], outcomes: Outcomes) -> dict[str, Any]:
-    """A study as the picture takes it."""
+def _to_plot(study: Study, arms: Sequence[ArmStatistics], outcomes: Outcomes) -> dict[str, Any]:
+    """A study as `alexnet.plots.experiments.figure` takes it."""
     return {
         "title": study.title,
         "measure": study.measure,
@@ -250,13 +238,13 @@ def _drawn(study: Study, summaries: Sequence[Summary], outcomes: Outcomes) -> di
         "arms": [
             {
                 "name": arm.name,
-                "told": _value(study, arm),
+                "label": _measured_text(study, arm),
                 "runs": [
                     {"measured": run.measured(study.measure), "curves": run.curves}
                     for run in outcomes[study.title, arm.name]
                 ],
             }
-            for arm in summaries
+            for arm in arms
         ],
     }
 
@@ -265,10 +253,10 @@ def _cells(run: Outcome) -> list[Any]:
     return ["" if (value := getattr(run, name)) is None else value for name in RUN_COLUMNS]
 
 
-def _number(mean: float | None, spread: float | None, scale: float = 1) -> str:
-    """ "3.1 ± 0.2"; empty for None."""
-    return "" if mean is None else plus_minus(scale * mean, None if spread is None else scale * spread)
+def _scaled(mean: float | None, std: float | None, scale: float) -> str:
+    """ "3.1 ± 0.2" after multiplication by `scale`; "–" for None."""
+    return "–" if mean is None else plus_minus(scale * mean, None if std is None else scale * std)
 
 
-def _markdown_line(cells: Sequence[str]) -> str:
+def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -4,7 +4,7 @@ N images, K classes; a convolutional layer of C units gives maps (N, C, H, W), a
 computed in float32 on the network's device, from the stage outputs that `network(x, return_maps=True)` returns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +73,15 @@ def stage_outputs(network: Network, batch: Tensor) -> tuple[Tensor, dict[str, Te
     with evaluating(network), torch.no_grad():
         logits, outputs = network(batch, return_maps=True)
     return logits, outputs
+
+
+def layers_of(stage: nn.Module) -> Iterator[nn.Module]:
+    """The layers of a stage in order: those inside an nn.Sequential, or the stage itself."""
+    if isinstance(stage, nn.Sequential):
+        for part in stage:
+            yield from layers_of(part)
+    else:
+        yield stage
 
 
 def check_layer(network: Network, layer: str) -> None:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
-from alexnet.explain.activations import check_layer, output_shapes
-from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, Network
+from alexnet.explain.activations import check_layer, layers_of
+from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, Network, evaluating
 from alexnet.ops import LocalResponseNorm
 
 POINTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)
@@ -38,26 +39,34 @@ def receptive_field(network: Network, layer: str) -> Field:
     """
     check_layer(network, layer)
     side = network.input_size
-    below: tuple[int, ...] = (side, side)
     step, start, size = 1.0, 0.0, 1.0
-    shapes = output_shapes(network)
-    for name, stage in network.stages():
-        here = shapes[name][1:]
-        known = _window(stage, below, here)
+    for known in _windows(network, layer):
         if known is None:
             return Field(0.0, 0.0, float(side), side)
         kernel, stride, border, scale = known
         step, start, size = step * scale, start * scale, size * scale
         step, start, size = step * stride, start - step * border, size + step * (kernel - 1)
-        below = here
-        if name == layer:
-            break
     return Field(step, start, size, side)
 
 
-def _window(
-    stage: nn.Module, below: tuple[int, ...], here: tuple[int, ...]
-) -> tuple[float, float, float, float] | None:
+Window = tuple[float, float, float, float]
+
+
+def _windows(network: Network, last: str) -> list[Window | None]:
+    """`_window` of each layer up to the stage `last`, for one image of the network's input size."""
+    found = []
+    x = torch.zeros(1, 3, network.input_size, network.input_size, device=next(network.parameters()).device)
+    with evaluating(network), torch.no_grad():
+        for name, stage in network.stages():
+            for layer in layers_of(stage):
+                below, x = tuple(x.shape[2:]), layer(x)
+                found.append(_window(layer, below, tuple(x.shape[2:])))
+            if name == last:
+                break
+    return found
+
+
+def _window(stage: nn.Module, below: tuple[int, ...], here: tuple[int, ...]) -> Window | None:
     """Kernel, stride, border and the factor by which the map was shrunk; None where everything is seen."""
     if isinstance(stage, Enlarge) and here != below:
         return 3.0, 1.0, 1.0, below[0] / here[0]  # a value between two pixels comes from both

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
-from alexnet.explain.activations import centre_views, stage_outputs, view_pixels
-from alexnet.networks.layers import Network
+from alexnet.explain.activations import centre_views, layers_of, view_pixels
+from alexnet.networks.layers import Network, evaluating
 from alexnet.ops import LocalResponseNorm
 from alexnet.plots.canvas import BLUE, GRAY, SMALL, VERMILION, WIDTH, new_figure, show
 
@@ -32,10 +32,9 @@ def figure(network: Network, preprocessing: Preprocessing, image: Pixels) -> Fig
     network without such a layer.
     """
     name, norm = normalization(network)
-    names = [stage for stage, _ in network.stages()]
-    _, maps = stage_outputs(network, centre_views(network, preprocessing, [image]))
-    before = maps[names[names.index(name) - 1]][0].float().cpu()
-    after = maps[name][0].float().cpu() * norm.k**norm.beta
+    before = values_before(network, norm, centre_views(network, preprocessing, [image]))
+    after = norm(before)[0].float().cpu() * norm.k**norm.beta
+    before = before[0].float().cpu()
     taken = taken_by_neighbours(before, norm)
     unit, row, column = (int(each) for each in torch.unravel_index(before.abs().argmax(), before.shape))
 
@@ -62,25 +61,43 @@ def figure(network: Network, preprocessing: Preprocessing, image: Pixels) -> Fig
     return drawn
 
 
-def normalization(network: Network) -> tuple[str, LocalResponseNorm]:
-    """The first normalisation between channels; UsageError, with what to do, for a network without one."""
+def first_normalization(network: Network) -> tuple[str, LocalResponseNorm] | None:
+    """The first normalisation between channels and the name of its stage; None for a network without one."""
     for name, stage in network.stages():
-        if isinstance(stage, LocalResponseNorm) and not stage.within_channel:
-            return name, stage
+        for layer in layers_of(stage):
+            if isinstance(layer, LocalResponseNorm) and not layer.within_channel:
+                return name, layer
+    return None
+
+
+def normalization(network: Network) -> tuple[str, LocalResponseNorm]:
+    """`first_normalization`; UsageError, with what to do, for a network without one."""
+    if found := first_normalization(network):
+        return found
     raise UsageError(
         f"network {network.name!r} has no local response normalisation between channels; "
         "to see it at work take a model of krizhevsky2012, paper, bvlc or caffenet"
     )
 
 
+def values_before(network: Network, layer: nn.Module, batch: Tensor) -> Tensor:
+    """The input of one of the network's layers, (N, C, H, W) for a batch (N, 3, S, S), in evaluation mode."""
+    x = batch
+    with evaluating(network), torch.no_grad():
+        for each in (each for _, stage in network.stages() for each in layers_of(stage)):
+            if each is layer:
+                break
+            x = each(x)
+    return x
+
+
 def taken_by_neighbours(before: Tensor, norm: LocalResponseNorm) -> Tensor:
     """The share of each value that the other units in its window take away: (C, H, W) -> 0..1, 0 where it is 0."""
-    alpha = norm.alpha / norm.size if norm.alpha_over_size else norm.alpha
     own = before.square()
     lines = own.view(norm.groups, -1, *before.shape[1:])
     padded = F.pad(lines, (0, 0, 0, 0, norm.size // 2, (norm.size - 1) // 2))
     window = padded.unfold(1, norm.size, 1).sum(-1).view_as(before)
-    taken = 1 - ((norm.k + alpha * window) / (norm.k + alpha * own)) ** -norm.beta
+    taken = 1 - ((norm.k + norm.alpha_per_square * window) / (norm.k + norm.alpha_per_square * own)) ** -norm.beta
     return torch.where(before == 0, 0.0, taken)
 
 

@@ -73,7 +73,7 @@ def explain(
     with whole_folder(folder.resolve()) as beside:  # so that a link is not replaced
         part, train = parts(classifier, found, str(split), layers, progress) if found else (None, None)
         examples = given_examples(classifier, images, given) if given or part is None else spread(part, classifier)
-        drawn = [of_the_network(classifier), *of_examples(classifier, examples, wanted, left_out, progress)]
+        drawn = [of_the_network(classifier), *of_examples(classifier, examples, wanted, progress)]
         if part is not None:
             drawn += of_data(classifier, examples, part, train, layers, left_out)
         _write(beside, drawn, _facts(classifier, about, part, train), left_out, about)

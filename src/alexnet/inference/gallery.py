@@ -1,7 +1,7 @@
 """The pictures of a trained network with their captions: a model, images and data brought to `alexnet.explain`.
 
-Everything is computed in float32 from the centre view of each image. Pictures that cannot be drawn are left out, with
-the reason.
+Everything is computed in float32 from one view of each image, the centre. What cannot be shown is left out, with the
+reason, unless the network has no such layer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
-from alexnet.errors import DataError, UsageError
+from alexnet.errors import DataError
 from alexnet.explain import attribution, exciting, filters, inhibition, maps, projection
 from alexnet.explain.activations import Activations, compute_activations, last_hidden, view_pixels
 from alexnet.explain.field import receptive_field
@@ -145,10 +145,9 @@ def of_examples(
     classifier: Classifier,
     examples: Examples,
     label: int | None,
-    left_out: dict[str, str],
     progress: Progress | None,
 ) -> Iterator[Picture]:
-    """Answers, attribution, maps, and local response normalisation; adds to `left_out` what cannot be drawn.
+    """Answers, attribution, maps, and, in a network that has it, local response normalisation between channels.
 
     label: the class that attribution explains; None: the most probable class of each image.
     """
@@ -190,19 +189,15 @@ def of_examples(
             " shown; the number of maps, their sides and the row's scale stand at the left.",
             maps.figure(network, preprocessing, examples.images[place]),
         )
-    title = "Local response normalisation: lateral inhibition"
-    try:
-        figure = inhibition.figure(network, preprocessing, examples.images[asked[0]])
-    except UsageError as error:
-        left_out[title] = str(error)
+    if inhibition.first_normalization(network) is None:
         return
     yield _picture(
         "inhibition",
-        title,
+        "Local response normalisation: lateral inhibition",
         "Units that answer at the same place divide each other. Gray bars are activations before, blue ones after;"
         " red bars say what share of a unit's activation its neighbours took: strong units take from weak ones beside"
         " them.",
-        figure,
+        inhibition.figure(network, preprocessing, examples.images[asked[0]]),
     )
 
 

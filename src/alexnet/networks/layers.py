@@ -179,7 +179,7 @@ class LocallyConnected2d(nn.Module):
         """(N, in_channels, size, size) to (N, out_channels, size, size)."""
         windows = F.unfold(x, self.kernel_size, padding=self.padding)  # (N, in * k * k, places)
         products = torch.bmm(windows.permute(2, 0, 1), self.weight) + self.bias[:, None]  # (places, N, out)
-        return products.permute(1, 2, 0).view(len(x), self.out_channels, self.size, self.size).to(x.dtype)
+        return products.permute(1, 2, 0).view(x.shape[0], self.out_channels, self.size, self.size).to(x.dtype)
 
     def extra_repr(self) -> str:
         """What `print(network)` shows of this layer."""
@@ -193,17 +193,17 @@ def gaussian_(layer: nn.Conv2d | nn.Linear | LocallyConnected2d, std: float, bia
         nn.init.constant_(layer.bias, bias)
 
 
-class Undrawn(TorchFunctionMode):
-    """A context in which new networks get no first values: for what asks for their layers and shapes alone.
+class skip_init(TorchFunctionMode):  # noqa: N801 - a context manager, as torch.no_grad is
+    """Skip weight initialisation, for shape inspection: a context manager.
 
-    Their memory is claimed, not touched. Torch's meta device does without it, too, but its first operator imports
+    Memory of the weights is allocated and not written. The meta device allocates none, but its first operator imports
     torch's compiler, which takes seconds.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Leave out what fills a tensor by `torch.nn.init`; all else is as ever."""
+        """Skip the functions of `torch.nn.init` and call all others."""
         kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]

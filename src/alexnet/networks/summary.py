@@ -5,15 +5,17 @@ Everything is computed on torch's meta device, where tensors have shapes but no 
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 
 from alexnet.networks import create
-from alexnet.networks.layers import LocallyConnected2d, Network, Undrawn
+from alexnet.networks.layers import LocallyConnected2d, Network, skip_init
 from alexnet.ops import LocalResponseNorm
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Summary:
 
 def summarize(name: str, num_classes: int | None = None, input_size: int | None = None, **differences: Any) -> Summary:
     """The summary of the network that `create` makes of the same arguments; the same errors."""
-    with Undrawn():
+    with skip_init():
         network = create(name, num_classes, input_size, **differences).eval()
     layers = _layers(network)
     params = _count(network)
@@ -70,8 +72,10 @@ def summarize(name: str, num_classes: int | None = None, input_size: int | None 
     )
 
 
-def table(summary: Summary) -> Table:
+def table(summary: Summary) -> "Table":
     """The summary as a table for people, totals below."""
+    from rich.table import Table
+
     shown = Table(title=f"{summary.network}, {summary.input_size} x {summary.input_size} px", show_footer=True)
     shown.add_column("layer", footer="total")
     shown.add_column("kind")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from alexnet.ops import native
 from alexnet.ops.native import operators
@@ -56,8 +57,19 @@ def blocks_of(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     whole = WHOLE // x.element_size()
     channels = -(-stride * stride * colors // whole) * whole
     out = torch.empty(count, channels, rows, columns, dtype=x.dtype, memory_format=torch.channels_last)
-    settings = (count, height, width, colors, stride, padding, rows, columns, channels, torch.get_num_threads())
-    native.call(f"blocks_gather_{native.TYPES[x.dtype]}", ctypes.byref(_Blocks(*settings)), x, out)
+    job = _Blocks(
+        images=count,
+        height=height,
+        width=width,
+        colors=colors,
+        stride=stride,
+        padding=padding,
+        rows=rows,
+        columns=columns,
+        channels=channels,
+        threads=torch.get_num_threads(),
+    )
+    native.call(f"blocks_gather_{native.TYPES[x.dtype]}", ctypes.byref(job), x, out)
     return out
 
 
@@ -90,8 +102,19 @@ def _backward(x: Tensor, dy: Tensor, weight: Tensor, stride: int, padding: int) 
     blocks = blocks_of(x, kernel, stride, padding)
     shape = (outputs, blocks.shape[1], across, across)
     filters = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)  # only their shape is looked at
-    told = ([outputs], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
-    _, gradient, sums = torch.ops.aten.convolution_backward(dy, blocks, filters, *told)
+    _, gradient, sums = torch.ops.aten.convolution_backward(
+        dy,
+        blocks,
+        filters,
+        bias_sizes=[outputs],
+        stride=[1, 1],
+        padding=[0, 0],
+        dilation=[1, 1],
+        transposed=False,
+        output_padding=[0, 0],
+        groups=1,
+        output_mask=[False, True, True],
+    )
     return _weights_of(gradient, colors, kernel, stride), sums
 
 
@@ -106,6 +129,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
+    if torch.is_grad_enabled() or operators.transformed():  # create_graph=True, or is_grads_batched=True
+        gradient = conv2d_weight(x, weight.shape, dy, ctx.stride, ctx.padding)  # type: ignore[no-untyped-call]
+        return None, gradient, dy.sum((0, 2, 3)), None, None
     return None, *torch.ops.alexnet.image_conv_backward(x, dy, weight, ctx.stride, ctx.padding), None, None
 
 

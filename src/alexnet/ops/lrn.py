@@ -1,10 +1,10 @@
-"""Local response normalisation, both kinds: the formula in plain torch, and the choice of the native kernel.
+"""Local response normalisation, both kinds: the function, the module, and the choice of the native kernel.
 
     b = a / (k + alpha' * sum of a² over a window) ** beta        alpha' = alpha / window, or alpha itself
 
 Between channels (Krizhevsky, Sutskever, Hinton 2012, section 3.3) the window is `size` neighbouring channels at
 the same place; within a channel (cuda-convnet's `rnorm`, Caffe's WITHIN_CHANNEL) it is `size` x `size` places of the
-same map. What lies beyond the edge counts as zero. `reference` is what faster versions are checked against.
+same map. What lies beyond the edge counts as zero. `alexnet.ops.reference` has the formula in plain torch.
 
 Published settings differ in k and in what alpha means; alpha' a square is what the numbers come to:
 
@@ -14,16 +14,16 @@ Published settings differ in k and in what alpha means; alpha' a square is what 
     Caffe, between channels           k=1, alpha=1e-4 / 5              2e-5
 """
 
-from functools import reduce
+from numbers import Integral, Real
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
+from alexnet.ops.reference import lrn
 
 
 def local_response_norm(
@@ -40,14 +40,20 @@ def local_response_norm(
     x: floating, (N, C, ...) between channels, (N, C, H, W) within a channel; the result has its shape and dtype.
     size: width of the window, >= 1; an even one reaches one step further back than ahead, as torch's and
     cuda-convnet's do. alpha_over_size: divide alpha by the window, `size` channels or `size`² places.
-    Half-precision input is computed in float32 inside, float64 stays float64.
+    Half-precision input is computed in float32 inside, float64 stays float64. UsageError for other values and types.
     """
-    _check(x, size, within_channel)
-    if alpha_over_size:
-        alpha = alpha / (size * size if within_channel else size)
+    _check_settings(size, alpha, beta, k)
+    _check_input(x, within_channel)
+    alpha = _alpha_per_square(alpha, size, alpha_over_size, within_channel)
     if beta == operators.BETA and operators.takes(x):
         return _native(x, size, alpha, k, within_channel)
-    return reference(x, size, alpha, beta, k, within_channel)
+    return lrn(x, size, alpha, beta, k, within_channel)
+
+
+def _alpha_per_square(alpha: float, size: int, alpha_over_size: bool, within_channel: bool) -> float:
+    """alpha', the factor of each square in the sum: alpha, or alpha divided by the number of squares in a window."""
+    squares = size * size if within_channel else size
+    return alpha / squares if alpha_over_size else alpha
 
 
 def _native(x: Tensor, size: int, alpha: float, k: float, within_channel: bool) -> Tensor:
@@ -66,31 +72,27 @@ def _settings(size: int, alpha: float, k: float, within_channel: bool) -> dict[s
     return {f"{prefix}size": size, f"{prefix}alpha": alpha, f"{prefix}k": k}
 
 
-def reference(x: Tensor, size: int, alpha: float, beta: float, k: float, within_channel: bool) -> Tensor:
-    """The formula as it stands; alpha multiplies the sum undivided."""
-    a = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-    dims = (2, 3) if within_channel else (1,)
-    energy = a * a
-    for dim in dims:  # a square window is one along H, then one along W
-        energy = _window_sum(energy, dim, size)
-    return (a / (k + alpha * energy) ** beta).to(x.dtype)
+def _check_settings(size: Any, alpha: Any, beta: Any, k: Any) -> None:
+    if not _is_count(size):
+        raise UsageError(f"local_response_norm got size={size!r}; it takes a whole number from 1, such as 5")
+    for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise UsageError(f"local_response_norm got {name}={value!r}; it takes a number")
 
 
-def _window_sum(x: Tensor, dim: int, size: int) -> Tensor:
-    """The sum of x over i - size // 2 ... i + (size - 1) // 2 along `dim`, same shape as x."""
-    # Shifted additions, not cumulative sums: a difference of two large sums loses what is small between them.
-    edges = [0, 0] * (x.ndim - 1 - dim) + [size // 2, (size - 1) // 2]
-    padded = F.pad(x, edges)
-    return reduce(torch.add, (padded.narrow(dim, shift, x.shape[dim]) for shift in range(size)))
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
-def _check(x: Tensor, size: int, within_channel: bool) -> None:
+def _check_input(x: Any, within_channel: bool) -> None:
+    if not isinstance(x, Tensor):
+        raise UsageError(f"local_response_norm got {type(x).__name__}; it takes a tensor: torch.as_tensor(x)")
     if not x.is_floating_point():
         raise UsageError(f"local_response_norm got {x.dtype}; it takes floating tensors: convert with x.float()")
-    if size < 1:
-        raise UsageError(f"local_response_norm got size={size}; a window has at least 1 member, the published ones 5")
     if within_channel and x.ndim != 4:
         raise UsageError(f"local_response_norm within a channel got shape {tuple(x.shape)}; it takes (N, C, H, W)")
+    if x.ndim < 2:
+        raise UsageError(f"local_response_norm got shape {tuple(x.shape)}; it takes (N, C, ...)")
 
 
 class LocalResponseNorm(nn.Module):
@@ -111,6 +113,9 @@ class LocalResponseNorm(nn.Module):
         groups: int = 1,
     ) -> None:
         super().__init__()
+        _check_settings(size, alpha, beta, k)
+        if not _is_count(groups):
+            raise UsageError(f"LocalResponseNorm got groups={groups!r}; it takes a whole number from 1")
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
         self.alpha_over_size, self.within_channel, self.groups = alpha_over_size, within_channel, groups
 
@@ -128,12 +133,14 @@ class LocalResponseNorm(nn.Module):
             x, self.size, self.alpha, self.beta, self.k, self.alpha_over_size, self.within_channel
         )
 
+    @property
+    def alpha_per_square(self) -> float:
+        """alpha' of the formula: alpha, divided by the window where `alpha_over_size`."""
+        return _alpha_per_square(self.alpha, self.size, self.alpha_over_size, self.within_channel)
+
     def settings(self) -> dict[str, Any]:
         """This layer's part of a kernel's `Stage`."""
-        alpha = self.alpha
-        if self.alpha_over_size:
-            alpha = alpha / (self.size**2 if self.within_channel else self.size)
-        found = _settings(self.size, alpha, self.k, self.within_channel)
+        found = _settings(self.size, self.alpha_per_square, self.k, self.within_channel)
         return found if self.within_channel else {**found, "blocks": self.groups}
 
     def extra_repr(self) -> str:

@@ -27,8 +27,15 @@ def momentum_step(
     velocity   m <- momentum * m - rate * d;  w <- w + m                     Krizhevsky et al. 2012, section 5
     """
     if _kernel_takes(w, g):
-        settings = _Momentum(w.numel(), rate, momentum, decay, RULES.index(rule), torch.get_num_threads())
-        _call("update_momentum", settings, (w, m), g, copy)
+        job = _Momentum(
+            count=w.numel(),
+            rate=rate,
+            momentum=momentum,
+            decay=decay,
+            rule=RULES.index(rule),
+            threads=torch.get_num_threads(),
+        )
+        _call("update_momentum", job, (w, m), g, copy)
         return
     d = g.float().add(w, alpha=decay)
     if rule == "velocity":
@@ -63,8 +70,19 @@ def adam_step(
     shrink = 1 - rate * decay if decoupled else 1.0
     unbias1, unbias2 = 1 / (1 - beta1**step), 1 / (1 - beta2**step)
     if _kernel_takes(w, g):
-        numbers = (rate, beta1, beta2, eps, within, shrink, unbias1, unbias2)
-        _call("update_adam", _Adam(w.numel(), *numbers, torch.get_num_threads()), (w, m, s), g, copy)
+        job = _Adam(
+            count=w.numel(),
+            rate=rate,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            decay=within,
+            shrink=shrink,
+            unbias1=unbias1,
+            unbias2=unbias2,
+            threads=torch.get_num_threads(),
+        )
+        _call("update_adam", job, (w, m, s), g, copy)
         return
     d = g.float().add(w, alpha=within)
     m.lerp_(d, 1 - beta1)

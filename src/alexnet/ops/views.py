@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet.device import has_float64
 from alexnet.errors import UsageError
 from alexnet.ops import native
 
@@ -63,7 +64,7 @@ class ColorMap:
         """(N, 3, H, W), any type -> float32 of the same shape, channels last."""
         matrix, offset, gray = (each.to(batch.device) for each in (self.matrix, self.offset, self.gray))
         pixels = batch.permute(0, 2, 3, 1).flatten(1, 2).float()
-        if gray.any():
+        if self.gray.any():
             offset = offset + gray * (pixels.mean(1) @ torch.tensor(LUMA, device=batch.device))[:, None]
         mapped = torch.baddbmm(offset[:, None, :], pixels, matrix.transpose(1, 2))
         return mapped.view(len(batch), *batch.shape[2:], 3).permute(0, 3, 1, 2)
@@ -112,17 +113,21 @@ def render(
         parts = torch.where(shown.mirrored.view(-1, 1, 1, 1).to(device), parts.flip(3), parts)
     result = colors.apply(parts)
     if noise is not None:
-        values = normals(noise[0].to(device), result[0].numel()).view(-1, size, size, 3)
+        values = normals(noise[0], result[0].numel(), device).view(-1, size, size, 3)
         result = result + (values * noise[1].to(device)).permute(0, 3, 1, 2)
     return result.to(dtype)
 
 
-def normals(keys: Tensor, count: int) -> Tensor:
+def normals(keys: Tensor, count: int, device: torch.device | None = None) -> Tensor:
     """float32 (N, count): standard normal values, each a function of its key, int64 (N,), and of its place alone.
+
+    device: where they are wanted; None: where the keys are. A device without float64 gets them from the CPU.
 
     Philox-4x32-10 (Salmon et al. 2011) makes four words of each counter 0, 1, ..., which two transforms of Box and
     Muller make four values: places i, i + Q, i + 2 Q and i + 3 Q, Q being count / 4 rounded up to a multiple of 16.
     """
+    device = device or keys.device
+    keys = keys.to(device if has_float64(device) else "cpu")
     low = 2**32 - 1
     counter = torch.arange((count + 63) // 64 * 16, device=keys.device)
     a = counter.expand(len(keys), -1)
@@ -140,7 +145,7 @@ def normals(keys: Tensor, count: int) -> Tensor:
     points = [
         torch.polar(_radius(first), second.double() * (2 * math.pi / 2**32)) for first, second in ((a, b), (c, d))
     ]
-    return torch.cat([part for point in points for part in (point.real, point.imag)], 1)[:, :count].float()
+    return torch.cat([part for point in points for part in (point.real, point.imag)], 1)[:, :count].float().to(device)
 
 
 def _radius(words: Tensor) -> Tensor:

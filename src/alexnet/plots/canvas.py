@@ -1,8 +1,7 @@
-"""What all pictures share: a canvas without a screen, colours that everyone can tell apart, files that are whole.
+"""Shared by all figures: an off-screen canvas, a palette, image tiles, PNG files.
 
-Drawn with matplotlib's objects on the Agg canvas: no window, no state shared between pictures. Figures are ten inches
-wide, so that eight-point letters are readable on a page of a thousand pixels. Names are drawn as they are, never read
-as formulas.
+Figures use matplotlib's Agg canvas directly, without pyplot: no window and no global state. They are ten inches wide,
+which keeps eight-point text legible on a page of 1000 pixels. Names are never parsed as formulas.
 """
 
 import io
@@ -22,28 +21,28 @@ from alexnet.files import whole_file
 
 DOTS_PER_INCH = 150
 WIDTH = 10.0  # inches
-SMALL = 8  # points, the smallest letters
+SMALL = 8  # points, the smallest font size
 
-# Okabe and Ito's palette, made to be told apart with any kind of colour vision (Color Universal Design, 2008).
+# Okabe and Ito's palette for any kind of colour vision (Color Universal Design, 2008).
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
 GRAY = "#8a8a8a"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that many inches on an Agg canvas."""
+    """An empty figure on an Agg canvas; sizes in inches."""
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG file atomically."""
     with whole_file(path, "wb") as file:
         file.write(png(figure))
 
 
 def png(figure: Figure) -> bytes:
-    """The bytes of a PNG file; letters that the font lacks become boxes, silently."""
+    """The figure as PNG; characters missing from the font become boxes, without a warning."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -52,20 +51,20 @@ def png(figure: Figure) -> bytes:
 
 
 def shorten(text: str, length: int) -> str:
-    """At most `length` letters; bytes of a file name that are no text become question marks, for no font draws them."""
+    """At most `length` characters; undecodable bytes of a file name become question marks, which fonts can draw."""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def unnormalized(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pixels:
-    """(N, 3, H, W), normalised by `mean` and `std` (RGB, 0..255), back to pixels: uint8 (N, H, W, 3)."""
+    """Undo normalisation by `mean` and `std` (RGB, 0..255): (N, 3, H, W) -> uint8 (N, H, W, 3)."""
     pixels = batch.detach().float().cpu().permute(0, 2, 3, 1).numpy() * np.array(std) + np.array(mean)
     shown: Pixels = pixels.round().clip(0, 255).astype(np.uint8)
     return shown
 
 
 def show(axes: Axes, image: Pixels, title: str = "", size: float = SMALL) -> None:
-    """One image without axes, its title above it."""
+    """Draw an image without axes under its title."""
     axes.imshow(image, interpolation="nearest")
     axes.set_axis_off()
     if title:

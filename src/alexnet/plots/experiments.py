@@ -1,7 +1,7 @@
-"""Pictures of an experiment: every arm's figure with its seeds, and the curves that led there.
+"""Figures of an experiment: the result of every arm with its seeds, and the learning curves.
 
-A study is drawn in one row: its curves where there are few arms, and the figures, each seed a point and the mean a bar.
-Colours are Okabe and Ito's, which those who confuse red and green tell apart; lines differ in their dashes, too.
+A study is one row: at the left the curves, if there are few arms; at the right the results, a marker for each seed and
+a bar for the mean. Colours are from Okabe and Ito's palette; lines differ in their dashes as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ from alexnet.plots.canvas import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILI
 
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000", GRAY)
 DASHES = ("-", "--", ":", "-.")
-MARKERS = "os^Dv"  # a shape a seed, as the same seed makes a pair of two arms
-CURVES_UP_TO = 5  # arms whose curves are drawn
-LEAST_SPAN = 4.0  # points of error across the figures, so that no difference looks like much that is little
+MARKERS = "os^Dv"  # one for each seed: runs of one seed are compared in pairs
+CURVES_UP_TO = 5  # arms; curves of more would be illegible
+LEAST_SPAN = 4.0  # percentage points on the axis of results, so that small differences do not look large
 
 
-Across = tuple[str, Sequence[float]]
+Across = tuple[str, Sequence[float]]  # a quantity's name, and its value in each study
 
 
 def figure(studies: Sequence[Mapping[str, Any]], across: Across | None = None) -> Figure:
-    """The picture of an experiment.
+    """The figure of an experiment.
 
-    studies: each "title"; "measure", "error" (a share) or "epochs"; "target", a training error, or None; "arms", each
-    "name", "told" (its figure in words) and "runs", each "measured" (None where there is nothing) and "curves":
-    "epoch", "train_error", "held_out_error" lists, with None for gaps. across: what changes from study to study and its
-    value in each; then all are one plot.
+    studies: each with "title"; "measure", "error" (0..1) or "epochs"; "target", a training error, or None; and "arms",
+    each with "name", "label" (its result as text) and "runs", each with "measured" (None if missing) and "curves":
+    lists "epoch", "train_error", "held_out_error", None for gaps. across: the quantity in which the studies differ;
+    they are then drawn as one plot.
     """
     if across is not None:
         drawn = new_figure(WIDTH, 5.0)
@@ -44,11 +44,11 @@ def figure(studies: Sequence[Mapping[str, Any]], across: Across | None = None) -
     rows = drawn.subfigures(len(studies), 1, height_ratios=heights, squeeze=False)[:, 0]
     for row, study in zip(rows, studies, strict=True):
         if len(study["arms"]) > CURVES_UP_TO:
-            _draw_figures(row.subplots(), study, colored=False)
+            _draw_results(row.subplots(), study, colored=False)
             continue
         left, right = row.subplots(1, 2, width_ratios=(3, 2))
         _draw_curves(left, study)
-        _draw_figures(right, study, colored=True)
+        _draw_results(right, study, colored=True)
     return drawn
 
 
@@ -57,26 +57,26 @@ def save(studies: Sequence[Mapping[str, Any]], path: str | Path, across: Across 
     canvas.save(figure(studies, across), path)
 
 
-def _draw_across(axes: Axes, studies: Sequence[Mapping[str, Any]], what: str, values: Sequence[float]) -> None:
-    """Test error by what changes from study to study, a line an arm; bars are standard deviations over seeds.
+def _draw_across(axes: Axes, studies: Sequence[Mapping[str, Any]], quantity: str, values: Sequence[float]) -> None:
+    """Test error by the quantity in which studies differ, a line for each arm; bars are standard deviations over seeds.
 
-    Values stand at equal distances, each arm a little beside the others.
+    Values are equidistant; arms are shifted horizontally so that bars do not overlap.
     """
     names = list(dict.fromkeys(arm["name"] for study in studies for arm in study["arms"]))
     for index, name in enumerate(names):
         shift = 0.03 * (index - (len(names) - 1) / 2)
-        places, means, spreads = [], [], []
+        positions, means, deviations = [], [], []
         for place, study in enumerate(studies):
             runs = [run for arm in study["arms"] if arm["name"] == name for run in arm["runs"]]
             errors = [100 * run["measured"] for run in runs if run["measured"] is not None]
             if errors and len(errors) == len(runs):
-                places.append(place + shift)
+                positions.append(place + shift)
                 means.append(fmean(errors))
-                spreads.append(stdev(errors) if len(errors) > 1 else 0.0)
+                deviations.append(stdev(errors) if len(errors) > 1 else 0.0)
         axes.errorbar(
-            places,
+            positions,
             means,
-            spreads,
+            deviations,
             color=COLORS[index % len(COLORS)],
             linestyle=DASHES[index % len(DASHES)],
             marker="o",
@@ -86,13 +86,13 @@ def _draw_across(axes: Axes, studies: Sequence[Mapping[str, Any]], what: str, va
             label=name,
         )
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    axes.set(xlabel=what, ylabel="test error, % (bars: standard deviation)")
+    axes.set(xlabel=quantity, ylabel="test error, % (bars: standard deviation)")
     axes.legend(frameon=False, fontsize=9)
     _plain(axes)
 
 
 def _draw_curves(axes: Axes, study: Mapping[str, Any]) -> None:
-    """Errors by epoch, a line a seed: where epochs are measured the training error, as in the paper's figure 1."""
+    """Errors by epoch, a line for each seed; the training error alone for "epochs", as in the paper's figure 1."""
     measures_epochs = study["measure"] == "epochs"
     for index, arm in enumerate(study["arms"]):
         for number, run in enumerate(arm["runs"]):
@@ -129,7 +129,7 @@ def _line(
     label: str | None,
     alpha: float = 1.0,
 ) -> None:
-    """One run's errors; nothing for a run without any."""
+    """One run's errors; nothing where there are none."""
     pairs = zip(curves.get("epoch", []), curves.get(part, []), strict=True)
     points = [(epoch, error) for epoch, error in pairs if error is not None]
     if not points:
@@ -147,20 +147,20 @@ def _line(
     )
 
 
-def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
-    """The arms below one another: seeds as points, each of a shape of its own, the mean as a bar and in figures."""
+def _draw_results(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
+    """One row for each arm: a marker for each seed, a bar for the mean, the result as text."""
     scale = 1.0 if study["measure"] == "epochs" else 100.0
     names = [arm["name"] for arm in study["arms"]]
     for index, arm in enumerate(study["arms"]):
         values = [scale * run["measured"] for run in arm["runs"] if run["measured"] is not None]
         color = COLORS[index % len(COLORS)] if colored else COLORS[0]
-        _row(axes, len(names) - 1 - index, values, arm["told"], color)
+        _row(axes, len(names) - 1 - index, values, arm["label"], color)
     axes.set_yticks(range(len(names) - 1, -1, -1), names, parse_math=False)
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.tick_params(axis="y", length=0)
     label = f"epochs to {study['target']:.0%} training error" if study["measure"] == "epochs" else "test error, %"
     several = max(len(arm["runs"]) for arm in study["arms"]) > 1
-    axes.set(xlabel=f"{label} (a shape a seed, bar: mean)" if several else label)
+    axes.set(xlabel=f"{label} (one marker per seed, bar: mean)" if several else label)
     if study["measure"] == "epochs":
         axes.set_xlim(left=0)
     else:
@@ -172,15 +172,15 @@ def _draw_figures(axes: Axes, study: Mapping[str, Any], colored: bool) -> None:
     _plain(axes)
 
 
-def _row(axes: Axes, height: int, values: Sequence[float], told: str, color: str) -> None:
-    """One arm: the runs that have a figure, their mean, and at the right what is told of them."""
+def _row(axes: Axes, height: int, values: Sequence[float], label: str, color: str) -> None:
+    """One arm: its runs, their mean, and `label` at the right."""
     for value, marker in zip(values, cycle(MARKERS)):
         axes.plot(value, height, marker, color=color, markersize=6, alpha=0.6, clip_on=False)
     if values:
         mean = fmean(values)
         axes.plot([mean, mean], [height - 0.28, height + 0.28], color=color, linewidth=2.5)
     place = ("axes fraction", "data")
-    axes.annotate(told, (1.02, height), xycoords=place, va="center", fontsize=9, annotation_clip=False)
+    axes.annotate(label, (1.02, height), xycoords=place, va="center", fontsize=9, annotation_clip=False)
 
 
 def _plain(axes: Axes) -> None:

@@ -1,7 +1,4 @@
-"""Pictures of a run: learning curves, confusion, and what the network is shown.
-
-How they are drawn and written is in `alexnet.plots.canvas`.
-"""
+"""Figures of a run: learning curves, confusion matrix, augmented samples."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,12 +17,12 @@ from alexnet.plots.canvas import new_figure, save, shorten, show, unnormalized
 
 COLORS = {"train": "#8a8a8a", "val": "#1f6fb4", "test": "#c8501e"}
 PARTS = {"train": "training (while it learns)", "val": "validation", "test": "test"}
-COUNTS_UP_TO = 20  # classes with the counts written into the cells of a confusion matrix
+COUNTS_UP_TO = 20  # classes of a confusion matrix with counts in its cells
 SHARE_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
-NAMES_UP_TO = 40  # classes with their names beside it, and with lines between its cells
-BETWEEN = "#cfd8e3"  # those lines: white ones would not be seen between empty cells
-TITLE = 22  # letters in a line above a sample
-MARKERS_UP_TO = 30  # epochs that are marked one by one
+NAMES_UP_TO = 40  # classes of one with names at its axes and lines between its cells
+BETWEEN = "#cfd8e3"  # those lines; white would be invisible between empty cells
+TITLE = 22  # characters in a line above a sample
+MARKERS_UP_TO = 30  # epochs with a marker each
 
 
 def curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -36,9 +33,9 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 def curves_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss and top-1 accuracy by epoch, side by side.
 
-    rows: one an epoch, as in metrics.csv: "epoch", and of "train_loss", "train_top1", "val_loss", "val_top1",
-    "test_loss", "test_top1" what there is; None, "" or a missing key is a gap. Accuracies are fractions. Training's are
-    of augmented and mixed images and of weights that still change, so that they may be the worse ones.
+    rows: one per epoch, as in metrics.csv: "epoch" and any of "train_loss", "train_top1", "val_loss", "val_top1",
+    "test_loss", "test_top1"; None, "" or a missing key is a gap. Accuracies are fractions. Training accuracy is
+    measured on augmented and mixed images while the weights change, so it can be below validation accuracy.
     """
     figure = new_figure(10, 4)
     loss, top1 = figure.subplots(1, 2)
@@ -56,10 +53,10 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | Path) -
 
 
 def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
-    """A confusion matrix; the colour is the share of the true class's images (row).
+    """A confusion matrix; the colour is the fraction of the true class (row).
 
-    matrix: counts (K, K), [i][j] images of class i predicted as j. Counts are written into the cells up to 20 classes,
-    names beside them up to 40; beyond, axes are numbered. A class without images has an empty row.
+    matrix: counts (K, K), [i][j] images of class i predicted as j. Counts are written for up to 20 classes, names for
+    up to 40; beyond, axes are numbered. A class without images has an empty row.
     """
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -80,10 +77,10 @@ def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
 def samples(
     batch: Tensor, mean: Sequence[float], std: Sequence[float], titles: Sequence[str] | None, path: str | Path
 ) -> None:
-    """A grid of images as the network sees them, as PNG.
+    """A grid of network inputs, as PNG.
 
-    batch: (N, 3, H, W), normalized by `mean` and `std` (RGB, 0..255), which is undone here: value * std + mean.
-    titles: one for each image, of a line or more, cut where a line is too long for its column; None for none.
+    batch: (N, 3, H, W), normalised by `mean` and `std` (RGB, 0..255). titles: one for each image, of one line or more;
+    long lines are shortened.
     """
     images = unnormalized(batch, mean, std)
     columns = min(8, len(images))
@@ -99,10 +96,9 @@ def samples(
 
 
 def shares_title(shares: Sequence[float], class_names: Sequence[str]) -> str:
-    """What an image shows, as a title of `samples`: the class, or of a mixed image each class with its share.
+    """A title for `samples`: the class, or for a mixed image each class with its share, largest first.
 
-    shares: K, 0..1, summing to one, as in a batch's targets. The largest comes first, a line each; a share that rounds
-    to 0% is left out.
+    shares: K target probabilities, summing to one; those that round to 0% are omitted.
     """
     parts = [(name, share) for name, share in zip(class_names, shares, strict=True) if share >= 0.005]
     if len(parts) == 1:
@@ -116,7 +112,7 @@ def _cut(title: str) -> str:
 
 
 def _curve(axes: Axes, rows: Sequence[Mapping[str, Any]], part: str, measure: str) -> None:
-    """One line, marked epoch by epoch where there are few; nothing where no row has the measure."""
+    """One curve, with markers if there are few epochs; nothing where no row has the measure."""
     key = f"{part}_{measure}"
     points = [(float(row["epoch"]), float(row[key])) for row in rows if row.get(key) not in (None, "")]
     if not points:
@@ -137,20 +133,20 @@ def _finish_curves(axes: Axes, title: str) -> None:
 
 
 def _add_color_bar(figure: Figure, axes: Axes, image: AxesImage) -> None:
-    """A bar as high as the matrix, at its right."""
+    """A colour bar of the matrix's height at its right."""
     beside = axes.inset_axes((1.03, 0.0, 0.035, 1.0))
     bar = figure.colorbar(image, cax=beside, ticks=SHARE_TICKS, format=PercentFormatter(1.0, decimals=0))
     bar.outline.set_visible(False)
-    bar.set_label("share of the true class")
+    bar.set_label("fraction of the true class")
 
 
 def _confusion_title(counts: np.ndarray) -> str:
-    right, total = int(np.trace(counts)), int(counts.sum())
-    return f"{right:,} of {total:,} right ({right / max(total, 1):.1%})"
+    correct, total = int(np.trace(counts)), int(counts.sum())
+    return f"{correct:,} of {total:,} correct ({correct / max(total, 1):.1%})"
 
 
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
-    """The classes' names at both axes where there is room, else whole numbers."""
+    """Class names at both axes for up to NAMES_UP_TO classes, else class numbers."""
     if len(class_names) > NAMES_UP_TO:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -162,7 +158,7 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
 
 
 def _separate_cells(axes: Axes, count: int) -> None:
-    """Thin lines between the cells, so that a row can be followed to its name."""
+    """Thin lines between the cells, to follow a row to its name."""
     between = np.arange(count - 1) + 0.5
     axes.set_xticks(between, minor=True)
     axes.set_yticks(between, minor=True)
@@ -171,7 +167,7 @@ def _separate_cells(axes: Axes, count: int) -> None:
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
-    """The counts that are not zero, white on dark cells."""
+    """Write the counts above zero, white on dark cells."""
     for i, j in np.argwhere(counts):
         color = "white" if shares[i, j] > 0.35 else "#222222"
         axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=8, color=color)

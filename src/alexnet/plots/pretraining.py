@@ -1,4 +1,4 @@
-"""Pictures of pre-training: filters as they grow, images beside what is rebuilt of them, errors layer by layer."""
+"""Figures of pre-training: filters by epoch, reconstructions beside originals, errors by layer."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from alexnet.plots.canvas import BLUE, GRAY, VERMILION, filter_colors, mosaic, new_figure, save, unnormalized
 
-FILTERS = 20  # shown of a layer, those that ended with the most energy
-WHITENED = "\nborders are flat because each filter learned is smaller and the whitening of the images is folded into it"
+FILTERS = 20  # shown: those with the most energy after the last epoch
+WHITENED = "\nborders are flat: each filter is a smaller learned one convolved with the whitening of the images"
 HELD_OUT, TRAINING, CONSTANT = BLUE, GRAY, VERMILION
 
 
@@ -22,11 +22,11 @@ def filters(grown: Mapping[int, Tensor], title: str, path: str | Path, whitened:
 
 
 def filters_figure(grown: Mapping[int, Tensor], title: str, whitened: bool = False) -> Figure:
-    """The first layer's filters after some epochs, a row each.
+    """The first layer's filters, a row for each of some epochs.
 
-    grown: epoch -> weights (K, 3, h, w). Every filter is on its own scale: middle grey is 0, its largest weight of
-    either sign is full brightness or black. whitened: whether the filters of epochs from 1 on hold a whitening of the
-    images, which leaves little at their borders.
+    grown: epoch -> weights (K, 3, h, w). Each filter has its own scale: middle gray is 0, its largest absolute weight
+    is full brightness or black. whitened: whether filters from epoch 1 on include the whitening filter, which makes
+    their borders flat.
     """
     epochs = sorted(grown)
     energy = grown[epochs[-1]].square().sum((1, 2, 3))
@@ -37,17 +37,17 @@ def filters_figure(grown: Mapping[int, Tensor], title: str, whitened: bool = Fal
         row.set(xticks=[], yticks=[])
         row.set_ylabel(f"{epoch}", rotation=0, ha="right", va="center", fontsize=9)
         row.spines[:].set_visible(False)
-    figure.suptitle(f"{title}: {len(best)} of {len(energy)} filters after so many epochs", fontsize=11)
+    figure.suptitle(f"{title}: {len(best)} of {len(energy)} filters by epoch", fontsize=11)
     figure.supylabel("epochs", fontsize=9)
-    figure.supxlabel("a column a filter, each on its own scale; middle grey is 0" + WHITENED * whitened, fontsize=9)
+    figure.supxlabel("one column per filter, each on its own scale; middle gray is 0" + WHITENED * whitened, fontsize=9)
     return figure
 
 
 def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float], path: str | Path) -> None:
-    """Images beside what is rebuilt of them, a column an image, as PNG.
+    """Images and their reconstructions, one column for each image, as PNG.
 
-    rows: title -> (N, 3, H, W), normalized by `mean` and `std` (RGB, 0..255), which is undone here. A row whose title
-    is not `original` and that was whitened has no brightness of its own: it is drawn about the mean colour.
+    rows: title -> (N, 3, H, W), normalised by `mean` and `std` (RGB, 0..255). Whitened images have no brightness and
+    appear around the mean colour.
     """
     figure = new_figure(10, 0.5 + 1.35 * len(rows))
     count = len(next(iter(rows.values())))
@@ -58,12 +58,12 @@ def rebuilt(rows: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[flo
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         line[0].set_ylabel(title, fontsize=9, wrap=True)
-    figure.suptitle("held-out images, and what the first layer keeps of them", fontsize=11)
+    figure.suptitle("held-out images and their reconstructions by the first layer", fontsize=11)
     save(figure, path)
 
 
 def errors(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """The squared error of rebuilding by epoch, a picture a layer, as PNG; 1 is the error of a constant prediction.
+    """Reconstruction error by epoch, a plot for each layer, as PNG; 1 is the error of a constant prediction.
 
     rows: as in metrics.csv: "layer", "layer_epoch", "train_loss", "error", "constant_error".
     """
@@ -76,7 +76,7 @@ def errors(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         axes.set_title(name, fontsize=10)
         axes.set_ylim(bottom=0)
     first = figure.axes[0]
-    first.set_ylabel("squared error, as a share of\na constant prediction's", fontsize=9)
+    first.set_ylabel("squared error relative to\na constant prediction", fontsize=9)
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     save(figure, path)

@@ -1,12 +1,12 @@
 """A convolutional auto-encoder of one layer (Masci, Meier, Ciresan, Schmidhuber 2011).
 
-The code of an input x is h = ReLU(x * W + b), of which each pooling window keeps its largest value alone; the input is
-rebuilt as h * W' + c, W' flipped, and the mean squared error between the two is lowered. The maxima are what makes the
-code sparse: "no other regulariser is needed". The paper's units are tanh; ours are the networks' own ReLU, behind the
-BatchNorm where a network has one there. The input may lose some of its values first (denoising), which keeps the code
-from passing pixels on; those that stay are raised by as much, so that the code is as strong without noise.
+The code of an input x is h = ReLU(x * W + b) with everything but the maximum of each pooling window set to zero; the
+reconstruction is h * W' + c, W' being W flipped, and training minimises its mean squared error. The maxima make the
+code sparse: "no other regulariser is needed". The paper's units are tanh; ours are the network's own ReLU, after its
+BatchNorm if it has one. Denoising drops input values at random, so that the code cannot copy pixels, and scales up the
+others as dropout does.
 
-N images, C channels of the input, K of the code.
+N images, C input channels, K code channels.
 """
 
 import copy
@@ -19,22 +19,22 @@ from torch import Tensor, nn
 from alexnet.pretraining.cut import Layer, filtered, root_mean_square, transposed
 
 BLOCK = 2
-"""Pixels: side and step of the windows that keep their maximum where the network has no pool behind a layer."""
+"""Size and stride of the pooling windows for a layer that the network does not pool."""
 
 
 class AutoEncoder(nn.Module):
-    """One layer with its decoder, on inputs that are divided by `scale`.
+    """One layer with its decoder, on inputs divided by `scale`.
 
-    It begins with the layer's own first weights, scaled so that the outputs have a root mean square of one.
+    Initialised with the layer's initial weights, rescaled for outputs with a root mean square of one.
     """
 
-    scale: Tensor  # what inputs are divided by: their root mean square
-    mean: Tensor  # (C,) of the scaled inputs: the best constant prediction
-    gain: Tensor  # root mean square of the convolution's outputs, without bias, before it learned
+    scale: Tensor  # root mean square of the inputs
+    mean: Tensor  # (C,) of the scaled inputs, the best constant prediction
+    gain: Tensor  # root mean square of the convolution's outputs, without bias, before training
 
     def __init__(self, layer: Layer, probe: Tensor, noise: float, tied: bool) -> None:
-        """probe: some inputs of the layer, (N, C, H, W). noise: share of values set to zero. tied: one set of filters
-        encodes and decodes."""
+        """probe: some inputs of the layer, (N, C, H, W). noise: fraction of values dropped. tied: whether the decoder
+        shares the encoder's filters."""
         super().__init__()
         self.noise, pool = noise, layer.pool
         self.pool = copy.deepcopy(pool) if pool is not None else nn.MaxPool2d(BLOCK, ceil_mode=True)
@@ -52,10 +52,10 @@ class AutoEncoder(nn.Module):
         self.requires_grad_()
 
     def code(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, K, h, w), at least 0, zero but at the maxima.
+        """(N, C, H, W) -> (N, K, h, w), non-negative, zero except at the maxima.
 
-        A BatchNorm takes the batch's own statistics in evaluation, too: those that it gathers are of noisy inputs, and
-        the network gets ones of its own in the end.
+        BatchNorm uses batch statistics in evaluation as well: its running statistics are of noisy inputs, and the
+        network's are measured after training.
         """
         h, norm = self.conv(x), self.norm
         if norm is not None:
@@ -63,23 +63,23 @@ class AutoEncoder(nn.Module):
             h = F.batch_norm(h, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, momentum, norm.eps)
         return maxima(F.relu(h), self.pool)
 
-    def rebuild(self, x: Tensor) -> Tensor:
-        """Scaled inputs (N, C, H, W) to what their code says of them, of the same shape."""
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The reconstruction of scaled inputs, (N, C, H, W)."""
         return self.decode(self.code(x), x.shape[2:])
 
     def decode(self, code: Tensor, size: Sequence[int]) -> Tensor:
-        """(N, K, h, w) to float32 (N, C, *size)."""
+        """(N, K, h, w) -> float32 (N, C, *size)."""
         weight = self.conv.weight if self.decoder is None else self.decoder
         return transposed(code, weight, self.conv, size).float() + self.shift.view(1, -1, 1, 1)
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """The layer's inputs as this learns them."""
+        """Scale the layer's inputs."""
         return inputs / self.scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Prepared inputs to float32 (3,): what is minimised; the squared error a value; the share of the code on.
+        """Prepared inputs -> float32 (3,): loss, mean squared error, fraction of the code above zero.
 
-        The noise is drawn from torch's generator of the inputs' device.
+        Noise is drawn from torch's default generator of the inputs' device.
         """
         seen = F.dropout(x, self.noise, self.training)
         code = self.code(seen)
@@ -88,10 +88,10 @@ class AutoEncoder(nn.Module):
 
     @torch.no_grad()
     def export(self, layer: Layer, probe: Tensor) -> None:
-        """Write what was learned into the network's layer.
+        """Copy the trained weights into the network's layer.
 
-        Outputs get the root mean square that the layer's first weights gave them: the layers above were made for it,
-        and a ReLU code means the same at any scale. `probe`: as at the beginning.
+        They are rescaled to the root mean square of the layer's initial outputs, which the layers above were
+        initialised for; a ReLU code is invariant to scale. probe: as in the constructor.
         """
         gain = self.gain / root_mean_square(filtered(self.conv, probe / self.scale))
         layer.conv.weight.copy_(self.conv.weight * gain / self.scale)
@@ -101,16 +101,15 @@ class AutoEncoder(nn.Module):
             layer.norm.load_state_dict(self.norm.state_dict())
 
     def shown(self, inputs: Tensor) -> list[tuple[str, Tensor]]:
-        """The layer's inputs beside what is made of them, each on the inputs' own scale, with a title."""
-        rebuilt = self.rebuild(self.prepare(inputs)) * self.scale
-        return [("original", inputs), ("rebuilt from its code", rebuilt)]
+        """Titles with the layer's inputs and their reconstructions, on the inputs' scale."""
+        reconstruction = self.reconstruct(self.prepare(inputs)) * self.scale
+        return [("original", inputs), ("reconstructed from its code", reconstruction)]
 
 
 def maxima(code: Tensor, pool: nn.MaxPool2d) -> Tensor:
-    """The code with everything set to zero that is not the largest of a pooling window; same shape.
+    """Set every value to zero that is not the maximum of a pooling window.
 
-    pool: one that returns the places of its maxima. With windows that overlap a value stays if it is the largest of
-    one of them.
+    pool: with return_indices. With overlapping windows a value stays if it is the maximum of any.
     """
     places = pool(code)[1]
     kept = torch.zeros_like(code, memory_format=torch.contiguous_format).flatten(2)
@@ -119,5 +118,5 @@ def maxima(code: Tensor, pool: nn.MaxPool2d) -> Tensor:
 
 
 def constant_error(x: Tensor, mean: Tensor) -> Tensor:
-    """The mean squared error a value of predicting each channel's mean, `mean` (C,), everywhere in x (N, C, H, W)."""
+    """Mean squared error of the constant prediction `mean` (C,) for x (N, C, H, W)."""
     return F.mse_loss(mean.view(1, -1, 1, 1).expand_as(x), x)

@@ -1,22 +1,22 @@
 """A convolutional restricted Boltzmann machine of one layer (Lee, Grosse, Ranganath, Ng 2009).
 
-Visible units v are Gaussian with deviation sigma about their mean; hidden units h are binary and share the filters W of
-a convolution. In each block of B x B hidden units of a map at most one is on (probabilistic max-pooling):
+Visible units v are Gaussian with standard deviation sigma; hidden units h are binary and share a convolution's filters
+W. At most one hidden unit of each B x B block of a map is on (probabilistic max-pooling):
 
     E(v, h) = |v - c|² / (2 s²) - sum_j h_j I_j,    I = (v * W + b) / s²,    s: sigma
-    P(h_j = 1 | v) = exp(I_j) / (1 + sum over the block of exp(I)),   P(all of it off | v) = 1 / (1 + sum of exp(I))
-    E[v | h] = c + h * W', W' flipped
+    P(h_j = 1 | v) = exp(I_j) / (1 + sum over the block of exp(I)),   P(block off | v) = 1 / (1 + sum of exp(I))
+    E[v | h] = c + h * W',    W': W flipped
     F(v) = |v - c|² / (2 s²) - sum over blocks of log(1 + sum of exp(I)),   exp(-F(v)) = sum over h of exp(-E(v, h))
 
-Learning is contrastive divergence with one step: W and b follow the gradient of F(v1) - F(v0), where v0 is an image and
-v1 the mean rebuilt from hidden units that are sampled given v0. That gradient is the published program's difference of
-statistics, once multiplied by s² and divided by the number of hidden positions:
+Training is contrastive divergence with one step (CD-1): W and b follow the gradient of F(v1) - F(v0), v0 being an image
+and v1 the mean reconstruction from hidden units sampled given v0. Multiplied by s² and divided by the number of hidden
+positions, it is the published program's difference of statistics:
 
     dW = <v0 P(h | v0)> - <v1 P(h | v1)>,   db = <P(h | v0)> - <P(h | v1)> - rate * (<P(h | v0)> - sparsity)
 
-In the program c is 0, for its images are whitened; here it is each channel's mean, which layers above the first need.
+In the program c is 0 because its images are whitened; here it is each channel's mean, as layers above the first need.
 
-N images, C visible channels, K hidden ones, h x w hidden positions.
+N images, C visible channels, K hidden channels, h x w hidden positions.
 """
 
 import copy
@@ -29,22 +29,22 @@ from torch import Tensor, nn
 
 from alexnet.pretraining.cut import Layer, filtered, root_mean_square, transposed
 
-SPREAD = 0.1**0.5
-"""Deviation of the visible units' values that the published rate, sigma and first weights are made for."""
+VISIBLE_STD = 0.1**0.5
+"""Standard deviation of the visible units, for which the published rate, sigma and initial weights are chosen."""
 FIRST_WEIGHT, FIRST_BIAS = 0.01, -0.1
-"""The deviation of its first weights and its first hidden biases."""
+"""Standard deviation of the initial weights, and initial hidden bias."""
 LEAST = -60.0
-"""The smallest signal: exp of it is nothing, and of much less a denormal number, with which processors are slow."""
+"""Lower clamp for signals; avoids slow denormals in exp."""
 EARLY_EPOCHS, EARLY_MOMENTUM = 4, 0.5
-"""Epochs with a smaller momentum."""
+"""Momentum of the first epochs."""
 
 
 class CRBM(nn.Module):
-    """One layer as a machine, on inputs that are whitened where asked, and scaled to a deviation of SPREAD.
+    """An RBM for one layer, on optionally whitened inputs scaled to a standard deviation of VISIBLE_STD.
 
-    Whitening is a small convolution; the machine's filters are then smaller by as much, so that the two together are
-    exactly one convolution of the layer's own size. The convolution's own padding is left out: the machine would learn
-    the edge between the image and the zeros around it before anything else.
+    Whitening is a small convolution; the RBM's filters are smaller by as much, so that the composition is exactly one
+    convolution of the layer's size. The layer's padding is not used: the RBM would first learn the edge between the
+    image and the zeros around it.
     """
 
     scale: Tensor
@@ -64,7 +64,7 @@ class CRBM(nn.Module):
         sparsity_rate: float = 5.0,
         whiten: bool = False,
     ) -> None:
-        """probe: some inputs of the layer, (N, C, H, W). The first weights come from torch's generator."""
+        """probe: some inputs of the layer, (N, C, H, W). Initial weights are drawn from torch's default generator."""
         super().__init__()
         self.block, self.sparsity, self.sparsity_rate = block, sparsity, sparsity_rate
         self.conv = _smaller(layer.conv, _whitening_size(layer.conv) if whiten else 0)
@@ -74,7 +74,7 @@ class CRBM(nn.Module):
         nn.init.normal_(self.conv.weight, std=FIRST_WEIGHT)
         self.hidden_bias = nn.Parameter(torch.full((layer.conv.out_channels,), FIRST_BIAS, device=probe.device))
         seen = self._whitened(probe)
-        self.register_buffer("scale", (seen - seen.mean((0, 2, 3), keepdim=True)).std().clamp_min(1e-6) / SPREAD)
+        self.register_buffer("scale", (seen - seen.mean((0, 2, 3), keepdim=True)).std().clamp_min(1e-6) / VISIBLE_STD)
         self.register_buffer("mean", (seen / self.scale).mean((0, 2, 3)))
         self.register_buffer("sigma", torch.tensor(sigma, device=probe.device))
         with torch.no_grad():
@@ -82,47 +82,49 @@ class CRBM(nn.Module):
         self.requires_grad_()
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """The layer's inputs as visible units."""
+        """Whiten and scale the layer's inputs: the visible units."""
         return self._whitened(inputs) / self.scale
 
     def signals(self, v: Tensor) -> Tensor:
-        """I of the formulas: (N, C, H, W) to float32 (N, K, h, w)."""
+        """I of the formulas: (N, C, H, W) -> float32 (N, K, h, w)."""
         filtered: Tensor = self.conv(v)
         return ((filtered.float() + self.hidden_bias.view(1, -1, 1, 1)) / self.sigma.square()).clamp_min(LEAST)
 
     def mean_visible(self, hidden: Tensor, size: Sequence[int]) -> Tensor:
-        """E[v | h]: (N, K, h, w) to float32 (N, C, *size)."""
+        """E[v | h]: (N, K, h, w) -> float32 (N, C, *size)."""
         return transposed(hidden, self.conv.weight, self.conv, size).float() + self.mean.view(1, -1, 1, 1)
 
     def free_energy(self, v: Tensor, signals: Tensor | None = None) -> Tensor:
-        """F of the formulas, float32 (N,). signals: those of v, where they are known."""
-        far = (v.float() - self.mean.view(1, -1, 1, 1)).square().sum((1, 2, 3)) / (2 * self.sigma.square())
-        told = self.signals(v) if signals is None else signals
-        return far - log_partition(told, self.block).sum((1, 2, 3))
+        """F of the formulas, float32 (N,). signals: `signals(v)` if already computed."""
+        quadratic = (v.float() - self.mean.view(1, -1, 1, 1)).square().sum((1, 2, 3)) / (2 * self.sigma.square())
+        signals = self.signals(v) if signals is None else signals
+        return quadratic - log_partition(signals, self.block).sum((1, 2, 3))
 
     def forward(self, v: Tensor) -> Tensor:
-        """Visible units to float32 (3,): what is minimised; the squared error a value; the mean of P(h = 1).
+        """Visible units -> float32 (3,): loss, mean squared reconstruction error, mean of P(h = 1 | v).
 
-        In training the gradient of the first is what W and b follow downwards, and the hidden units that rebuild v are
-        sampled from torch's generator; in evaluation they are their probabilities.
+        The loss's gradient is that of CD-1 with the sparsity term. Reconstruction is from samples of torch's default
+        generator in training, from probabilities in evaluation.
         """
         signals = self.signals(v)
         with torch.no_grad():
             hidden, off = block_probabilities(signals, self.block)
             states = sample(hidden, off, self.block) if self.training else hidden
-            rebuilt = self.mean_visible(states, v.shape[2:])
-            error = F.mse_loss(rebuilt, v.float())
+            reconstruction = self.mean_visible(states, v.shape[2:])
+            error = F.mse_loss(reconstruction, v.float())
         positions = hidden.numel() / hidden.shape[1]
-        contrast = (self.free_energy(v, signals) - self.free_energy(rebuilt)).sum() * self.sigma.square() / positions
+        contrast = (
+            (self.free_energy(v, signals) - self.free_energy(reconstruction)).sum() * self.sigma.square() / positions
+        )
         push = (self.sparsity_rate * (hidden.mean((0, 2, 3)) - self.sparsity) * self.hidden_bias).sum()
         return torch.stack([contrast + push, error, hidden.mean()])
 
     @torch.no_grad()
     def export(self, layer: Layer, probe: Tensor) -> None:
-        """Write the filters into the network's layer, with outputs as large as its first weights gave.
+        """Copy the filters into the network's layer, rescaled to the root mean square of its initial outputs.
 
-        The layer's bias stays its own: the machine's is a threshold that a sparse unit passes once in hundreds of
-        places, above which a ReLU, too, would give nothing almost everywhere.
+        The layer keeps its bias: with the hidden bias, which keeps units off at almost all positions, a ReLU would be
+        zero almost everywhere.
         """
         weight = self.conv.weight
         if self.whitening.numel():
@@ -131,37 +133,41 @@ class CRBM(nn.Module):
         layer.conv.weight.mul_(self.gain / root_mean_square(filtered(layer.conv, probe)))
 
     def shown(self, inputs: Tensor) -> list[tuple[str, Tensor]]:
-        """The layer's inputs beside what the machine sees and makes of them, with titles; the last two on one scale."""
+        """Titles with the layer's inputs, the visible units and their reconstruction; the last two on one scale."""
         seen = self.prepare(inputs)
         hidden, _ = block_probabilities(self.signals(seen), self.block)
-        rebuilt = self.mean_visible(hidden, seen.shape[2:])
-        stretch = inputs.std() / SPREAD
+        reconstruction = self.mean_visible(hidden, seen.shape[2:])
+        stretch = inputs.std() / VISIBLE_STD
         name = "whitened" if self.whitening.numel() else "scaled"
-        return [("original", inputs), (name, seen * stretch), ("rebuilt from hidden units", rebuilt * stretch)]
+        return [
+            ("original", inputs),
+            (name, seen * stretch),
+            ("reconstructed from hidden units", reconstruction * stretch),
+        ]
 
     def _whitened(self, inputs: Tensor) -> Tensor:
-        """Whitened where this machine whitens, and smaller by the filter's edges; else the inputs."""
+        """Whitened inputs, smaller by the filter's border; the inputs themselves without whitening."""
         return F.conv2d(inputs, self.whitening) if self.whitening.numel() else inputs
 
 
 def block_probabilities(signals: Tensor, block: int) -> tuple[Tensor, Tensor]:
-    """P(h = 1 | v), of the shape of signals (N, K, h, w), and P(all off | v), (N, K, h / block, w / block), rounded up.
+    """P(h = 1 | v), shaped as signals (N, K, h, w), and P(block off | v), (N, K, h / block, w / block) rounded up.
 
-    A block over the right or lower edge has only the units that are there.
+    Blocks at the right and lower edge may have fewer units.
     """
     weights, off, _ = _exponentials(signals, block)
     total = _sums(weights, block) + off
-    return weights / _spread(total, block, signals), off / total
+    return weights / _upsample(total, block, signals), off / total
 
 
 def log_partition(signals: Tensor, block: int) -> Tensor:
-    """log(1 + sum of exp(I)) of each block: (N, K, h, w) to (N, K, h / block, w / block), rounded up."""
+    """log(1 + sum of exp(I)) of each block: (N, K, h, w) -> (N, K, h / block, w / block), rounded up."""
     found: Tensor = _LogPartition.apply(signals, block)
     return found
 
 
 class _LogPartition(torch.autograd.Function):
-    """Its gradient by a signal is the unit's probability."""
+    """The gradient with respect to a signal is the unit's probability."""
 
     @staticmethod
     def forward(ctx: Any, signals: Tensor, block: int) -> Tensor:
@@ -174,13 +180,13 @@ class _LogPartition(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         weights, total = ctx.saved_tensors
-        return weights * _spread(gradients[0] / total, ctx.block, weights), None
+        return weights * _upsample(gradients[0] / total, ctx.block, weights), None
 
 
 def sample(hidden: Tensor, off: Tensor, block: int, generator: torch.Generator | None = None) -> Tensor:
-    """States 0 and 1 of the hidden units, at most one a block on, drawn by their probabilities.
+    """Sample hidden states 0 and 1, at most one unit of each block on.
 
-    hidden, off: as `block_probabilities` gives them. generator: torch's own without one.
+    hidden, off: from `block_probabilities`. generator: None for torch's default.
     """
     drawn = torch.rand(off.shape, generator=generator, device=off.device, dtype=off.dtype)
     states, below = torch.empty_like(hidden), torch.zeros_like(drawn)
@@ -195,51 +201,52 @@ def sample(hidden: Tensor, off: Tensor, block: int, generator: torch.Generator |
 
 
 def sigma_at(step: int, first: float, last: float, decay: float) -> float:
-    """The visible units' deviation after so many steps; in the published program a step is one image."""
+    """The visible units' sigma after `step` steps; in the published program a step is one image."""
     return max(last, first * decay**step)
 
 
 def whitening_filter(images: Tensor, size: int) -> Tensor:
-    """(C, C, size, size): the convolution whose outputs are nearly uncorrelated and of equal power, over channels too.
+    """The weight (C, C, size, size) of a convolution that decorrelates pixels and channels (ZCA).
 
-    ZCA's rows for the middle pixel of patches of that size, S^(-1/2) of their covariance S, each direction with a
-    tenth of the mean variance added, so that noise is not all that is left. images: (N, C, H, W).
+    The rows of (S + 0.1 m I)^(-1/2) for the centre pixel, with S the covariance of patches of that size and m its mean
+    variance; the added term limits the amplification of noise. images: (N, C, H, W).
     """
     channels = images.shape[1]
-    patches = F.unfold(images.float(), size, stride=max(1, size // 2)).transpose(1, 2).flatten(0, 1).double()
+    patches = F.unfold(images.float(), size, stride=max(1, size // 2)).transpose(1, 2).flatten(0, 1)
+    patches = patches.cpu().double()  # float64, which some devices lack
     patches = patches - patches.mean(0)
     covariance = patches.T @ patches / len(patches)
     values, vectors = torch.linalg.eigh(covariance)
     values = values.clamp_min(0) + 0.1 * values.clamp_min(0).mean() + 1e-12
     root = vectors @ torch.diag(values.rsqrt()) @ vectors.T
-    middle = torch.arange(channels, device=images.device) * size * size + (size // 2) * size + size // 2
+    middle = torch.arange(channels) * size * size + (size // 2) * size + size // 2
     rows: Tensor = root[middle]
-    return rows.view(channels, channels, size, size).float()
+    return rows.view(channels, channels, size, size).float().to(images.device)
 
 
 def _exponentials(signals: Tensor, block: int) -> tuple[Tensor, Tensor, Tensor]:
-    """exp of each signal and of 0, which stands for all off, less the block's largest of them; and that largest."""
+    """exp(signal - m) of each unit and exp(-m) of the off state, with m = max(0, the block's signals); and m."""
     largest = F.max_pool2d(signals, block, ceil_mode=True).clamp_min(0)
-    return (signals - _spread(largest, block, signals)).exp(), (-largest).exp(), largest
+    return (signals - _upsample(largest, block, signals)).exp(), (-largest).exp(), largest
 
 
 def _sums(units: Tensor, block: int) -> Tensor:
-    """(N, K, h, w) to the sum of each block, (N, K, h / block, w / block), rounded up."""
+    """Sum over each block: (N, K, h, w) -> (N, K, h / block, w / block), rounded up."""
     return F.avg_pool2d(units, block, ceil_mode=True, divisor_override=1)
 
 
-def _spread(blocks: Tensor, block: int, like: Tensor) -> Tensor:
-    """A value a block, (N, K, h', w'), to each of its units: (N, K, h, w) as `like` has them."""
+def _upsample(blocks: Tensor, block: int, like: Tensor) -> Tensor:
+    """Repeat each block's value for its units: (N, K, h', w') -> (N, K, h, w), cropped to the size of `like`."""
     return F.interpolate(blocks, scale_factor=block)[:, :, : like.shape[2], : like.shape[3]]
 
 
 def _whitening_size(conv: nn.Conv2d) -> int:
-    """The side of the whitening filter: what leaves the layer's filter a side of about two thirds; odd."""
+    """The whitening filter's size, odd; leaves about two thirds of the layer's kernel size for the RBM's filters."""
     return max(1, conv.kernel_size[0] // 4 * 2 + 1)
 
 
 def _smaller(conv: nn.Conv2d, size: int) -> nn.Conv2d:
-    """A convolution like `conv` without bias; one that follows a whitening of `size` is smaller and pads nothing."""
+    """`conv` without bias; after whitening of `size` with a kernel smaller by size - 1 and no padding."""
     if not size:
         plain = copy.deepcopy(conv)
         plain.bias = None

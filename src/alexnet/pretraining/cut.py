@@ -1,4 +1,4 @@
-"""A network cut at its convolutions: what stands before each, itself, and what stands between it and the next."""
+"""Split a network at its convolutions, for training layer by layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ from alexnet.training.initial import ENDS
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution of a network, in its place."""
+    """One convolution and its neighbouring stages."""
 
     name: str
     conv: nn.Conv2d
     below: list[nn.Module]  # the stages before it
-    after: list[nn.Module]  # those up to the next convolution or, behind the last, up to the dense layers
-    stored: list[str]  # the convolution's name, and those of the BatchNorms after it
+    after: list[nn.Module]  # up to the next convolution or the first dense layer
+    stored: list[str]  # names of the convolution and of the BatchNorms after it
 
     def inputs(self, images: Tensor) -> Tensor:
-        """What the convolution sees of images (N, 3, H, W): float32 (N, C, h, w)."""
+        """The convolution's inputs for images (N, 3, H, W): float32 (N, C, h, w)."""
         for step in fused(self.below):
             images = step(images)
         return images.float()
 
     @property
     def norm(self) -> nn.BatchNorm2d | None:
-        """The BatchNorm that follows the convolution at once, if one does."""
+        """The BatchNorm directly after the convolution, if any."""
         first = self.after[0] if self.after else None
         return first if isinstance(first, nn.BatchNorm2d) else None
 
     @property
     def pool(self) -> nn.MaxPool2d | None:
-        """The max-pool between this convolution and the next, if there is one."""
+        """The max-pool before the next convolution, if any."""
         return next((stage for stage in self.after if isinstance(stage, nn.MaxPool2d)), None)
 
 
 def cut(network: Network) -> list[Layer]:
-    """The network's convolutions in their order."""
+    """The network's convolutions before its first dense layer, in order."""
     stages = list(network.stages())
     ends = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, ENDS)]
     places = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Conv2d)]
@@ -58,7 +58,7 @@ def cut(network: Network) -> list[Layer]:
 
 
 def without_dense(network: Network) -> Network:
-    """The network with nothing in the place of its dense layers and their normalisation: most of its weights."""
+    """Replace dense layers and their BatchNorm, most of the weights, by identities, in place; returns the network."""
     for path, module in list(network.named_modules()):
         if isinstance(module, nn.Linear | nn.BatchNorm1d):
             network.set_submodule(path, nn.Identity())
@@ -66,7 +66,10 @@ def without_dense(network: Network) -> Network:
 
 
 def chosen(layers: Sequence[Layer], asked: str) -> list[Layer]:
-    """Of these layers those that `asked` names: a comma list, or how many from the image on; empty for all."""
+    """The layers selected by `asked`: names separated by commas, or the number of first layers; empty for all.
+
+    UsageError for an unknown name or a wrong number.
+    """
     names = [layer.name for layer in layers]
     if asked.strip().isdigit():
         count = int(asked)
@@ -82,31 +85,31 @@ def chosen(layers: Sequence[Layer], asked: str) -> list[Layer]:
 
 @torch.no_grad()
 def root_mean_square(x: Tensor) -> Tensor:
-    """The root of the mean square of all values, never zero: something is divided by it."""
+    """Root mean square of all values, at least 1e-6, as it is used as a divisor."""
     return x.float().square().mean().sqrt().clamp_min(1e-6)
 
 
 def filtered(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """The convolution without its bias."""
+    """Apply the convolution without its bias."""
     return nn.functional.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def transposed(code: Tensor, weight: Tensor, conv: nn.Conv2d, size: Sequence[int]) -> Tensor:
-    """The transpose of `conv` with this weight: code (N, K, h, w) to (N, C, *size), with the filters flipped.
+    """The transpose of `conv` with this weight: code (N, K, h, w) -> (N, C, *size).
 
-    Where the convolution's windows leave a rest at the right and lower edge, nothing is put there.
+    Rows and columns at the right and lower edge that no window of the convolution covers are zero.
     """
-    rest = [
+    uncovered = [
         side - ((small - 1) * step - 2 * pad + kernel)
         for side, small, step, pad, kernel in zip(
             size, code.shape[2:], conv.stride, _padding(conv), conv.kernel_size, strict=True
         )
     ]
     return nn.functional.conv_transpose2d(
-        code, weight, None, conv.stride, _padding(conv), output_padding=rest, groups=conv.groups
+        code, weight, None, conv.stride, _padding(conv), output_padding=uncovered, groups=conv.groups
     )
 
 
 def _padding(conv: nn.Conv2d) -> tuple[int, int]:
-    assert not isinstance(conv.padding, str)  # the networks of this house give numbers
+    assert not isinstance(conv.padding, str)  # our networks use integers
     return conv.padding[0], conv.padding[1]

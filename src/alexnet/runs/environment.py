@@ -22,7 +22,7 @@ def environment(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         "commit": _commit(),
         "command": sys.argv,
         "python": platform.python_version(),
-        "versions": {name: found for name in LIBRARIES if (found := _version(name))},
+        "versions": {name: found for name in LIBRARIES if (found := installed_version(name))},
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -33,7 +33,8 @@ def environment(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of an installed distribution; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

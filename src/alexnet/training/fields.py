@@ -5,8 +5,12 @@ not a pydantic dataclass itself, because importing pydantic takes as long as all
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 NAMES = "names, as a list or separated by commas"
 PAIRS = "name=value, as a table or separated by commas"
@@ -37,9 +41,20 @@ def checked(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
     UsageError for a name that is not a field, a value of another type and a value outside the limits.
     """
-    from alexnet.training.validation import validated  # which imports pydantic
-
+    try:
+        from alexnet.training.validation import validated
+    except ModuleNotFoundError as error:
+        if error.name != "pydantic":
+            raise
+        _warn_unchecked()
+        return dict(values)
     return validated(record, values)
+
+
+@cache
+def _warn_unchecked() -> None:
+    """Say once that a checkout without its dependencies takes settings as they are."""
+    logger.warning("pydantic is not installed, so settings are not checked; install it with: pip install pydantic")
 
 
 def convert(record: Any) -> None:

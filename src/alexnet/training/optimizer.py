@@ -37,8 +37,16 @@ class Momentum(torch.optim.Optimizer):
             state = self.state[weight]
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(weight)
-            settings = (group["lr"], group["momentum"], group["weight_decay"])
-            momentum_step(weight, state["momentum_buffer"], gradient, self.copies.get(weight), self.rule, *settings)
+            momentum_step(
+                weight,
+                state["momentum_buffer"],
+                gradient,
+                self.copies.get(weight),
+                rule=self.rule,
+                rate=group["lr"],
+                momentum=group["momentum"],
+                decay=group["weight_decay"],
+            )
         return loss
 
 
@@ -62,9 +70,19 @@ class Adam(torch.optim.Optimizer):
                 state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight)}
                 state["exp_avg_sq"] = torch.zeros_like(weight)
             state["step"] += 1
-            settings = (group["lr"], group["betas"], group["eps"], group["weight_decay"], self.decoupled)
-            memory = (state["exp_avg"], state["exp_avg_sq"])
-            adam_step(weight, *memory, gradient, self.copies.get(weight), int(state["step"]), *settings)
+            adam_step(
+                weight,
+                state["exp_avg"],
+                state["exp_avg_sq"],
+                gradient,
+                self.copies.get(weight),
+                step=int(state["step"]),
+                rate=group["lr"],
+                betas=group["betas"],
+                eps=group["eps"],
+                decay=group["weight_decay"],
+                decoupled=self.decoupled,
+            )
         return loss
 
 
@@ -79,7 +97,8 @@ def _with_gradients(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, 
 class Muon(torch.optim.Optimizer):
     """Momentum whose step has all directions of a weight matrix equally long; AdamW for all that is not such a matrix.
 
-    For a hidden weight W, flattened to a matrix of `rows` outputs x `columns` inputs, with gradient G:
+    For a hidden weight W, flattened to a matrix of `rows` outputs x `columns` inputs, with gradient G (a locally
+    connected layer has one matrix for each position, and each of them takes a step of its own):
 
         m <- momentum * m + (1 - momentum) * G
         O  = orthogonalize(momentum * m + (1 - momentum) * G)
@@ -107,18 +126,28 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(weight)
         state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        direction = orthogonalize(gradient.lerp(state["momentum"], group["momentum"]).flatten(1))
-        stretch = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
+        direction, stretch = muon_direction(gradient.lerp(state["momentum"], group["momentum"]))
         weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(direction.view(weight.shape), alpha=-group["lr"] * stretch)
+        weight.add_(direction, alpha=-group["lr"] * stretch)
 
     def _adamw_step(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
             state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
         state["step"] += 1
-        memory, settings = (state["mean"], state["square"]), (group["betas"], group["eps"], group["weight_decay"])
-        adam_step(weight, *memory, gradient, None, int(state["step"]), group["lr"], *settings, decoupled=True)
+        adam_step(
+            weight,
+            state["mean"],
+            state["square"],
+            gradient,
+            copy=None,
+            step=int(state["step"]),
+            rate=group["lr"],
+            betas=group["betas"],
+            eps=group["eps"],
+            decay=group["weight_decay"],
+            decoupled=True,
+        )
 
 
 def _evaluate(closure: Callable[[], float] | None) -> float | None:
@@ -127,6 +156,21 @@ def _evaluate(closure: Callable[[], float] | None) -> float | None:
         return None
     with torch.enable_grad():
         return closure()
+
+
+def muon_direction(update: Tensor) -> tuple[Tensor, float]:
+    """The matrices of an update, orthogonalized, in its shape; and their sqrt(max(1, rows / columns)).
+
+    update: (O, I) of a dense layer, (O, I, k, k) of a convolution, (positions, I * k * k, O) of a LocallyConnected2d.
+    """
+    if update.ndim == 3:
+        matrices = update.mT  # (positions, O, I * k * k)
+        direction = torch.func.vmap(orthogonalize)(matrices).mT
+    else:
+        matrices = update.flatten(1)
+        direction = orthogonalize(matrices).view(update.shape)
+    rows, columns = matrices.shape[-2:]
+    return direction, max(1.0, rows / columns) ** 0.5
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:

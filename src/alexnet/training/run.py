@@ -17,7 +17,7 @@ from alexnet.data.store import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.networks import create
-from alexnet.networks.layers import Network, Undrawn
+from alexnet.networks.layers import Network, skip_init
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
@@ -113,7 +113,7 @@ def refuse_data(source: Source, recipe: Recipe) -> None:
 
 def shape_of(recipe: Recipe, num_classes: int) -> Network:
     """The recipe's network without initial weights, for shape inspection."""
-    with Undrawn():
+    with skip_init():
         return create(recipe.network, num_classes, recipe.input_size, **recipe.network_differences)
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from alexnet.errors import UsageError, unknown_name
 from alexnet.training.fields import NAMES, PAIRS, checked, convert, setting
 
@@ -246,6 +244,8 @@ def read(file: Path) -> dict[str, Any]:
     """The recipe fields in a YAML or TOML file, converted; UsageError names the file where it or a value is wrong."""
     if not file.is_file():
         raise UsageError(f"there is no settings file {file}; give a .yaml, .yml or .toml file of recipe fields")
+    import yaml  # only such a file needs it
+
     try:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text) if file.suffix == ".toml" else yaml.safe_load(text)

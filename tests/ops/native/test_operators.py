@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from alexnet.errors import UsageError
-from alexnet.ops import native
-from alexnet.ops.lrn import reference
+from alexnet.ops import native, reference
 from alexnet.ops.native import operators
 from alexnet.ops.native.builder import instruction_sets
 from alexnet.ops.native.operators import Stage
@@ -19,11 +19,11 @@ LAST = torch.channels_last
 
 
 def lrn(size: int = 5, blocks: int = 1, alpha: float = 2e-5, k: float = 1.0) -> Function:
-    return lambda x: torch.cat([reference(part, size, alpha, 0.75, k, False) for part in x.chunk(blocks, 1)], 1)
+    return lambda x: torch.cat([reference.lrn(part, size, alpha, 0.75, k, False) for part in x.chunk(blocks, 1)], 1)
 
 
 def within(size: int = 5) -> Function:
-    return lambda x: reference(x, size, 4e-5, 0.75, 1.0, True)
+    return lambda x: reference.lrn(x, size, 4e-5, 0.75, 1.0, True)
 
 
 def pool(kernel: int = 3, stride: int = 2, padding: int = 0, ceil_mode: bool = True) -> Function:
@@ -120,6 +120,48 @@ def test_bfloat16_is_the_exact_result_rounded_once(case: str, instructions: str)
     torch.testing.assert_close(dx.double(), gradient, rtol=2**-7, atol=2**-8 * gradient.abs().max().item())
 
 
+def second_derivatives(function: Function, x: Tensor) -> tuple[Tensor, ...]:
+    """The gradient as a graph, and the derivatives of its product with a direction by the input and the weighting."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    y = function(x)
+    weighting = activations(*y.shape, seed=1).to(y.dtype).requires_grad_()
+    (dx,) = torch.autograd.grad(y, x, weighting, create_graph=True)
+    direction = activations(*x.shape, seed=2).to(x.dtype)
+    return dx.detach(), *torch.autograd.grad(dx, (x, weighting), direction, allow_unused=True, materialize_grads=True)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("shape", SHAPES[:3])
+@pytest.mark.parametrize("case", CASES)
+def test_second_derivatives_equal_those_of_the_layers_in_float64(
+    case: str, shape: tuple[int, ...], dtype: torch.dtype, tolerance: float
+) -> None:
+    kernel, stage, layers = CASES[case]
+    x = activations(*shape).to(dtype, memory_format=LAST)
+    ours = second_derivatives(lambda x: operators.apply(kernel, x, stage), x)
+    for one, other in zip(ours, second_derivatives(layers, x.double()), strict=True):
+        assert one.dtype == dtype
+        assert (one.double() - other).norm() <= tolerance * other.norm()
+
+
+def test_a_graph_of_gradients_changes_the_first_derivatives_by_rounding_alone() -> None:
+    kernel, stage, _ = CASES["relu, lrn, pool"]
+    x = activations(2, 38, 13, 14)
+    _, dx = values(lambda x: operators.apply(kernel, x, stage), x)
+    recorded, *_ = second_derivatives(lambda x: operators.apply(kernel, x, stage), x)
+    torch.testing.assert_close(recorded, dx, rtol=2e-6, atol=1e-4)
+
+
+def test_batched_gradients_are_those_taken_one_by_one() -> None:
+    kernel, stage, _ = CASES["relu, lrn, pool"]
+    x = activations(1, 38, 5, 5).requires_grad_()
+    y = operators.apply(kernel, x, stage)
+    weightings = torch.stack([activations(*y.shape, seed=seed) for seed in (1, 2)])
+    (batched,) = torch.autograd.grad(y, x, weightings, is_grads_batched=True, retain_graph=True)
+    single = [torch.autograd.grad(y, x, weighting, retain_graph=True)[0] for weighting in weightings]
+    torch.testing.assert_close(batched, torch.stack(single), rtol=2e-6, atol=1e-4)
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_number_of_threads_changes_no_bit(case: str, dtype: torch.dtype) -> None:
@@ -208,3 +250,11 @@ def test_other_types_are_left_to_plain_torch() -> None:
     assert not operators.takes(torch.zeros(1, 1, 1, 1, device="meta"))
     with native.using("off"):
         assert not operators.takes(torch.zeros(1, 1, 1, 1))
+
+
+def test_torch_func_and_forward_mode_are_left_to_plain_torch() -> None:
+    taken = torch.func.vmap(lambda x: torch.tensor(operators.takes(x)) | (x[0, 0, 0, 0] > 0))
+    assert not taken(torch.zeros(2, 1, 1, 1, 1)).any()
+    with forward_ad.dual_level():
+        assert not operators.takes(torch.zeros(1, 1, 1, 1))
+    assert operators.takes(torch.zeros(1, 1, 1, 1))

@@ -44,7 +44,9 @@ def _load() -> ctypes.CDLL:
     """The library; LookupError with the reason where there is none that fits."""
     if not (FOLDER / LIBRARY).is_file():
         reason = FOLDER / REASON
-        raise LookupError(reason.read_text(encoding="utf-8").strip() if reason.is_file() else "they were not built")
+        raise LookupError(
+            reason.read_text(encoding="utf-8").strip() if reason.is_file() else "this installation has none"
+        )
     try:
         loaded = ctypes.CDLL(str(FOLDER / LIBRARY))
         loaded.alexnet_sources.restype = loaded.alexnet_instruction_set.restype = ctypes.c_char_p

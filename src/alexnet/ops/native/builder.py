@@ -11,21 +11,28 @@ installer runs it before anything else is there.
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-LIBRARY = "kernels.so"
+LIBRARY = {"win32": "kernels.dll", "darwin": "kernels.dylib"}.get(sys.platform, "kernels.so")
 REASON = "not-built.txt"  # why there is no library, in one line
 COMPILERS = ("c++", "g++", "clang++")
-COMMON = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra")
+COMMON = ("-std=c++17", "-O3", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra")
 # GCC's own headers of intrinsics set this one off.
 QUIET = ("-Wno-maybe-uninitialized", "-Wno-unknown-warning-option", "-Wno-unused-function")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
+# The oldest manylinux platform, manylinux_2_17: the libraries that it has, and the newest symbol versions of each (see
+# auditwheel's policy of that name). libgomp is not among them: PyTorch, which is imported first, brings its own.
+MANYLINUX = {"libc", "libm", "libpthread", "libdl", "librt", "libstdc++", "libgcc_s", "libgomp", "ld-linux-x86-64"}
+NEWEST = {"GLIBCXX": (3, 4, 19), "CXXABI": (1, 3, 7), "GCC": (4, 8, 0)}
+OLDEST_GLIBC = (2, 17)
 X86 = {"avx512bf16": (*AVX512, "-mavx512bf16"), "avx512": AVX512, "avx2": ("-mavx2", "-mfma")}
 
 
@@ -59,23 +66,68 @@ def source_hash(folder: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-def platform_tag() -> str:
-    """The wheel's platform."""
-    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+def platform_tag(library: Path) -> str:
+    """The platform tag of a wheel with this library, such as "manylinux_2_17_x86_64" or "macosx_11_0_arm64".
+
+    On Linux it names the oldest glibc that has every symbol the library needs (PEP 600); where that cannot be told
+    from its symbol versions and libraries, it is "linux_<machine>", which package indexes do not accept.
+    """
+    tag = re.sub(r"[-.]", "_", sysconfig.get_platform())
+    if sys.platform == "linux" and (glibc := needed_glibc(library.read_bytes())):
+        return tag.replace("linux", f"manylinux_{glibc[0]}_{glibc[1]}", 1)
+    if sys.platform == "darwin":  # get_platform() may say universal2; the compiler makes code for one architecture
+        return f"macosx_{_macos_target().replace('.', '_')}_{platform.machine()}"
+    return tag
+
+
+def macos_target(pythons: str, machine: str) -> str:
+    """The oldest macOS to compile for, given that of Python. From 11, arm64's first, tags lack the minor version."""
+    major, minor = (int(part) for part in f"{pythons}.0".split(".")[:2])
+    return f"{major}.0" if major >= 11 else "11.0" if machine == "arm64" else f"{major}.{minor}"
+
+
+def _macos_target() -> str:
+    return macos_target(str(sysconfig.get_config_var("MACOSX_DEPLOYMENT_TARGET") or "11.0"), platform.machine())
+
+
+def needed_glibc(elf: bytes) -> tuple[int, ...] | None:
+    """The glibc version that an ELF library needs, at least manylinux's oldest; None if it fits no manylinux platform.
+
+    Reads the names in the library's string table, so that no tool is needed: libraries (libm.so.6) and symbol versions
+    (GLIBC_2.14).
+    """
+    libraries = set(re.findall(rb"(?<=\0)((?:lib|ld-)[\w+-]+)\.so[.\d]*(?=\0)", elf))
+    versions = re.findall(rb"(?<=\0)(GLIBC|GLIBCXX|CXXABI|GCC)_([\w.]+)(?=\0)", elf)
+    if not versions or {each.decode() for each in libraries} - MANYLINUX:
+        return None
+    newest: tuple[int, ...] = OLDEST_GLIBC
+    for name, text in versions:
+        if not re.fullmatch(rb"[\d.]+", text):  # GLIBC_ABI_DT_RELR, GLIBC_PRIVATE
+            return None
+        version = tuple(map(int, text.split(b".")))
+        if name == b"GLIBC":
+            newest = max(newest, version[:2])
+        elif version > NEWEST[name.decode()]:
+            return None
+    return newest
 
 
 def _compiler() -> list[str]:
+    """The compiler's command. On Windows only CXX counts: PyTorch shares no OpenMP library with GCC or Clang there."""
+    windows = sys.platform == "win32"
     if os.environ.get("CXX"):
-        return shlex.split(os.environ["CXX"])
+        return shlex.split(os.environ["CXX"], posix=not windows)
+    if windows:
+        raise BuildError("on Windows kernels are built only with a compiler named by CXX")
     if found := next(filter(None, map(shutil.which, COMPILERS)), None):
         return [found]
-    raise BuildError(f"no C++ compiler was found when alexnet was installed (CXX, {', '.join(COMPILERS)})")
+    raise BuildError(f"no C++ compiler was found (CXX is not set, and PATH has none of {', '.join(COMPILERS)})")
 
 
 def _compile_all(folder: Path, compiler: list[str], flags: tuple[str, ...]) -> Path:
     """Objects for every operator and instruction set, side by side, and the library of them."""
     openmp = ("-fopenmp",) if _accepts(compiler, "-fopenmp") else ()
-    general = (*COMMON, *QUIET, *openmp, *flags, f'-DSOURCES="{source_hash(folder)}"')
+    general = (*COMMON, *QUIET, *_system_flags(), *openmp, *flags, f'-DSOURCES="{source_hash(folder)}"')
     with tempfile.TemporaryDirectory() as beside, ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {}
         for source in sorted(folder.glob("*.cpp")):
@@ -87,6 +139,11 @@ def _compile_all(folder: Path, compiler: list[str], flags: tuple[str, ...]) -> P
         _run([*compiler, "-shared", *openmp, *flags, *map(str, jobs), "-o", str(built)])
         shutil.copy(built, folder / f"{LIBRARY}.new")
     return (folder / f"{LIBRARY}.new").replace(folder / LIBRARY)
+
+
+def _system_flags() -> tuple[str, ...]:
+    position = () if sys.platform == "win32" else ("-fPIC",)
+    return (*position, f"-mmacosx-version-min={_macos_target()}") if sys.platform == "darwin" else position
 
 
 def _accepts(compiler: list[str], flag: str) -> bool:
@@ -108,4 +165,4 @@ def _run(command: list[str]) -> None:
         raise BuildError(f"the C++ compiler {command[0]} could not be started: {error.strerror}") from error
     if done.returncode:
         first = next((line for line in done.stderr.splitlines() if "error" in line), "it gave no reason")
-        raise BuildError(f"the C++ compiler {command[0]} failed when alexnet was installed: {first.strip()}")
+        raise BuildError(f"the C++ compiler {command[0]} failed: {first.strip()}")

@@ -8,19 +8,23 @@ settings; its gradient recomputes what it needs from x, so that nothing but x is
     lrn_pool    [ReLU ->] LRN between channels -> max-pool [-> ReLU]
     pool_lrn    [ReLU ->] max-pool [-> LRN between channels]
 
-Operators named alexnet::<kernel> stand in graphs that torch.compile makes. Gradients of gradients are not there: take
-float64, which is computed in plain torch, for those.
+Operators named alexnet::<kernel> stand in graphs that torch.compile makes. The kernels compute values and first
+derivatives in reverse mode. `plain` computes the other derivatives: a backward pass that records a graph
+(create_graph=True) differentiates it, and `takes` refuses the kernels inside torch.func and forward-mode AD.
 """
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from alexnet.errors import UsageError
-from alexnet.ops import native
+from alexnet.ops import native, reference
 
 BETA = 0.75
 """The published exponent, and the only one that the kernels know."""
@@ -60,8 +64,14 @@ def takes(x: Tensor) -> bool:
         and x.ndim == 4
         and x.dtype in native.TYPES
         and not torch.compiler.is_exporting()  # an exported graph has to run where there are no kernels
+        and not transformed()
         and native.instruction_set() is not None
     )
+
+
+def transformed() -> bool:
+    """Whether a torch.func transform or forward-mode AD is active; the operators have no rules for either."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def apply(kernel: str, x: Tensor, stage: Stage) -> Tensor:
@@ -69,6 +79,42 @@ def apply(kernel: str, x: Tensor, stage: Stage) -> Tensor:
     operator = getattr(torch.ops.alexnet, kernel)
     result: Tensor = operator(x, *astuple(stage))
     return result
+
+
+def plain(kernel: str, x: Tensor, stage: Stage) -> Tensor:
+    """The values of `apply` in plain torch, computed in float32 and rounded once to x's type."""
+    steps = (_pool, _normalize) if kernel == "pool_lrn" else (_normalize, _normalize_within, _pool)
+    a = F.relu(x.float()) if stage.relu else x.float()
+    for step in steps:
+        a = step(a, stage)
+    return (F.relu(a) if stage.relu_after else a).to(x.dtype)
+
+
+def _normalize(a: Tensor, stage: Stage) -> Tensor:
+    if not stage.size:
+        return a
+    parts = a.chunk(stage.blocks, dim=1)
+    return torch.cat([reference.lrn(part, stage.size, stage.alpha, BETA, stage.k, False) for part in parts], dim=1)
+
+
+def _normalize_within(a: Tensor, stage: Stage) -> Tensor:
+    if not stage.within_size:
+        return a
+    return reference.lrn(a, stage.within_size, stage.within_alpha, BETA, stage.within_k, True)
+
+
+def _pool(a: Tensor, stage: Stage) -> Tensor:
+    if not stage.kernel:
+        return a
+    return F.max_pool2d(a, stage.kernel, stage.stride, stage.padding, ceil_mode=stage.ceil_mode)
+
+
+def differentiate(function: Callable[[Tensor], Tensor], x: Tensor, dy: Tensor) -> Tensor:
+    """The gradient of function(x), weighted by dy, inside a backward pass: itself differentiable if that pass is."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = function(x)
+    return torch.autograd.grad(y, x, dy, create_graph=create_graph)[0]
 
 
 class _Stage(ctypes.Structure):
@@ -148,8 +194,12 @@ def _define(kernel: str) -> None:
         ctx.save_for_backward(x)
 
     def gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        operator = getattr(torch.ops.alexnet, f"{kernel}_backward")
-        return operator(*ctx.saved_tensors, dy, *ctx.settings), *(None for _ in ctx.settings)
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled() or transformed():  # create_graph=True, or is_grads_batched=True
+            dx = differentiate(lambda a: plain(kernel, a, Stage(*ctx.settings)), x, dy)
+        else:
+            dx = getattr(torch.ops.alexnet, f"{kernel}_backward")(x, dy, *ctx.settings)
+        return dx, *(None for _ in ctx.settings)
 
     torch.library.define(name, f"(Tensor x, {SETTINGS}) -> Tensor")
     torch.library.define(f"{name}_backward", f"(Tensor x, Tensor dy, {SETTINGS}) -> Tensor")

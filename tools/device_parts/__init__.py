@@ -1,0 +1,1 @@
+"""The parts of `tools/device.py`, a file each, and what they share."""

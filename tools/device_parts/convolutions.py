@@ -1,0 +1,176 @@
+"""The convolutions of bvlc in forms that give the same maps: which one cuDNN computes fastest, forward and backward.
+
+conv1 over 3 channels, over 4 of which one is zero, and over 48 after 4 x 4 places became channels (11 x 11 / 4 is then
+3 x 3 / 1). conv2, conv4 and conv5, of two groups, as they are in both memory layouts, as one convolution a tower, and
+as one without groups whose weights between the towers are zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.bench.worker import Work, repeated
+from device_parts.comparisons import relative, whole_float32
+from device_parts.record import Record, in_rounds
+
+SECONDS, ROUNDS = 0.05, 5
+LIMIT = 1e-5  # error between forms in float32
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of bvlc: input channels and side, then the layer's own settings."""
+
+    channels: int
+    side: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    def images(self, count: int) -> Tensor:
+        """A batch of its input."""
+        return torch.randn(count, self.channels, self.side, self.side)
+
+    def weights(self) -> Tensor:
+        """Its weights."""
+        return 0.05 * torch.randn(self.outputs, self.channels // self.groups, self.kernel, self.kernel)
+
+
+LAYERS = {
+    "conv1": Layer(3, 227, 96, 11, stride=4),
+    "conv2": Layer(96, 27, 256, 5, padding=2, groups=2),
+    "conv4": Layer(384, 13, 384, 3, padding=1, groups=2),
+    "conv5": Layer(384, 13, 256, 3, padding=1, groups=2),
+}
+Form = tuple[Callable[[Tensor, Tensor], tuple[list[Tensor], list[Tensor]]], Callable[..., Tensor], torch.memory_format]
+"""What makes a form's inputs and weights of the layer's, the layer on them, and their memory layout."""
+
+
+def run(record: Record) -> None:
+    """Check that the forms agree, then time them, as cuDNN chooses by itself and as it chooses by trying."""
+    for name, layer in LAYERS.items():
+        check(record, name, layer)
+    for name, layer in LAYERS.items():
+        for trying in (False,) if record.small else (False, True):
+            torch.backends.cudnn.benchmark = trying
+            measure(record, name, layer, ", cudnn.benchmark" if trying else "")
+
+
+def forms(layer: Layer) -> dict[str, Form]:
+    """By name."""
+    last, first = torch.channels_last, torch.contiguous_format
+    plain = partial(F.conv2d, stride=layer.stride, padding=layer.padding)
+    grouped = partial(plain, groups=layer.groups)
+    if layer.groups == 1:
+        return {
+            "3 channels": (as_it_is, plain, last),
+            "4 channels": (with_a_fourth, plain, last),
+            "48 channels": (space_to_depth, F.conv2d, last),
+        }
+    return {
+        "grouped, NHWC": (as_it_is, grouped, last),
+        "grouped, NCHW": (as_it_is, grouped, first),
+        "two towers": (towers, plain, last),
+        "block-diagonal": (block_diagonal, plain, last),
+    }
+
+
+def as_it_is(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Unchanged."""
+    return [x], [w]
+
+
+def with_a_fourth(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """A channel of zeros beside red, green and blue."""
+    return [F.pad(x, (0, 0, 0, 0, 0, 1))], [F.pad(w, (0, 0, 0, 0, 0, 1))]
+
+
+def space_to_depth(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """227 px and kernels of 11 are padded to 228 and 12; then each 4 x 4 places are channels of one."""
+    return [F.pixel_unshuffle(F.pad(x, (0, 1, 0, 1)), 4)], [F.pixel_unshuffle(F.pad(w, (0, 1, 0, 1)), 4)]
+
+
+def towers(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Each its own tensors."""
+    return list(x.chunk(2, 1)), list(w.chunk(2, 0))
+
+
+def block_diagonal(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Zeros where a tower would see the other's maps."""
+    upper, lower = w.chunk(2, 0)
+    none = torch.zeros_like(upper)
+    return [x], [torch.cat([torch.cat([upper, none], 1), torch.cat([none, lower], 1)], 0)]
+
+
+def check(record: Record, name: str, layer: Layer) -> None:
+    """A row for each form."""
+    for form, error in errors(layer, record.device).items():
+        record.add(f"{name}, {form}: maps and gradients", "error", error, at_most=LIMIT)
+
+
+def errors(layer: Layer, device: str) -> dict[str, float]:
+    """By form, in float32, the error of maps and weights' gradients beside the layer in float64 on the processor."""
+    torch.manual_seed(0)
+    x, w = layer.images(2), layer.weights()
+    (reference, convolve, _), *_ = forms(layer).values()
+    right = _gradient(reference, convolve, x.double(), w.double())
+    found = {}
+    with whole_float32():
+        for form, (make, convolve, _) in forms(layer).items():
+            both = _gradient(make, convolve, x.to(device), w.to(device))
+            found[form] = max(relative(one, other) for one, other in zip(both, right, strict=True))
+    return found
+
+
+def _gradient(
+    make: Callable[..., tuple[list[Tensor], list[Tensor]]], convolve: Callable[..., Tensor], x: Tensor, w: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The map, and the gradient of the layer's own weights for the map's squares."""
+    w = w.requires_grad_()
+    y = torch.cat([convolve(*each) for each in zip(*make(x, w), strict=True)], 1)
+    return y, torch.autograd.grad(y.square().sum(), w)[0]
+
+
+def measure(record: Record, name: str, layer: Layer, how: str) -> None:
+    """Microseconds of a forward pass, and of one with the gradients that training needs, in turn."""
+    works: dict[str, Work] = {}
+    for form, told in forms(layer).items():
+        works |= {f"{form}: {what}": work for what, work in passes(record, layer, told).items()}
+    for title, found in in_rounds(works, 1 if record.small else ROUNDS).items():
+        record.add(f"{name}, {title}{how}", "us", *(1e6 * each for each in found))
+
+
+def passes(record: Record, layer: Layer, form: Form) -> dict[str, Work]:
+    """Forward, and forward with backward, in bfloat16; conv1's input, the images, needs no gradient."""
+    make, convolve, layout = form
+    count, seconds = (2, 0.0) if record.small else (128, SECONDS)
+    told = make(layer.images(count), layer.weights())
+    x, w = ([_placed(each, record.device, layout) for each in tensors] for tensors in told)
+    for each in w if layer.channels == 3 else [*x, *w]:
+        each.requires_grad_()
+    upstream = [torch.randn_like(convolve(*each)) for each in zip(x, w, strict=True)]
+
+    @torch.no_grad()
+    def forward() -> None:
+        for each in zip(x, w, strict=True):
+            convolve(*each)
+
+    def both() -> None:
+        for one, weight, gradient in zip(x, w, upstream, strict=True):
+            asked = [each for each in (one, weight) if each.requires_grad]
+            torch.autograd.grad(convolve(one, weight), asked, gradient)
+
+    return {
+        "forward": repeated(forward, 1, seconds, record.device),
+        "forward and backward": repeated(both, 1, seconds, record.device),
+    }
+
+
+def _placed(tensor: Tensor, device: str, layout: torch.memory_format) -> Tensor:
+    return tensor.detach().to(device, torch.bfloat16).contiguous(memory_format=layout)

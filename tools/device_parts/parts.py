@@ -1,0 +1,29 @@
+"""The parts in the order of their worth: what is first is measured where time is short."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+OWN = (sys.executable, "-m", "device_parts")  # takes a part's name and the file of its result
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something to be checked or measured in a process of its own."""
+
+    name: str
+    limit: float  # seconds until it is ended
+    about: str
+    command: Sequence[str] = OWN
+
+
+PARTS = (
+    Part("machine", 40, "what the machine is; rates of matrix products and of copies"),
+    Part("correctness", 70, "networks, LRN, training and resuming beside the processor's; a step's synchronisations"),
+    Part("steps", 110, "training steps: ours and stock eager"),
+    Part("convolutions", 50, "forms of the first, second, fourth and fifth convolution of bvlc"),
+    Part("loop", 60, "training from the packed store, evaluation, prediction"),
+    Part("flowers17", 90, "the recipe modern, whole; needs a folder written by --prepare flowers17"),
+    Part("tests", 60, "the tests that need CUDA"),
+    Part("compile", 120, "training steps of stock networks under torch.compile"),
+)
