@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import alexnet
+from alexnet import console
 from alexnet.data.sources import open_source
 
 
@@ -27,6 +28,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALEXNET_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def shown_log() -> Iterator[None]:
+    """Messages go to standard error, as on the command line."""
+    with console.show_log():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +59,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory, write_digits: Callable[
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> alexnet.Run:
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> "alexnet.Run":
     """A finished run of one epoch on `small_data`; tests read it and write nothing into it."""
     settings = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "epochs": 1}
     return alexnet.train(small_data, "cifar-80sec", tmp_path_factory.mktemp("runs") / "small", **settings)

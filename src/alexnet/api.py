@@ -2,17 +2,14 @@
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from alexnet.data.sources import Data, spec_of
 from alexnet.errors import UsageError
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path
-from alexnet.inference.parts import DataInput, data_of
 from alexnet.runs.folder import RunFolder
 from alexnet.training.recipes import recipe as recipe_named
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Run(os.PathLike[str]):
@@ -23,6 +20,8 @@ class Run(os.PathLike[str]):
         self.folder = as_path("a run's folder", folder)
         self._files = RunFolder(self.folder)
         self._config = self._files.read_config()
+        if self._config.kind != "train":
+            raise UsageError(f"{self.folder} is a run of alexnet pretrain; give one of alexnet train")
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -35,7 +34,7 @@ class Run(os.PathLike[str]):
         return f"<Run {self.folder}: {network}, {self.metrics['split']} top-1 {self.metrics['top1']:.2%}>"
 
     @cached_property
-    def metrics(self) -> "Mapping[str, Any]":
+    def metrics(self) -> dict[str, Any]:
         """The final evaluation, from metrics.json: split, top1, top5, interval, confusion, seconds and more.
 
         UsageError for a run that is not finished.
@@ -48,7 +47,7 @@ class Run(os.PathLike[str]):
         return load(self.folder)
 
 
-def train(data: DataInput, recipe: str = "modern", out: str | os.PathLike[str] | None = None, **settings: Any) -> Run:
+def train(data: Data, recipe: str = "modern", out: str | os.PathLike[str] | None = None, **settings: Any) -> Run:
     """Train a network on data by a named recipe.
 
     data: a known set such as "digits", the path of a folder of class folders, of a CSV or of a packed store, or a tuple
@@ -60,7 +59,8 @@ def train(data: DataInput, recipe: str = "modern", out: str | os.PathLike[str] |
     if not isinstance(recipe, str):
         raise UsageError(f"recipe is of type {type(recipe).__name__}; give the name of one, such as 'modern'")
     chosen, where = recipe_named(recipe, **settings), None if out is None else as_path("out", out)
-    named = data_of(data)
+    if not isinstance(data, tuple):
+        spec_of(data)  # refuses data of another type
     from alexnet.training import run
 
-    return Run(run.train(named, chosen, where))
+    return Run(run.train(data, chosen, where))

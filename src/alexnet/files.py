@@ -1,53 +1,81 @@
-"""Files and folders that appear whole or not at all: written beside, flushed, renamed."""
+"""Files and folders that appear whole or not at all, and locks between processes; on Linux, macOS and Windows.
+
+A writer of `path` works on names beside it that share a random token:
+
+    .<name>.<token>.lock   locked while the writer lives; taken before the next two exist
+    .<name>.<token>.half   what is being written
+    .<name>.<token>.aside  the old folder, where it has to be moved away before the new one takes its name
+
+The system frees a lock when its process ends, killed or not. Names whose lock is free are leftovers, and `recover`
+brings them to a whole state: an old folder moved aside means that the new one beside it is complete.
+"""
 
 import csv
-import fcntl
-import glob
+import ctypes
+import errno
 import json
+import logging
 import math
 import os
+import secrets
 import shutil
-import tempfile
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from alexnet.errors import AlexNetError, UsageError
 
-HALF = ".half"  # ends the names of what is still being written
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+TOKEN_BYTES = 4  # 8 hexadecimal digits
+LOCK, HALF, ASIDE = ".lock", ".half", ".aside"
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone(path: str | Path) -> Iterator[None]:
-    """Let one process at a time make `path`; the others wait here: several may start at once, one for each GPU.
+def exclusive_lock(path: str | Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold an exclusive inter-process lock for making `path`; block until it is free.
 
-    The empty file `.<name>.lock` that stays beside `path` may be removed when nobody works on it.
+    on_wait: called once if the lock is not free at once; without it a line is logged. AlexNetError where the lock
+    file `.<name>.lock` cannot be created beside `path`. The lock file is removed when the lock is released.
     """
     path = Path(path)
+    name = path.with_name(f".{path.name}{LOCK}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(f".{path.name}.lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = _try_lock(name)
+        if lock is None:
+            (on_wait or (lambda: logger.info("waiting for another process that is making %s", path)))()
+            lock = _wait_for_lock(name)
     except OSError as error:
         raise cannot_write(path, error) from error
-    with lock:
+    try:
+        recover(path)
         yield
+    finally:
+        _release(lock)
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep a folder that is there for this process; UsageError at once where another one keeps it."""
+    """Hold an exclusive inter-process lock on an existing folder; UsageError at once if another process holds it.
+
+    The lock file `.lock` in the folder is removed when the lock is released.
+    """
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        lock = _try_lock(folder.resolve(strict=True) / LOCK)
     except OSError as error:
         raise cannot_write(folder, error) from error
+    if lock is None:
+        raise UsageError(f"another process is at work in {folder}; wait for it, or stop it first")
     try:
-        if not _lock(handle, unknown=True):
-            raise UsageError(f"another process is at work in {folder}; wait for it, or stop it first")
         yield
     finally:
-        os.close(handle)
+        _release(lock)
 
 
 @contextmanager
@@ -55,30 +83,52 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file for writing that takes its name only when the block ends without an error.
 
     mode: "w" (UTF-8 text, newlines as written) or "wb". An OSError (disk full, no permission) becomes one clear
-    AlexNetError; whatever stood at `path` before is then still there, untouched. What a process that was killed left
-    half-written under this name is removed.
+    AlexNetError; a file that stood at `path` before is then untouched. Leftovers of killed writers of the same name
+    are removed.
     """
     path = Path(path)
     # Names of files may hold bytes that are no UTF-8; surrogateescape writes them back as they were.
     text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""} if "b" not in mode else {}
-    beside: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        handle, beside = tempfile.mkstemp(HALF, f".{path.name}.", path.parent)
-        _lock(handle)
-        os.fchmod(handle, 0o666 & ~_umask())
-        with open(handle, mode, **text) as file:  # type: ignore[call-overload]
+    with _writing(path) as names:
+        with open(names.half, mode.replace("w", "x"), **text) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-        beside = None
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        if beside is not None:
-            Path(beside).unlink(missing_ok=True)
+        os.replace(names.half, path)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Give an empty folder to fill, which takes the name `path` only when the block ends without an error.
+
+    A folder that stands at `path` is replaced at the end, in one step where the system can, and is whole until then.
+    Errors and leftovers as in `whole_file`.
+    """
+    path = Path(path)
+    with _writing(path) as names:
+        _refuse_other_than_folder(path)
+        names.half.mkdir()
+        yield names.half
+        _refuse_other_than_folder(path)
+        _publish(names, path)
+
+
+def recover(path: str | Path) -> None:
+    """Finish or undo what killed writers of `path` left: afterwards it is the old or the new, whole, if it ever was.
+
+    To be called before reading what `whole_folder` may have written, where `path` does not exist. Leftovers of living
+    writers, and those that this user may not touch, stay.
+    """
+    path = Path(path)
+    with suppress(OSError):
+        for names in _leftovers(path):
+            with suppress(OSError):
+                lock = _try_lock(names.lock)
+                if lock is not None:
+                    try:
+                        _settle(names, path)
+                    finally:
+                        _release(lock)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -102,36 +152,6 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
         writer.writerows(rows)
 
 
-@contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which takes the name `path` only when the block ends without an error.
-
-    A folder that stands at `path` already is replaced at the end. Errors and leftovers as in `whole_file`.
-    """
-    path = Path(path)
-    beside: Path | None = None
-    handle: int | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        beside = Path(tempfile.mkdtemp(HALF, f".{path.name}.", path.parent))
-        handle = os.open(beside, os.O_RDONLY)
-        _lock(handle)
-        beside.chmod(0o777 & ~_umask())
-        yield beside
-        if path.exists():
-            shutil.rmtree(path)
-        beside.rename(path)
-        beside = None
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
-        if handle is not None:
-            os.close(handle)
-
-
 def refuse_strangers(folder: Path, is_ours: Callable[[str], bool], kind: str) -> None:
     """UsageError where `folder` holds a file that is not of our making, so that it is never replaced."""
     try:
@@ -147,42 +167,147 @@ def cannot_write(path: Path, error: OSError) -> AlexNetError:
     return AlexNetError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what is half-written under the name of `path` and locked by nobody, for its writer was killed.
-
-    A writer in the few microseconds between making and locking its file would lose it, and say that it cannot write;
-    where several may write the same, they go through `alone`.
-    """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????{HALF}"):
-        with suppress(OSError):  # of another user, say: it stays
-            handle = os.open(left, os.O_RDONLY)
-            try:
-                if _lock(handle) and left.is_dir():
-                    shutil.rmtree(left)
-                elif _lock(handle):
-                    left.unlink()
-            finally:
-                os.close(handle)
+# --- names beside the path ---
 
 
-def _lock(handle: int, unknown: bool = False) -> bool:
-    """Whether an open file or folder is locked now, until it is closed or its process ends, killed or not.
+class _Names(NamedTuple):
+    """The names beside a path that one writer works on."""
 
-    unknown: what to say on a file system that has no locks.
-    """
+    lock: Path
+    half: Path
+    aside: Path
+
+
+def _names(path: Path, token: str) -> _Names:
+    return _Names(*(path.with_name(f".{path.name}.{token}{suffix}") for suffix in (LOCK, HALF, ASIDE)))
+
+
+def _leftovers(path: Path) -> list[_Names]:
+    """The names of every writer of `path`, living or not."""
+    start, digits = f".{path.name}.", 2 * TOKEN_BYTES
+    tokens = set()
+    for entry in os.listdir(path.parent):  # noqa: PTH208 - names alone, which need no Path each
+        rest = entry.removeprefix(start)
+        if rest != entry and rest[digits:] in (LOCK, HALF, ASIDE):
+            tokens.add(rest[:digits])
+    return [_names(path, token) for token in sorted(tokens)]
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[_Names]:
+    """Locked names for a new writer of `path`; at the end nothing is left under them. OSError: AlexNetError."""
+    lock = None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # another has the lock
-        return False
-    except OSError:
-        return unknown
-    return True
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recover(path)
+        while lock is None:  # another writer's `recover` may lock our name before we do
+            names = _names(path, secrets.token_hex(TOKEN_BYTES))
+            lock = _try_lock(names.lock)
+        yield names
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        if lock is not None:
+            with suppress(OSError):
+                _settle(names, path)
+            _release(lock)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _publish(names: _Names, path: Path) -> None:
+    """Give the complete folder `half` the name `path`; a folder that had it ends under the name `half`."""
+    if not path.exists():
+        try:
+            names.half.rename(path)
+            return
+        except OSError:
+            if not path.exists():  # else another writer was first, and its folder is replaced
+                raise
+    if not _exchange(names.half, path):
+        path.rename(names.aside)
+        names.half.rename(path)
+
+
+def _settle(names: _Names, path: Path) -> None:
+    """Leave nothing under a writer's names, wherever it stopped.
+
+    An old folder that is being removed is under the name `half`, never `aside`: it must not be put back in pieces.
+    """
+    if names.aside.exists():
+        if not path.exists():
+            (names.half if names.half.exists() else names.aside).rename(path)
+        _remove(names.half)
+        if names.aside.exists():
+            names.aside.rename(names.half)
+    _remove(names.half)
+
+
+def _refuse_other_than_folder(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step, as Linux (renameat2) and macOS (renamex_np) can; whether that was done."""
+    here, swap = -100, 2  # AT_FDCWD of Linux; RENAME_EXCHANGE and RENAME_SWAP
+    first, second = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    try:
+        if sys.platform == "linux":
+            return bool(ctypes.CDLL(None).renameat2(here, first, here, second, swap) == 0)
+        if sys.platform == "darwin":
+            return bool(ctypes.CDLL(None).renamex_np(first, second, swap) == 0)
+    except (AttributeError, OSError):  # an older system
+        pass
+    return False
+
+
+# --- locks; filelock is imported where it is needed, because it takes longer than all of `alexnet --help` may ---
+
+
+def _try_lock(name: Path) -> "BaseFileLock | None":
+    """The lock on a file, which is created; None if another holds it. OSError where it cannot be created."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(name, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
+
+
+def _wait_for_lock(name: Path) -> "BaseFileLock":
+    """The lock on a file, once it is free."""
+    from filelock import FileLock
+
+    lock = FileLock(name, thread_local=False)
+    lock.acquire()
+    return lock
+
+
+def _release(lock: "BaseFileLock") -> None:
+    """Release a lock and remove its file.
+
+    Unix: removed before the release, so that whoever waits for it finds it unlinked and takes a new one. Windows
+    removes no open file: after the release, unless another process has opened it by then.
+    """
+    from filelock import UnixFileLock
+
+    name = Path(lock.lock_file)
+    with suppress(OSError):
+        if isinstance(lock, UnixFileLock):
+            name.unlink()
+    lock.release()
+    with suppress(OSError):
+        if not isinstance(lock, UnixFileLock):
+            name.unlink()
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The command `alexnet benchmark`: rows as they are measured, and nothing lost when it is stopped."""
+"""The command `alexnet benchmark`: incremental output, and partial results when it is stopped."""
 
 import itertools
 import json

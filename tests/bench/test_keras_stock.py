@@ -1,4 +1,4 @@
-"""The Keras programs are the same networks. That they run is seen where TensorFlow is installed."""
+"""The Keras baselines are the same networks as ours. They are run only where TensorFlow is installed."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -14,14 +14,14 @@ from alexnet.networks.summary import summarize
 def keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_BACKEND", "torch")
-        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))  # where Keras writes its settings
+        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))  # Keras writes its settings there
         import keras
 
         yield keras
 
 
 @pytest.mark.parametrize(("name", "build"), [("bvlc", keras_stock._bvlc), ("article", keras_stock._article)])
-def test_the_program_has_the_networks_parameters_and_maps(name: str, build: Any, keras: ModuleType) -> None:
+def test_keras_model_has_our_parameter_count_and_map_sizes(name: str, build: Any, keras: ModuleType) -> None:
     ours = summarize(name)
     model = build(keras, None, 1000 if name == "bvlc" else 17)
     assert model.count_params() == ours.params
@@ -30,7 +30,7 @@ def test_the_program_has_the_networks_parameters_and_maps(name: str, build: Any,
     assert [[size[2], size[0], size[1]] for size in sizes] == expected
 
 
-def test_a_step_trains_every_image_of_its_batch() -> None:
+def test_training_step_runs() -> None:
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed; it comes with the extra bench")
     from alexnet.bench.measure import race
 

@@ -8,6 +8,8 @@ import pytest
 from alexnet.bench.measure import Contender, Interrupted, Options, measured, race
 from alexnet.errors import AlexNetError, UsageError
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 BUILDERS = """
 import os, signal, time
 

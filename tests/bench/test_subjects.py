@@ -1,4 +1,4 @@
-"""What our side of each subject times is what the commands run."""
+"""The subjects: their own work, their contenders, rows and marks."""
 
 import inspect
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @dataclass
 class Entries:
-    """The contenders that were entered into races which were not run."""
+    """Replaces `race`: records the contenders instead of running them."""
 
     contenders: list[Contender] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
     def race(self, title: str, contenders: list[Contender], repeats: int) -> dict[str, Series]:
-        """Note the contenders; each took a second per round."""
+        """Record the contenders; each gets one second per round."""
         self.contenders.extend(contenders)
         names = [each.name for each in contenders]
         assert len(set(names)) == len(names)
@@ -43,7 +43,7 @@ class Entries:
 
 @pytest.fixture(scope="module")
 def everything() -> Iterator[Entries]:
-    """`alexnet benchmark all` without running a contender, which would take half an hour."""
+    """All rows and contenders of `alexnet benchmark all`, with `race` replaced: a real one takes half an hour."""
     entries = Entries()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "race", entries.race)
@@ -51,14 +51,14 @@ def everything() -> Iterator[Entries]:
         yield entries
 
 
-def test_a_store_of_noise_is_a_sound_store_of_training_images(store: str) -> None:
+def test_noise_store_is_valid_and_all_training_split(store: str) -> None:
     found = open_store(store, verify=True)
     assert (len(found), found.size, len(found.class_names)) == (10, 72, 3)
     assert set(found.splits) == {"train"}
     assert found.images(np.arange(2)).std() > 50
 
 
-def test_photographs_are_jpeg_files_of_500_by_375_that_differ(tmp_path: Path) -> None:
+def test_photographs_are_distinct_jpeg_files_of_500_by_375(tmp_path: Path) -> None:
     names = pictures.photographs(tmp_path, 4)
     for name in names:
         with Image.open(tmp_path / name) as photo:
@@ -66,20 +66,20 @@ def test_photographs_are_jpeg_files_of_500_by_375_that_differ(tmp_path: Path) ->
     assert len({(tmp_path / name).read_bytes() for name in names}) == 4
 
 
-def test_the_work_of_a_step_is_counted_from_the_layers() -> None:
+def test_flop_follows_from_the_multiply_accumulates_of_the_layers() -> None:
     conv1, all_layers = 105_415_200, 724_406_816  # multiply-accumulates of bvlc
     assert train.flop("bvlc") == 2 * (3 * all_layers - conv1)
 
 
-def test_our_step_takes_a_whole_batch(store: str) -> None:
+def test_step_counts_the_images_of_its_batch(store: str) -> None:
     assert train.step(store, "bvlc", SMALL, 0.0, "cpu")() == 4
 
 
-def test_our_epoch_takes_every_whole_batch_of_the_store(store: str) -> None:
+def test_epoch_counts_every_full_batch_of_the_store(store: str) -> None:
     assert train.epochs(store, "bvlc", {**SMALL, "augment": train.PAPER}, "cpu")() == 8
 
 
-def test_batches_go_on_from_epoch_to_epoch(store: str) -> None:
+def test_batches_continue_into_the_next_epoch(store: str) -> None:
     threads = torch.get_num_threads()
     try:
         work = data.batches(store, "bvlc", {**SMALL, "augment": train.PAPER}, 0.0)
@@ -89,23 +89,23 @@ def test_batches_go_on_from_epoch_to_epoch(store: str) -> None:
         torch.set_num_threads(threads)
 
 
-def test_packing_packs_every_file(tmp_path: Path) -> None:
+def test_packing_packs_every_file_ten_times(tmp_path: Path) -> None:
     names = pictures.photographs(tmp_path, 2)
     assert data.packing(str(tmp_path), names, workers=1)() == 2 * data.TIMES
     assert len(open_store(tmp_path / "store-1")) == 2 * data.TIMES
 
 
-def test_every_image_of_a_store_is_evaluated(tmp_path: Path) -> None:
+def test_evaluation_counts_every_image_of_the_store(tmp_path: Path) -> None:
     assert evaluate.evaluation("modern", pictures.noise_store(tmp_path, 6, 3), 4, 0.0, "cpu")() == 6
 
 
 @pytest.mark.parametrize("photo", [None, [375, 500]])
-def test_one_image_is_predicted(photo: list[int] | None) -> None:
+def test_prediction_counts_one_image(photo: list[int] | None) -> None:
     assert predict.prediction("modern", 0.0, "cpu", photo)() == 1
 
 
 @pytest.mark.parametrize("title", ops.STAGES)
-def test_a_stage_is_the_networks_own_layers_between_two_convolutions(title: str) -> None:
+def test_stage_is_all_layers_between_two_convolutions(title: str) -> None:
     network, layers, (channels, side) = ops.STAGES[title]
     names = [name for name, _ in create(network, 2).stages()]
     first = names.index(layers[0])
@@ -116,7 +116,7 @@ def test_a_stage_is_the_networks_own_layers_between_two_convolutions(title: str)
     assert ops.stages(network, layers, [2, channels, 9, 9], "float32", 0.0, "cpu")() == 1
 
 
-def test_ceilings_count_their_operations_and_bytes() -> None:
+def test_ceilings_count_operations_and_bytes() -> None:
     assert ceilings.matrix_product("float32", 8, 0.0, "cpu")() % (2 * 8**3) == 0
     assert ceilings.copy_of_map(0.0, "cpu", (2, 3))() == 2 * 2 * 6
     assert ceilings.copy_of_buffer(0.0, "cpu", 100)() == 200

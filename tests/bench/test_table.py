@@ -1,4 +1,4 @@
-"""Figures, marks, and how they are shown."""
+"""Rows: statistics, marks, and formats."""
 
 import json
 
@@ -14,7 +14,7 @@ THEIRS = Series("theirs", seconds=(0.5, 0.4, 2.0))
 ABSENT = Series("absent", missing="it is not installed")
 
 
-def test_a_rate_is_the_median_of_its_rounds_with_their_spread() -> None:
+def test_rate_is_the_median_over_rounds_with_its_range() -> None:
     row = table.rate("train", OURS)
     assert (row.value, row.low, row.high, row.repeats) == pytest.approx((5.0, 2.5, 10.0, 3))
     assert (row.figure, row.spread) == ("5 images/s", "2.5 to 10")
@@ -22,7 +22,7 @@ def test_a_rate_is_the_median_of_its_rounds_with_their_spread() -> None:
     assert table.memory("train", OURS).figure == "2 GB"
 
 
-def test_ratios_are_formed_within_each_round() -> None:
+def test_ratios_are_computed_per_round() -> None:
     row = table.times_as_fast("train", "ours by theirs", OURS, THEIRS)
     assert (row.value, row.low, row.high) == pytest.approx((5.0, 2.0, 5.0))
     row = table.share("train", "ours of theirs", OURS, THEIRS)
@@ -40,31 +40,31 @@ def test_ratios_are_formed_within_each_round() -> None:
         ({"at_least": 4000}, ">= 4,000 x", False),
     ],
 )
-def test_a_mark_is_reached_or_not(marks: dict[str, float], mark: str, holds: bool | None) -> None:
+def test_mark_holds_if_the_median_reaches_it(marks: dict[str, float], mark: str, holds: bool | None) -> None:
     row = table.row("train", "a ratio", "x", [5.0], **marks)
     assert (row.mark, row.holds) == (mark, holds)
 
 
-def test_what_is_missing_has_a_row_that_says_so() -> None:
+def test_missing_series_gives_a_row_with_the_reason() -> None:
     row = table.times_as_fast("train", "ours by absent", OURS, ABSENT, at_least=5)
     assert (row.value, row.holds, row.figure) == (None, None, "not measured")
     assert row.text == "ours by absent (it is not installed)"
     assert row.verdict == ">= 5 x: not measured"
 
 
-def test_the_fastest_is_one_that_was_measured() -> None:
+def test_fastest_ignores_missing_series() -> None:
     assert table.fastest(ABSENT, THEIRS, OURS) is OURS
     assert table.fastest(ABSENT) is ABSENT
 
 
-def test_a_row_goes_through_json_and_back() -> None:
+def test_json_round_trip() -> None:
     row = table.row("train", "a ratio", "x", [5.0, 6.0], at_least=5, note="a note")
     text = json.dumps(row.to_json())
     assert json.loads(text)["holds"] is True
     assert Row.from_json(json.loads(text)) == row
 
 
-def test_runs_merge_into_medians_and_the_spread_over_all() -> None:
+def test_merged_runs_have_the_median_and_the_range_over_all() -> None:
     runs = [[table.row("train", "steps", "images/s", values)] for values in ([9.0, 10.0], [1.0, 2.0], [5.0, 6.0])]
     (row,) = table.merged([*runs, [Row("train", "steps", "images/s", note="out of memory")]])
     assert (row.value, row.low, row.high, row.repeats) == (5.5, 1.0, 10.0, 6)
@@ -72,7 +72,7 @@ def test_runs_merge_into_medians_and_the_spread_over_all() -> None:
     assert table.merged([absent, absent]) == absent
 
 
-def test_tables_hold_every_row_whole() -> None:
+def test_tables_contain_every_row_completely() -> None:
     rows = [
         table.row("ops", "a | b", "ms", [1234.5, 1.5, 0.001234], at_most=8),
         Row("train", "absent", "x", note="not installed"),

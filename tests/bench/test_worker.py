@@ -1,4 +1,4 @@
-"""Repeats last as long as they are told, and memory is counted as it is said."""
+"""Durations of repeats, and the peak memory of a process."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from alexnet.bench.worker import repeated
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
-def test_a_step_is_repeated_as_often_as_is_said_and_once_at_least(seconds: float) -> None:
+def test_step_is_repeated_until_the_target_duration_and_at_least_once(seconds: float) -> None:
     taken: list[int] = []
     work = repeated(lambda: taken.append(1), 4, seconds)
     taken.clear()
@@ -25,15 +25,15 @@ import numpy as np
 from alexnet.bench.worker import peak_memory
 before = peak_memory()
 mapped = np.memmap(sys.argv[1], np.uint8, "r")
-assert mapped.sum() == 0  # every page is read
+assert mapped.sum() == 0  # reads every page
 print(peak_memory() - before)
 """
 
 
 @pytest.mark.parametrize(("name", "counted"), [("shard-00000.bin", 0.0), ("other.bin", 1.0)])
-def test_a_mapped_store_is_not_counted_as_memory(tmp_path: Path, name: str, counted: float) -> None:
+def test_peak_memory_excludes_a_mapped_store(tmp_path: Path, name: str, counted: float) -> None:
     if not Path("/proc/self/smaps").exists():
-        pytest.skip("only Linux says what is mapped")
+        pytest.skip("needs /proc/self/smaps")
     size = 3 * 10**8
     np.memmap(tmp_path / name, np.uint8, "w+", shape=(size,)).flush()
     command = [sys.executable, "-c", MAPPING, str(tmp_path / name)]

@@ -34,7 +34,7 @@ def streams(count: int = 6, seed: int = 0, epoch: int = 0) -> SampleRandom:
     return SampleRandom(seed, epoch, range(count))
 
 
-def test_a_stream_depends_on_seed_epoch_and_sample_and_on_nothing_else():
+def test_stream_is_a_function_of_seed_epoch_and_sample():
     alone = SampleRandom(3, 5, [7]).uniform(0, 1, 4)
     among = SampleRandom(3, 5, [1, 7, 2]).uniform(0, 1, 4)
     assert torch.equal(among[1], alone[0])
@@ -42,7 +42,7 @@ def test_a_stream_depends_on_seed_epoch_and_sample_and_on_nothing_else():
     assert all(not torch.equal(other.uniform(0, 1, 4), alone) for other in others)
 
 
-def test_an_image_is_augmented_alike_in_any_batch():
+def test_image_is_augmented_alike_in_any_batch():
     preprocessing = Preprocessing(24, 32, (120.0, 110.0, 100.0), (60.0, 60.0, 60.0), 32)
     images, chosen = photos().permute(0, 2, 3, 1), Augmentation(EVERYTHING)
     targets = torch.eye(6)
@@ -52,7 +52,7 @@ def test_an_image_is_augmented_alike_in_any_batch():
     assert whole.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_without_augmentation_the_middle_of_the_resized_image_is_seen():
+def test_without_augmentation_the_input_is_the_centre_crop():
     preprocessing = Preprocessing(16, 20, (0.0,) * 3, (1.0,) * 3, 32)
     images = photos().permute(0, 2, 3, 1)
     seen, _ = augment(images, torch.eye(6), streams(), Augmentation(), preprocessing, 16)
@@ -60,7 +60,7 @@ def test_without_augmentation_the_middle_of_the_resized_image_is_seen():
     assert torch.allclose(seen, resized[:, :, 2:18, 2:18], atol=1e-2)
 
 
-def test_crops_lie_at_every_offset_as_often():
+def test_crop_offsets_are_uniform():
     parts = crops(6, streams(1800), 6, 4).parts
     assert parts[:, 2:].unique().tolist() == [4.0]
     places, counts = (3 * parts[:, 0] + parts[:, 1]).unique(return_counts=True)
@@ -72,7 +72,7 @@ def test_half_of_the_images_are_mirrored():
     assert 430 < flips(streams(1000)).sum() < 570
 
 
-def test_resized_crops_cover_the_shares_of_area_asked_for_and_stay_inside():
+def test_resized_crops_have_the_requested_areas_and_stay_inside():
     top, left, height, width = resized_crops(200, streams(2000), 0.25).parts.unbind(1)
     share = height * width / 200**2
     assert 0.24 < share.min() < 0.27
@@ -83,12 +83,12 @@ def test_resized_crops_cover_the_shares_of_area_asked_for_and_stay_inside():
     assert max((top + height).max(), (left + width).max()) == 200
 
 
-def test_a_crop_that_fits_nowhere_is_the_whole_image():
+def test_resized_crop_falls_back_to_the_whole_image():
     whole = resized_crops(200, streams(5), 1.0, ratio=1.0).parts
     assert whole.tolist() == [[0.0, 0.0, 200.0, 200.0]] * 5
 
 
-def test_jitter_of_no_strength_changes_nothing():
+def test_jitter_of_strength_zero_is_the_identity():
     batch = photos(3, 8)
     assert torch.allclose(jitter(ColorMap.identity(3), streams(3), 0.0).apply(batch), batch.float(), atol=1e-2)
 
@@ -158,7 +158,7 @@ def test_a_device_without_float64_is_sent_none(crop):
     assert mode.found == []
 
 
-def test_gaussian_noise_has_the_deviation_asked_for_in_levels():
+def test_gaussian_noise_has_the_requested_deviation():
     chosen, preprocessing = (
         Augmentation(("gaussian",), gaussian_std=8.0),
         Preprocessing(64, 64, (0.0,) * 3, (2.0, 4.0, 8.0)),
@@ -172,7 +172,7 @@ def test_gaussian_noise_has_the_deviation_asked_for_in_levels():
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
-def test_targets_are_mixed_by_the_share_of_each_image_that_is_visible(mixup, cutmix):
+def test_targets_are_mixed_by_visible_share(mixup, cutmix):
     """Image n is constant n, so a mixed image's mean tells how much of whom it shows."""
     count = 40
     batch = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, 3, 16, 16)
@@ -184,7 +184,7 @@ def test_targets_are_mixed_by_the_share_of_each_image_that_is_visible(mixup, cut
         assert set(mixed[3].unique().tolist()) <= {3.0, 36.0}
 
 
-def test_images_are_left_alone_with_the_probability_that_was_asked_for():
+def test_mix_probability_is_the_share_of_mixed_images():
     batch = torch.arange(1000.0).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
     how = mixing(streams(1000), 4, 0.4, 0.0, 0.3)
     mixed, targets = mix(batch.clone(), how), mix_targets(torch.eye(1000), how, 4)

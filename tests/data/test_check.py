@@ -1,4 +1,4 @@
-"""The check reads what training would read and says all that is wrong, without touching anything."""
+"""`check` reports everything that is wrong with the data and writes nothing."""
 
 import json
 import shutil
@@ -89,7 +89,7 @@ def test_every_kind_of_bad_file_is_listed_with_its_reason(tmp_path: Path) -> Non
     bad = {
         "cat/cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
         "cat/empty.jpg": (b"", "empty: 0 bytes"),
-        "cat/gigantic.png": (gigantic_png(100_000), "gigantic: 100000 x 100000 pixels"),
+        "cat/gigantic.png": (gigantic_png(100_000), "too large: 100000 x 100000 pixels"),
         "cat/text.jpg": (b"these are notes", "not an image"),
     }
     for path, (content, _) in bad.items():
@@ -121,7 +121,7 @@ def test_one_bad_file_in_hundreds_is_not_fatal(tmp_path: Path) -> None:
     assert [each.path for each in report.unreadable] == ["cat/0.png"]
 
 
-def test_modes_that_need_care_are_counted_with_examples(tmp_path: Path) -> None:
+def test_converted_modes_are_counted_with_examples(tmp_path: Path) -> None:
     sound(tmp_path, cat=2, dog=2)
     deep = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (70, 80), dtype=np.uint16))
     save(deep, tmp_path / "cat" / "deep.png")
@@ -150,7 +150,7 @@ def test_modes_that_need_care_are_counted_with_examples(tmp_path: Path) -> None:
     assert "CMYK: 1, for example cat/print.jpg" in text(report)
 
 
-def test_equal_pixels_are_duplicates_whatever_their_files_are(tmp_path: Path) -> None:
+def test_equal_pixels_in_different_files_are_duplicates(tmp_path: Path) -> None:
     sound(tmp_path, cat=3, dog=3)
     save(noise(0), tmp_path / "cat" / "copy.png", compress_level=0)  # the pixels of cat/0.png, other bytes
     save(noise(0), tmp_path / "dog" / "copy.bmp.png", format="BMP")
@@ -165,7 +165,7 @@ def test_equal_pixels_are_duplicates_whatever_their_files_are(tmp_path: Path) ->
     assert "cat/0.png = cat/copy.png = dog/copy.bmp.png  (TWO LABELS: cat, dog)" in text(report)
 
 
-def test_an_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
+def test_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     for seed, (split, name) in enumerate((s, n) for s in ("train", "test") for n in ("cat", "dog")):
         for index in range(3):
             save(noise(100 * seed + index), tmp_path / split / name / f"{index}.png")
@@ -205,7 +205,7 @@ def test_small_images_are_counted(tmp_path: Path) -> None:
         ({"cat": 3, "dog": 2}, ["dog/1.png"], "class 'dog' has one image"),
     ],
 )
-def test_classes_that_cannot_be_trained_are_fatal(
+def test_untrainable_classes_are_fatal(
     classes: dict[str, int], spoiled: list[str], message: str, tmp_path: Path
 ) -> None:
     sound(tmp_path, **classes)
@@ -214,7 +214,7 @@ def test_classes_that_cannot_be_trained_are_fatal(
     assert any(message in reason for reason in checked(tmp_path).fatal)
 
 
-def test_an_empty_class_folder_is_fatal_and_shown_with_nought(tmp_path: Path) -> None:
+def test_empty_class_folder_is_fatal_and_listed_with_zero(tmp_path: Path) -> None:
     sound(tmp_path, cat=3, dog=3)
     (tmp_path / "emu").mkdir()
     report = checked(tmp_path)
@@ -234,7 +234,7 @@ def test_all_files_bad_still_gives_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [0, 1, 3])
-def test_what_is_not_fatal_can_be_packed_and_split_and_what_is_cannot(bad: int, tmp_path: Path) -> None:
+def test_fatal_agrees_with_packing_and_splitting(bad: int, tmp_path: Path) -> None:
     sound(tmp_path / "data", cat=3, dog=3)
     for number in range(bad):
         (tmp_path / "data" / "dog" / f"{number}.png").write_bytes(b"")
@@ -254,7 +254,7 @@ def test_what_is_not_fatal_can_be_packed_and_split_and_what_is_cannot(bad: int, 
     assert bool(fatal) == bool(bad)
 
 
-def test_nothing_on_the_disk_changes(tmp_path: Path) -> None:
+def test_check_writes_nothing(tmp_path: Path) -> None:
     sound(tmp_path, cat=2, dog=2)
     (tmp_path / "cat" / "bad.jpg").write_bytes(b"bad")
     before = everything_below(tmp_path)
@@ -276,7 +276,7 @@ def test_json_holds_every_finding(tmp_path: Path) -> None:
     assert found["sizes"]["width"] == {"min": 80, "median": 80.0, "max": 80}
 
 
-def test_one_process_and_several_find_the_same_and_count_up(tmp_path: Path) -> None:
+def test_report_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     sound(tmp_path, cat=70, dog=70)
     (tmp_path / "cat" / "7.png").write_bytes(b"")
     seen: list[tuple[int, int]] = []
@@ -293,7 +293,7 @@ def test_arrays_are_checked_too() -> None:
     assert report.fatal == []
 
 
-def test_long_lists_are_shortened_for_people_alone(tmp_path: Path) -> None:
+def test_long_lists_are_shortened_in_text_but_not_in_json(tmp_path: Path) -> None:
     sound(tmp_path, **{f"class{number}": 2 for number in range(45)})
     for number in range(30):
         (tmp_path / "class0" / f"bad{number}.png").write_bytes(b"")
@@ -301,7 +301,7 @@ def test_long_lists_are_shortened_for_people_alone(tmp_path: Path) -> None:
     assert len(report.unreadable) == 30
     shown = text(report)
     assert "cannot be used (30):" in shown
-    assert "and 10 more, all of them with --json" in shown
+    assert "and 10 more; --json lists all" in shown
     assert "and 25 larger classes" in shown
 
 

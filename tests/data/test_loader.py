@@ -23,7 +23,7 @@ def loader(store: Store, **settings) -> Loader:
     return Loader(store, np.arange(100), 16, preprocessing, chosen, seed=3, **settings)
 
 
-def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(store):
+def test_epoch_visits_every_image_once_in_its_own_order(store):
     first, second = loader(store).order(0), loader(store).order(1)
     assert sorted(first) == sorted(second) == list(range(100))
     assert list(first) != list(second)
@@ -31,7 +31,7 @@ def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(store):
     assert len(loader(store)) == 6
 
 
-def test_batches_are_the_same_whatever_the_number_of_workers(store):
+def test_batches_do_not_depend_on_the_number_of_workers(store):
     for one, two in zip(loader(store).batches(2), loader(store, workers=3).batches(2), strict=True):
         assert torch.equal(one.images, two.images)
         assert torch.equal(one.targets, two.targets)
@@ -39,7 +39,7 @@ def test_batches_are_the_same_whatever_the_number_of_workers(store):
 
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_several_processes_train_on_the_images_and_mixtures_of_one(store, ranks, balanced):
+def test_processes_share_the_batches_of_one_process(store, ranks, balanced):
     alone = loader(store, balanced=balanced)
     together = [loader(store, balanced=balanced, rank=rank, ranks=ranks) for rank in range(ranks)]
     for step, (whole, *shares) in enumerate(
@@ -58,18 +58,18 @@ def test_mixing_partners_change_from_epoch_to_epoch(store):
     assert not pairs[0] & pairs[1]
 
 
-def test_a_batch_that_processes_cannot_share_in_pairs_is_refused(store):
+def test_batch_size_must_be_a_multiple_of_twice_the_processes(store):
     with pytest.raises(UsageError, match="batch size 16 with 3 processes; a multiple of 6 is needed"):
         loader(store, ranks=3)
 
 
-def test_an_epoch_taken_up_at_a_step_goes_on_with_the_same_batches(store):
+def test_resume_within_an_epoch_gives_the_same_batches(store):
     whole, rest = list(loader(store).batches(1)), list(loader(store).batches(1, start=4))
     assert len(whole) == 6
     assert all(torch.equal(a.images, b.images) for a, b in zip(whole[4:], rest, strict=True))
 
 
-def test_a_batch_is_normalized_and_of_the_size_asked_for(store):
+def test_batch_is_normalized_and_of_the_requested_size(store):
     batch = next(loader(store).batches(0, size=48))
     assert batch.images.shape == (16, 3, 48, 48)
     assert batch.images.dtype == torch.float32
@@ -78,7 +78,7 @@ def test_a_batch_is_normalized_and_of_the_size_asked_for(store):
     assert torch.allclose(batch.targets.sum(1), torch.ones(16))
 
 
-def test_labels_belong_to_their_images(store):
+def test_labels_match_their_images(store):
     plain = Loader(store, np.arange(100), 10, Preprocessing(64, 64, (0,) * 3, (1,) * 3, 64), Augmentation())
     order = plain.order(0)
     batch = next(plain.batches(0))
@@ -86,7 +86,7 @@ def test_labels_belong_to_their_images(store):
     assert torch.equal(batch.images[0].permute(1, 2, 0), torch.from_numpy(store.images(order[:1])[0]).float())
 
 
-def test_balanced_sampling_shows_every_class_as_often(store):
+def test_balanced_sampling_shows_classes_equally_often(store):
     rare = np.concatenate([np.flatnonzero(store.labels == 0), np.flatnonzero(store.labels == 1)[:9]])
     balanced = Loader(store, rare, 16, loader(store).preprocessing, Augmentation(), balanced=True)
     seen = np.concatenate([store.labels[balanced.order(epoch)] for epoch in range(40)])
@@ -95,12 +95,12 @@ def test_balanced_sampling_shows_every_class_as_often(store):
     assert torch.equal(one.images, two.images)
 
 
-def test_a_batch_larger_than_the_data_is_refused_with_the_size_that_fits(store):
+def test_batch_size_above_the_number_of_images_is_refused(store):
     with pytest.raises(UsageError, match="batch size 16 is larger than the 5 training images; take --batch-size 5"):
         Loader(store, np.arange(5), 16, loader(store).preprocessing, Augmentation())
 
 
-def test_closing_an_epoch_early_leaves_nothing_running(store):
+def test_closing_an_epoch_early_stops_its_threads(store):
     import threading
 
     before = threading.active_count()
@@ -110,7 +110,7 @@ def test_closing_an_epoch_early_leaves_nothing_running(store):
     assert threading.active_count() == before
 
 
-def test_stores_are_only_read(store):
+def test_loader_does_not_write_to_the_store(store):
     files = {path: path.stat().st_mtime_ns for path in Path(store.folder).iterdir()}
     list(loader(store).batches(0))
     assert files == {path: path.stat().st_mtime_ns for path in Path(store.folder).iterdir()}

@@ -39,7 +39,7 @@ def test_ten_views_are_the_papers_corners_centre_and_mirror_images():
     assert torch.equal(views[10:], plain(4, 8).views(ramp()[1:], 10))
 
 
-def test_nine_views_are_a_grid_from_corner_to_corner_none_mirrored():
+def test_nine_views_are_a_grid_without_mirror_images():
     views = plain(4, 8).views(ramp(), 9)
     whole = torch.arange(64.0).view(8, 8)
     for number, (top, left) in enumerate((top, left) for top in (0, 2, 4) for left in (0, 2, 4)):
@@ -53,7 +53,7 @@ def test_channels_are_normalized_with_their_own_mean_and_deviation():
     assert view[0, :, 0, 0].tolist() == [0.0, 5.0, 5.0]
 
 
-def test_the_square_is_resized_when_its_side_differs_from_the_store():
+def test_square_is_resized_if_it_differs_from_the_store():
     assert plain(16, 16).views(ramp()).shape == (2, 3, 16, 16)
     assert plain(4, 4).views(torch.full((1, 8, 8, 3), 77, dtype=torch.uint8)).sub(77).abs().max() < 1e-4
 
@@ -65,12 +65,12 @@ def test_resizing_agrees_with_pillow_to_one_level():
     assert (ours - torch.from_numpy(np.array(pillow))).abs().max() <= 1
 
 
-def test_it_survives_json():
+def test_json_round_trip():
     before = Preprocessing(224, 256, (1.5, 2.0, 3.0), (4.0, 5.0, 6.0), 256)
     assert Preprocessing.from_json(json.loads(json.dumps(before.to_json()))) == before
 
 
-def test_views_larger_than_the_square_and_other_numbers_of_views_are_refused():
+def test_invalid_sizes_and_numbers_of_views_are_refused():
     with pytest.raises(UsageError, match="resize 200 is smaller than the input size 224"):
         plain(224, 200)
     for views in (3, "10", 1.0, None):

@@ -1,4 +1,4 @@
-"""Work on many items: in order, bounded, and ended with its block."""
+"""ordered_map: order, bounded memory, clean-up."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ COUNT = 100
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, None])
-def test_results_come_in_the_order_of_the_items(workers: int | None) -> None:
+def test_results_are_in_the_order_of_the_items(workers: int | None) -> None:
     def slow_at_first(item: int) -> int:
         time.sleep(0.02 if item == 0 else 0)
         return -item
@@ -22,7 +22,7 @@ def test_results_come_in_the_order_of_the_items(workers: int | None) -> None:
         assert list(results) == [-item for item in range(COUNT)]
 
 
-def test_several_threads_work_and_one_works_here() -> None:
+def test_one_worker_is_the_callers_thread() -> None:
     together = threading.Barrier(2, timeout=20)
 
     def meet(_: int) -> str:
@@ -35,7 +35,7 @@ def test_several_threads_work_and_one_works_here() -> None:
         assert set(results) == {threading.current_thread()}
 
 
-def test_items_are_taken_only_as_fast_as_results_are() -> None:
+def test_items_are_consumed_as_results_are() -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -50,12 +50,12 @@ def test_items_are_taken_only_as_fast_as_results_are() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_in_the_work_arrives_here(workers: int) -> None:
+def test_error_in_the_work_is_raised(workers: int) -> None:
     with pytest.raises(ValueError, match="invalid literal"), ordered_map(int, ["x"] * COUNT, workers) as results:
         list(results)
 
 
-def test_a_block_that_is_left_early_leaves_no_thread_and_little_work() -> None:
+def test_leaving_the_block_early_stops_the_threads() -> None:
     done = []
 
     def work(item: int) -> int:
@@ -69,6 +69,6 @@ def test_a_block_that_is_left_early_leaves_no_thread_and_little_work() -> None:
     assert not [each for each in threading.enumerate() if each.name.startswith("alexnet-worker")]
 
 
-def test_no_workers_are_refused() -> None:
+def test_zero_workers_are_refused() -> None:
     with pytest.raises(UsageError, match="workers 0"), ordered_map(abs, [1], workers=0):
         pass

@@ -30,6 +30,8 @@ from alexnet.training.recipes import recipe
 from alexnet.training.settings import Recipe
 from alexnet.weights.card import BEST
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 SOURCE = Path(__file__).parents[2] / "src"
 SMALL = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "lr": 0.003, "epochs": 2, "lr_drops": ()}
 

@@ -1,43 +1,30 @@
 """A small random model of handwritten digits, their images, and a run's folder made from both by hand."""
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
 from alexnet.networks import create
-from alexnet.weights.card import BEST, Card, save
+from alexnet.runs.folder import COMPARED, Config, RunFolder, SplitRow
+from alexnet.weights.card import Card, save
 
-NAMES = ["0", "1", "4"]
+NAMES = ["digit 0", "digit 1", "digit 2"]
 
 
 @pytest.fixture(scope="session")
-def draw() -> Callable[[Path], Path]:
+def draw(write_digits: Callable[[Path, int, int], Path]) -> Callable[[Path], Path]:
     """Writes 36 real digits into a folder, twelve of each of three classes: root/<class>/<number>.png."""
-    found = load_digits()
-
-    def write(folder: Path) -> Path:
-        for name in NAMES:
-            (folder / name).mkdir(parents=True)
-            for number, image in enumerate(found.images[found.target == int(name)][:12]):
-                Image.fromarray((image * 15.9).astype(np.uint8)).save(folder / name / f"{number}.png")
-        return folder
-
-    return write
+    return lambda folder: write_digits(folder, 3, 12)
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory, draw: Callable[[Path], Path]) -> Path:
-    """A folder of these digits without train, val or test parts."""
-    return draw(tmp_path_factory.mktemp("data") / "digits")
+def data(small_data: Path) -> Path:
+    """A folder of such digits without train, val or test parts."""
+    return small_data
 
 
 @pytest.fixture(scope="session")
@@ -70,17 +57,15 @@ def write_run(weights: Path) -> Callable[[Path, Path, Callable[[int], str]], dic
     """Writes a run's folder: (folder, data, number of an image -> its part) -> the part of each path."""
 
     def write(folder: Path, data: Path, part_of: Callable[[int], str]) -> dict[str, str]:
-        (folder / BEST).parent.mkdir(parents=True)
-        (folder / BEST).write_bytes(weights.read_bytes())
+        run = RunFolder(folder)
+        run.weights.parent.mkdir(parents=True)
+        run.weights.write_bytes(weights.read_bytes())
         source = open_source(str(data))
         config = {"data": str(data), "fingerprint": source.fingerprint(), "recipe": {"split_seed": 0}}
-        (folder / "config.json").write_text(json.dumps(config))
-        rows = [
-            (sample.path, source.class_names[sample.label], part_of(number))
-            for number, sample in enumerate(source.samples)
-        ]
-        with (folder / "split.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([("path", "label", "split"), *rows])
-        return {path: part for path, _, part in rows}
+        run.write_config(Config(kind="train", **config, environment=dict.fromkeys(COMPARED, "")))
+        names = source.class_names
+        rows = [SplitRow(each.path, names[each.label], part_of(row)) for row, each in enumerate(source.samples)]
+        run.write_split(rows)
+        return {row.path: row.split for row in rows}
 
     return write

@@ -18,7 +18,7 @@ from alexnet.errors import ImageError, UsageError, WeightsError
 from alexnet.evaluation.predict import probabilities
 from alexnet.inference.classifier import Classifier, Prediction, embedding_layer, load
 from alexnet.networks import create
-from alexnet.networks.layers import Undrawn
+from alexnet.networks.layers import skip_init
 from alexnet.weights.card import Card, save
 
 NAMES = ["china", "flower", "neither"]
@@ -248,7 +248,7 @@ def test_embed_gives_the_last_hidden_values_or_the_average_of_the_last_maps(
 
 @pytest.mark.parametrize("name", alexnet.list_networks())
 def test_every_network_has_an_embedding_layer(name: str) -> None:
-    with Undrawn():
+    with skip_init():
         network = create(name, 3)
     wanted = {"one_weird_trick": "relu7", "article": "bn8", "cifar-80sec": "drop10"}
     maps = {"cifar-19pct": "avgpool", "cifar-18pct": "avgpool", "cifar-13pct": "neuron4", "cifar-11pct": "neuron4"}

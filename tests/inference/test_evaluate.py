@@ -16,7 +16,7 @@ from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import ClassScores, Evaluation, evaluate
 from alexnet.inference.parts import run_of
 
-NAMES = ["0", "1", "4"]
+NAMES = ["digit 0", "digit 1", "digit 2"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_data_of_the_run_is_recognised_by_another_path_and_after_a_change(
 ) -> None:
     copy = draw(tmp_path / "copy")
     write_run(tmp_path / "run", copy, first_seven)
-    (copy / "0" / "new.png").write_bytes((copy / "0" / "0.png").read_bytes())
+    (copy / "digit 0" / "new.png").write_bytes((copy / "digit 0" / "0.png").read_bytes())
     (tmp_path / "link").symlink_to(copy)
     assert evaluate(tmp_path / "run", str(tmp_path / "link"), device="cpu").images == 7
 
@@ -115,7 +115,7 @@ def test_classes_are_paired_by_name_in_any_order(
 
 def test_data_with_unknown_classes_is_refused(weights: Path, tmp_path: Path, draw: Callable[[Path], Path]) -> None:
     draw(tmp_path / "data")
-    (tmp_path / "data" / "4").rename(tmp_path / "data" / "four")
+    (tmp_path / "data" / "digit 2").rename(tmp_path / "data" / "four")
     with pytest.raises(DataError, match="classes that the network does not know: four; it knows 3"):
         evaluate(weights, str(tmp_path / "data"), device="cpu")
 
@@ -177,7 +177,7 @@ def test_folder_of_a_packed_store_is_data(weights: Path, split_data: Path, tmp_p
 @pytest.mark.parametrize("damage", ['{"data": ', "[]", "{}", '{"data": "x", "fingerprint": "y", "recipe": null}'])
 def test_damaged_files_of_a_run_are_refused_in_one_line(run: Path, data: Path, damage: str) -> None:
     (run / "config.json").write_text(damage)
-    with pytest.raises(UsageError, match=r"run has a damaged config\.json or split\.csv") as caught:
+    with pytest.raises(UsageError, match=r"config\.json is damaged") as caught:
         evaluate(run, str(data), device="cpu")
     assert "\n" not in str(caught.value)
 
@@ -198,8 +198,8 @@ def test_model_in_the_root_folder_belongs_to_no_run() -> None:
         ({"batch_size": 0}, "batch size is 0"),
         ({"batch_size": "64"}, "batch size is '64'"),
         ({"out": 5}, "out is of type int"),
-        ({"data": None}, "data is of type NoneType; give a name such as 'digits'"),
-        ({"data": np.zeros((2, 8, 8, 3), np.uint8)}, "data is of type ndarray"),
+        ({"data": None}, "data of type NoneType; a name, a path or a tuple"),
+        ({"data": np.zeros((2, 8, 8, 3), np.uint8)}, "data of type ndarray"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_read(settings: dict[str, object], said: str) -> None:

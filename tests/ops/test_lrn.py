@@ -94,6 +94,12 @@ def test_the_derivatives_equal_finite_differences(
     assert torch.autograd.gradcheck(normalize, (x,))
 
 
+def test_the_factor_of_a_square_is_alpha_over_the_squares_of_a_window() -> None:
+    assert LocalResponseNorm(5, 1e-4).alpha_per_square == pytest.approx(2e-5)
+    assert LocalResponseNorm(5, 1e-3, within_channel=True).alpha_per_square == pytest.approx(4e-5)
+    assert LocalResponseNorm(5, 1e-4, alpha_over_size=False).alpha_per_square == 1e-4
+
+
 def test_groups_keep_the_towers_apart() -> None:
     x = activations(2, 12, 3, 3)
     together = torch.cat([local_response_norm(x[:, :6]), local_response_norm(x[:, 6:])], dim=1)

@@ -29,6 +29,8 @@ from alexnet.training.run import train
 from alexnet.training.saving import Saver
 from alexnet.weights.card import BEST, read_card
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 SMALL = {"input_size": 64, "batch_size": 8, "layers": "2", "epochs": 2, "augment": "crop"}
 
 

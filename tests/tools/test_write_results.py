@@ -1,4 +1,4 @@
-"""The scripts in tools/ put figures where they say."""
+"""tools/write_results.py: the section between the markers, and refused input."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from alexnet.bench.table import row
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_results_are_written_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
+def test_only_the_text_between_the_markers_changes(tmp_path: Path) -> None:
     results = tmp_path / "results.md"
     text = "before\n<!-- benchmark:begin -->\nold\n<!-- benchmark:end -->\nafter\n"
     results.write_text(text, encoding="utf-8")
@@ -18,7 +18,7 @@ def test_results_are_written_between_the_markers_and_nowhere_else(tmp_path: Path
     for number, speed in enumerate((190.0, 230.0, 200.0)):
         answers.append(tmp_path / f"{number}.json")
         answers[-1].write_text(json.dumps(answer(speed)), encoding="utf-8")
-    for _ in range(2):  # the second time the same stands there
+    for _ in range(2):  # the second run must not change the result
         subprocess.run([sys.executable, ROOT / "tools" / "write_results.py", *answers, "--out", results], check=True)
         written = results.read_text(encoding="utf-8")
         assert written.startswith("before\n<!-- benchmark:begin -->\n`alexnet benchmark all`, 3 runs")
@@ -40,7 +40,7 @@ def test_an_answer_of_a_stopped_benchmark_is_refused(tmp_path: Path) -> None:
     assert results.read_text(encoding="utf-8").startswith("<!-- benchmark:begin -->\n<!--")
 
 
-def test_the_results_have_their_markers() -> None:
+def test_docs_results_has_both_markers_once() -> None:
     lines = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("<!-- benchmark:")] == [
         "<!-- benchmark:begin -->",
@@ -49,7 +49,7 @@ def test_the_results_have_their_markers() -> None:
 
 
 def answer(speed: float) -> dict[str, object]:
-    """What the command might say on some machine."""
+    """An answer of `alexnet benchmark all --json` with one row."""
     machine = {"processor": "a processor", "cores": 2, "threads": 2, "memory_bytes": 25 * 10**9, "native": None}
     software = {
         "commit": "1234567890",

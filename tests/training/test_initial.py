@@ -10,13 +10,15 @@ from safetensors.torch import load_file
 
 from alexnet.errors import UsageError, WeightsError
 from alexnet.networks import create, list_networks
-from alexnet.networks.layers import Network, Undrawn
+from alexnet.networks.layers import Network, skip_init
 from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.initial import begin_from, freeze, training_mode
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.recipes import recipe
 from alexnet.training.run import resume, train
 from alexnet.weights.card import BEST, Card, load, save
+
+pytestmark = pytest.mark.usefixtures("shown_log")
 
 NORMALIZED = {"input_size": 64, "resize": 64, "mean": [0.0] * 3, "std": [255.0] * 3, "store_size": 64}
 SMALL = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "evaluate_every": 1}
@@ -56,7 +58,7 @@ def test_layers_that_fit_are_taken_and_the_rest_is_logged(tmp_path, caplog):
 
 @pytest.mark.parametrize("name", list_networks())
 def test_every_networks_layers_are_found_frozen_and_kept_by_their_stages_names(name, tmp_path):
-    with Undrawn():
+    with skip_init():
         network = create(name, 3)
     every = network.stage_tensors()
     assert [key for tensors in every.values() for key in tensors] == list(network.state_dict())

@@ -27,6 +27,8 @@ from alexnet.training.run import resume, train
 from alexnet.training.supervised import build, is_best
 from alexnet.weights.card import BEST, load
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 SOURCE = Path(__file__).parents[2] / "src"
 SMALL = {"input_size": 64, "batch_size": 8, "train_scale": 1.0, "first_train_scale": 1.0, "evaluate_every": 1}
 

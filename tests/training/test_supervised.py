@@ -6,6 +6,8 @@ from alexnet.runs.checkpoint import Progress
 from alexnet.training.recipes import recipe
 from alexnet.training.supervised import loss_value, train_size, warn_if_not_learning
 
+pytestmark = pytest.mark.usefixtures("shown_log")
+
 
 def sizes(epochs: int, input_size: int, **settings) -> list[int]:
     settings = recipe("modern", epochs=epochs, **settings)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.bench.pictures import noise_store
-from alexnet.console import Report
+from alexnet.console import TrainingBar
 from alexnet.data.store import open_store
 from alexnet.device import autocast
 from alexnet.networks import create
@@ -26,6 +26,9 @@ from alexnet.training.loop import train_epoch
 from alexnet.training.recipes import recipe
 from alexnet.training.saving import Saver
 from alexnet.training.supervised import Supervised, build
+
+# What cuBLAS needs to be deterministic; it looks when a process first multiplies.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 CLASSES, IMAGES, BATCH = 4, 64, 16  # of the store that short runs train on
 PLAIN = {"augment": "", "mixup": 0.0, "cutmix": 0.0, "dropout": 0.0, "warmup_epochs": 0.0, "label_smoothing": 0.0}
@@ -68,6 +71,11 @@ def whole_float32() -> Iterator[None]:
 def network_limits(name: str, dtype: torch.dtype) -> tuple[float, float]:
     """The largest errors of logits and of gradients that are no fault."""
     return (BATCH_NORM_LIMITS if name in BATCH_NORM else LIMITS)[dtype]
+
+
+def within(found: Sequence[float], limits: Sequence[float]) -> bool:
+    """Whether each error is at most its limit."""
+    return all(error <= limit for error, limit in zip(found, limits, strict=True))
 
 
 def network_errors(name: str, device: str, size: int | None = None) -> dict[torch.dtype, tuple[float, float]]:
@@ -173,14 +181,13 @@ def resumed_otherwise(packed: str, device: str, network: str, folder: Path) -> t
 
 
 def _epoch(task: Supervised, progress: Progress) -> None:
-    train_epoch(task, progress, Report(0), threading.Event(), Saver(minutes=60, size=0))
+    train_epoch(task, progress, TrainingBar(0), threading.Event(), Saver(minutes=60, size=0))
     progress.epoch, progress.step = progress.epoch + 1, 0
 
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[list[str]]:
     """Inside the block torch takes deterministic algorithms where it has any; gives what it warned of, each once."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
     names: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

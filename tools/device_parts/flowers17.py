@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alexnet.console import Report
+from alexnet.console import TrainingBar
 from alexnet.data.store import pack
 from alexnet.evaluation.metrics import top_k_accuracy
 from alexnet.memory import reuse_memory
@@ -46,7 +46,7 @@ def run(record: Record) -> None:
 
 def train(record: Record, task: Supervised) -> None:
     """All epochs, with a row for each evaluation."""
-    recipe, progress, report, saver = task.state.recipe, Progress(), Report(0), Saver(minutes=60, size=0)
+    recipe, progress, report, saver = task.state.recipe, Progress(), TrainingBar(0), Saver(minutes=60, size=0)
     began = time.monotonic()
     while progress.epoch < recipe.epochs:
         train_epoch(task, progress, report, threading.Event(), saver)

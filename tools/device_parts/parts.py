@@ -23,7 +23,7 @@ PARTS = (
     Part("steps", 110, "training steps: ours and stock eager"),
     Part("convolutions", 50, "forms of the first, second, fourth and fifth convolution of bvlc"),
     Part("loop", 60, "training from the packed store, evaluation, prediction"),
-    Part("flowers17", 60, "the recipe modern, whole; needs a folder written by --prepare flowers17"),
+    Part("flowers17", 90, "the recipe modern, whole; needs a folder written by --prepare flowers17"),
     Part("tests", 60, "the tests that need CUDA"),
     Part("compile", 120, "training steps of stock networks under torch.compile"),
 )

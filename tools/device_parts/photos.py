@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from alexnet.data.sources.tables import read_csv
 from PIL import Image
 
 from alexnet.data.images import stored_form
 from alexnet.data.samples import Sample, Source
 from alexnet.data.sources import open_source
+from alexnet.data.sources.tables import read_csv
 from alexnet.errors import DataError
 from alexnet.files import whole_folder
 

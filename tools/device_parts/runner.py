@@ -91,7 +91,7 @@ def _environment(scratch: str) -> dict[str, str]:
     told = {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": scratch, "ALEXNET_CACHE": f"{scratch}/cache"}
     if not (ROOT / "src/alexnet/ops/native/kernels.so").is_file():
         told["ALEXNET_NATIVE"] = "off"  # the processor's kernels; that they are missing matters nowhere here
-    return {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **told}
+    return {**os.environ, **told}
 
 
 def _nothing(part: Part) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Each contender runs in its own process. A round times one repeat of each contend
 drifts of the machine (temperature, other load) reach all contenders alike.
 """
 
+import logging
 import multiprocessing
 import signal
 import statistics
@@ -16,10 +17,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from alexnet.bench.worker import GO, serve
-from alexnet.console import say
 from alexnet.errors import AlexNetError, UsageError
 
 RowT = TypeVar("RowT")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,11 @@ def race(title: str, contenders: Sequence[Contender], repeats: int) -> dict[str,
     with ExitStack() as running:
         workers = []
         for contender in contenders:
-            say(f"{title}: starting {contender.name}")
+            logger.info(f"{title}: starting {contender.name}")
             workers.append(running.enter_context(_Worker(contender)))
         try:
             for number in range(repeats):
-                say(f"{title}: round {number + 1} of {repeats}")
+                logger.info(f"{title}: round {number + 1} of {repeats}")
                 for worker in workers:
                     worker.run_once()
         except KeyboardInterrupt as error:
@@ -183,7 +185,7 @@ class _Worker:
             return answer
         if self.contender.ours:
             raise AlexNetError(f"cannot measure {self.contender.name}: {answer}")
-        say(f"{self.contender.name}: {answer}")
+        logger.info(f"{self.contender.name}: {answer}")
         self.missing = answer
         return None
 

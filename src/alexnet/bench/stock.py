@@ -61,13 +61,11 @@ class EagerNorm(nn.Module):
 
 
 class WrittenNorm(nn.Module):
-    """LRN in tensor operations, as the formula in `alexnet.ops.lrn.reference`."""
+    """LRN in tensor operations, as the formula in `alexnet.ops.reference.lrn`."""
 
     def __init__(self, norm: LocalResponseNorm) -> None:
         super().__init__()
-        summed = norm.size**2 if norm.within_channel else norm.size  # values in a window
-        self.alpha = norm.alpha / summed if norm.alpha_over_size else norm.alpha
-        self.size, self.beta, self.k = norm.size, norm.beta, norm.k
+        self.size, self.alpha, self.beta, self.k = norm.size, norm.alpha_per_square, norm.beta, norm.k
         self.within, self.groups = norm.within_channel, norm.groups
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from alexnet.bench.measure import Contender, Options, Series, measured
 from alexnet.bench.pictures import noise_store
 from alexnet.bench.table import Row, fastest, memory, rate, share, times_as_fast
 from alexnet.bench.worker import Work, repeated
-from alexnet.console import Report
+from alexnet.console import TrainingBar
 from alexnet.data.store import open_store
 from alexnet.device import pick_precision
 from alexnet.memory import reuse_memory
@@ -199,7 +199,7 @@ def step(store: str, name: str, changes: dict[str, Any], seconds: float, device:
 def epochs(store: str, name: str, changes: dict[str, Any], device: str) -> Work:
     """The training loop of `alexnet train` on a packed store, one epoch per repeat. Unit: image."""
     task = prepared(store, name, {**changes, "lr": RATE}, device)
-    progress, report, stopped = Progress(), Report(0), threading.Event()
+    progress, report, stopped = Progress(), TrainingBar(0), threading.Event()
     saver = Saver(minutes=60, size=0)  # nothing is saved
 
     def epoch() -> float:

@@ -1,11 +1,10 @@
-"""Augmentation: what happens to the images of a batch, each drawn from an explicit generator.
+"""Augmentation: random parameters per image, from explicit generators.
 
-N images of 3 x S x S. Every function takes a `SampleRandom`, which holds one random stream an image, a function of
-(seed, epoch, sample) alone: the same image in the same epoch of the same run is changed the same way, whatever the
-batch it lies in, the number of threads, or where the run was interrupted.
+N images of 3 x S x S. Every function takes a `SampleRandom` with one random stream per image, a function of (seed,
+epoch, sample) only: an image is augmented alike in any batch, with any number of threads, and after any interruption.
 
-Here is drawn what happens to each image; `alexnet.ops.views` does it, all in one pass. Changes of colour are affine
-maps of RGB, composed per image as `ColorMap` together with the network's normalisation.
+This module draws the parameters; `alexnet.ops.views` applies them in one pass. Colour changes are affine maps of RGB,
+composed per image with the normalization into a `ColorMap`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,14 +23,14 @@ from alexnet.ops.views import mix as mix_pairs
 # ImageNet's RGB values, 0..255, and the components as columns.
 PCA_STD = (121.780, 37.094, 19.721)
 PCA_COMPONENTS = ((-0.5635, -0.7126, 0.4180), (-0.5762, -0.0235, -0.8170), (-0.5920, 0.7012, 0.3973))
-# The `Lighting` table that Torch's and PyTorch's ImageNet examples spread: variances on 0..1, used as if they were
-# standard deviations, and so 2 to 17 times weaker than the 2012 noise.
+# The `Lighting` table of Torch's and PyTorch's ImageNet examples: variances on 0..1 used as standard deviations, hence
+# 2 to 17 times weaker than the noise of 2012.
 LIGHTING_SCALE = (0.2175, 0.0188, 0.0045)
 LIGHTING_COMPONENTS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
 
 class SampleRandom:
-    """N independent streams of random numbers, stream n a function of (seed, epoch, samples[n]) alone.
+    """N independent random streams; stream n is a function of (seed, epoch, samples[n]) only.
 
     The streams are NumPy's Philox, a counter-based generator (Salmon et al. 2011), keyed by those three numbers.
     """
@@ -51,11 +50,11 @@ class SampleRandom:
         return torch.from_numpy(np.stack([stream.standard_normal(shape, np.float32) for stream in self.streams]))
 
     def integers(self, high: int) -> list[int]:
-        """N whole numbers in [0, high)."""
+        """N integers in [0, high)."""
         return [int(stream.integers(high)) for stream in self.streams]
 
     def keys(self) -> Tensor:
-        """int64 (N,), every value as likely: keys of random numbers that are drawn elsewhere."""
+        """int64 (N,), uniform over all values: keys for random numbers drawn elsewhere."""
         drawn = [stream.integers(-(2**63), 2**63, dtype=np.int64) for stream in self.streams]
         return torch.tensor(drawn, dtype=torch.int64)
 
@@ -66,7 +65,7 @@ class SampleRandom:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to a training image; the fields are those of a recipe."""
+    """Augmentation settings; the fields of a recipe with the same names."""
 
     names: tuple[str, ...] = ()
     crop_scale: float = 0.25
@@ -89,11 +88,11 @@ def augment(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Stored images to a training batch.
+    """Augment stored images to a training batch.
 
-    images: N of uint8 (S, S, 3); targets: float32 (N, K), rows summing to one; size: pixels a side of the result.
-    Returns `dtype` (N, 3, size, size), channels last, normalized, on `device`, and targets (N, K), mixed where images
-    were.
+    images: N of uint8 (S, S, 3). targets: float32 (N, K), rows summing to one. size: side of the result, pixels.
+    Returns `dtype` (N, 3, size, size), channels last, normalized, on `device`, and targets (N, K), mixed like the
+    images.
     """
     shown = windows(len(images[0]), random, chosen, preprocessing, size)
     if "flip" in chosen.names:
@@ -115,7 +114,7 @@ def augment(
 
 
 def windows(side: int, random: SampleRandom, chosen: Augmentation, preprocessing: Preprocessing, size: int) -> Windows:
-    """The part of each stored image, `side` pixels a side, that the network sees."""
+    """The window of each stored image, `side` x `side` pixels, that becomes the network's input."""
     if "resized_crop" in chosen.names:
         return resized_crops(side, random, chosen.crop_scale)
     resized = round(preprocessing.resize * size / preprocessing.input_size)
@@ -126,7 +125,7 @@ def windows(side: int, random: SampleRandom, chosen: Augmentation, preprocessing
 
 
 def crops(side: int, random: SampleRandom, resized: int, size: int) -> Windows:
-    """Translation: from each image, brought to `resized` pixels a side, a window of `size`, every offset as likely.
+    """Translation: from each image, resized to `resized` pixels, a window of `size` pixels at a uniformly drawn offset.
 
     With 224 of 256 pixels, 33 x 33 offsets (cuda-convnet's convdata.py; the paper's text counts 32 x 32).
     """
@@ -136,10 +135,10 @@ def crops(side: int, random: SampleRandom, resized: int, size: int) -> Windows:
 
 
 def resized_crops(side: int, random: SampleRandom, smallest: float, ratio: float = 4 / 3, tries: int = 10) -> Windows:
-    """A random part of each image, to be scaled to the network's input (Szegedy et al. 2014, section 6).
+    """A random window of each image, to be scaled to the network's input (Szegedy et al. 2014, section 6).
 
-    The part has a share of the area drawn from [smallest, 1] and a width : height drawn log-uniformly from
-    [1 / ratio, ratio]; of `tries` draws the first that fits is taken, and the whole image where none does.
+    Its share of the area is drawn from [smallest, 1], its width : height log-uniformly from [1 / ratio, ratio]. The
+    first of `tries` draws that fits is used, the whole image if none fits.
     """
     area = random.uniform(smallest, 1.0, tries) * side * side
     aspect = torch.exp(random.uniform(-1.0, 1.0, tries) * np.log(ratio))
@@ -158,10 +157,10 @@ def flips(random: SampleRandom) -> Tensor:
 
 
 def jitter(colors: ColorMap, random: SampleRandom, strength: float) -> ColorMap:
-    """Brightness, contrast and saturation each multiplied by a factor drawn from [1 - strength, 1 + strength].
+    """Scale brightness, contrast and saturation by factors drawn from [1 - strength, 1 + strength].
 
-    Contrast stretches about the image's mean gray value, saturation about each pixel's own gray value. It comes before
-    any other change of colour: the mean is that of the image as it was.
+    Contrast scales about the image's mean gray value, saturation about each pixel's gray value. Must be the first
+    change of colour: the mean is that of the original image.
     """
     brightness, contrast, saturation = random.uniform(1 - strength, 1 + strength, 3).unbind(1)
     scale = (brightness * contrast).view(-1, 1, 1) * torch.eye(3)
@@ -172,10 +171,10 @@ def jitter(colors: ColorMap, random: SampleRandom, strength: float) -> ColorMap:
 
 
 def pca_noise(colors: ColorMap, random: SampleRandom, mean: Sequence[float], strength: float = 0.1) -> ColorMap:
-    """The 2012 colour noise: one RGB vector an image along the principal components of ImageNet's colours.
+    """The colour noise of 2012: one RGB vector per image along the principal components of ImageNet's colours.
 
-    x -> mean + (x - mean + V (z * s)) / (1 + strength), z normal with standard deviation `strength`, as cuda-convnet's
-    convdata.py does it: the image shrinks so that its overall scale stays that of an image without noise.
+    x -> mean + (x - mean + V (z * s)) / (1 + strength), z normal with standard deviation `strength`, as in
+    cuda-convnet's convdata.py: the image is scaled down to keep the scale of an image without noise.
     """
     shift = (random.normal(3) * strength * torch.tensor(PCA_STD)) @ torch.tensor(PCA_COMPONENTS).T
     shrink = 1 / (1 + strength)
@@ -183,25 +182,25 @@ def pca_noise(colors: ColorMap, random: SampleRandom, mean: Sequence[float], str
 
 
 def lighting(colors: ColorMap, random: SampleRandom, strength: float = 0.1) -> ColorMap:
-    """The weaker colour noise that goes by the paper's name elsewhere (see LIGHTING_SCALE)."""
+    """The weaker colour noise that other code calls the paper's (see LIGHTING_SCALE)."""
     shift = (random.normal(3) * strength * torch.tensor(LIGHTING_SCALE)) @ torch.tensor(LIGHTING_COMPONENTS).T
     return colors.then(torch.eye(3), shift * 255)
 
 
 def gaussian(random: SampleRandom, std: float, scale: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Independent normal noise for every value of a normalized batch, as `render` takes it.
+    """Independent normal noise for all values of a normalized batch, as an argument of `render`.
 
-    Keys (N,), and deviations (3,): std, on the 0..255 scale, divided by `scale`.
+    Returns keys (N,) and standard deviations (3,): std, on the scale 0..255, divided by `scale`.
     """
     return random.keys(), std / torch.tensor(scale)
 
 
 def mixing(random: SampleRandom, size: int, mixup: float, cutmix: float, probability: float) -> Mixing:
-    """Mixup (Zhang et al. 2017) or CutMix (Yun et al. 2019), drawn for each image; both on: either, as likely.
+    """Draw mixup (Zhang et al. 2017) or CutMix (Yun et al. 2019) per image; if both are on, each has probability 1/2.
 
     The partner of image n is image N - 1 - n; `loader` says which images those are. Mixup: share * x + (1 - share) *
-    partner, share from Beta(mixup, mixup). CutMix: a box of the partner with a share 1 - s of the area, s from
-    Beta(cutmix, cutmix), centred anywhere.
+    partner, share from Beta(mixup, mixup). CutMix: a box of the partner of 1 - s of the area, s from
+    Beta(cutmix, cutmix), with a uniformly drawn centre, clipped.
     """
     touched, boxed, down, across = random.uniform(0.0, 1.0, 4).unbind(1)
     count = len(touched)
@@ -214,12 +213,12 @@ def mixing(random: SampleRandom, size: int, mixup: float, cutmix: float, probabi
 
 
 def _extent(keep: Tensor, middle: Tensor, side: int) -> Tensor:
-    """int32 (N, 2): from and to where a square with a share 1 - keep of the area reaches along a side, clipped."""
+    """int32 (N, 2): begin and end along one side of a square of 1 - keep of the area, clipped to the image."""
     half, center = torch.sqrt(1 - keep) * side / 2, middle * side
     ends = torch.stack([(center - half + 0.5).floor(), (center + half + 0.5).floor()], 1)
     return ends.clamp(0, side).int()
 
 
 def mix_targets(targets: Tensor, how: Mixing, size: int) -> Tensor:
-    """Targets (N, K) mixed by the share of each image that is really visible."""
+    """Mix targets (N, K) by the visible share of each image."""
     return torch.lerp(targets.flip(0), targets, how.visible(size).unsqueeze(1).to(targets.device))

@@ -1,4 +1,4 @@
-"""What is wrong with this data, found by reading every image as training would, before training does."""
+"""A report on a source: every image is decoded as for training, and problems are listed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,25 +16,25 @@ from alexnet.data.store.writer import MAX_BAD
 from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
 
-SMALL_SIDE = 63  # pixels: the smallest input of the networks; smaller images are enlarged and stay blurred
+SMALL_SIDE = 63  # pixels, the smallest input of a network; smaller images are enlarged, hence blurred
 NO_SPLIT = "not split"
-EXAMPLES = 3  # paths kept for each kind of image that needs care
-SHOWN = 20  # lines of each list that people see; JSON has them all
+EXAMPLES = 3  # paths kept per kind of image that needs conversion
+SHOWN = 20  # lines of each list in the rendered report; JSON has all
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """One class: its usable images, in all and by split, and those that cannot be used."""
+    """Number of usable images of a class, total and by split, and of unusable ones."""
 
     name: str
     images: int
-    splits: dict[str, int]  # "train", "val", "test", "not split": those that occur in the source
+    splits: dict[str, int]  # keys: those of "train", "val", "test" and "not split" that occur in the source
     unreadable: int
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Smallest, middle and largest of a number of pixels, over the usable images."""
+    """Minimum, median and maximum over the usable images, in pixels."""
 
     min: int
     median: float
@@ -43,11 +43,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Pixels of the usable images, upright."""
+    """Sizes of the usable images, upright."""
 
     width: Spread
     height: Spread
-    small: int  # images whose shorter side is below 63 pixels
+    small: int  # images with a shorter side below 63 pixels
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Care:
-    """Images of a kind that is converted, and so deserves a look: "16-bit", "CMYK", "EXIF orientation 6", ..."""
+    """Images of a kind that needs conversion: "16-bit", "CMYK", "EXIF orientation 6", ..."""
 
     kind: str
     images: int
@@ -69,27 +69,27 @@ class Care:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Images that are equal pixel by pixel once decoded, whatever their files are."""
+    """Images with equal decoded pixels, though their files may differ."""
 
     paths: list[str]
-    classes: list[str]  # more than one: the same image under two labels
-    splits: list[str]  # more than one: what is tested was seen in training
+    classes: list[str]  # several: the same image with two labels
+    splits: list[str]  # several: test images were seen in training
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that `check` found. Where `fatal` is not empty, training refuses this data."""
+    """The result of `check`. Training refuses the data if `fatal` is not empty."""
 
     name: str
     images: int  # listed by the source
     usable: int
     classes: list[ClassCount]  # in the order of the labels
-    imbalance: float | None  # images of the largest class for one of the smallest that has any
-    sizes: Sizes | None  # None where no image is usable
+    imbalance: float | None  # images of the largest class / of the smallest non-empty class
+    sizes: Sizes | None  # None if no image is usable
     unreadable: list[Unreadable]
-    care: list[Care]  # the commonest first
+    care: list[Care]  # most frequent first
     duplicates: list[Duplicates]
-    other_files: list[str]  # passed over by the source, with the reason
+    other_files: list[str]  # ignored by the source, "path: reason"
     fatal: list[str]
 
     @property
@@ -101,15 +101,15 @@ class Report:
         return [group for group in self.duplicates if len(group.classes) > 1]
 
     def to_json(self) -> dict[str, Any]:
-        """Every field by its name, and the groups of duplicates across splits and classes again by themselves."""
+        """All fields by name, and separately the duplicates across splits and across classes."""
         groups = {"across_splits": self.across_splits, "across_classes": self.across_classes}
         return {**asdict(self), **{f"duplicates_{name}": [asdict(g) for g in found] for name, found in groups.items()}}
 
 
 def check(source: Source, workers: int | None = None, progress: Callable[[int, int], None] | None = None) -> Report:
-    """Read every image of a source and report; nothing on the disk is changed.
+    """Decode every image of a source and report; writes nothing.
 
-    workers: threads, None for one a core; progress: called with (images done, images in all).
+    workers: threads, None for one per core. progress: called with (images done, number of images).
     """
     found = _Findings(source)
     total = len(source.samples)
@@ -122,7 +122,7 @@ def check(source: Source, workers: int | None = None, progress: Callable[[int, i
 
 
 def render(report: Report) -> list[str | Table]:
-    """The report for people: lines of text and tables, for a rich console that takes no markup. Without `fatal`."""
+    """The report without `fatal` as lines and tables for a rich console with markup off."""
     lines: list[str | Table] = [
         f"{report.name}: {report.images} images of {len(report.classes)} classes, {report.usable} usable"
     ]
@@ -130,12 +130,12 @@ def render(report: Report) -> list[str | Table]:
     lines += _listed("cannot be used", [f"{each.path}: {each.reason}" for each in report.unreadable])
     lines += _listed("kinds of image that are converted", [_care_line(care) for care in report.care])
     lines += _listed(_duplicates_title(report), [_group_line(group) for group in report.duplicates])
-    lines += _listed("passed over", report.other_files)
+    lines += _listed("ignored files", report.other_files)
     return lines if report.fatal else [*lines, "Nothing stops training."]
 
 
 class _Findings:
-    """What is kept of each image: 25 bytes, and a line for those that are bad or need care."""
+    """Facts about each image: 25 bytes, and a line for those that are bad or need conversion."""
 
     def __init__(self, source: Source) -> None:
         count = len(source.samples)
@@ -209,7 +209,7 @@ def _spread(values: NDArray[np.int32]) -> Spread:
 
 
 def _equal_rows(digests: NDArray[np.uint64], usable: NDArray[np.bool_]) -> list[list[int]]:
-    """Groups of two or more usable samples of equal digest, in the order of their first members."""
+    """Groups of two or more usable samples of equal digest, ordered by first member."""
     rows = np.flatnonzero(usable)
     _, group, counts = np.unique(digests[rows], axis=0, return_inverse=True, return_counts=True)
     group = group.reshape(-1)  # NumPy 2.0.0 gives a column
@@ -230,13 +230,13 @@ def _duplicates(source: Source, group: Sequence[int]) -> Duplicates:
 
 
 def _fatal(source: Source, usable: NDArray[np.bool_]) -> list[str]:
-    """Why training would refuse what is left of the source, in the words of the parts that refuse it."""
+    """The errors with which training would refuse the usable images of the source."""
     bad = int((~usable).sum())
     reasons = []
     if bad > MAX_BAD * len(usable):
         reasons.append(
             f"{bad} of {len(usable)} images cannot be used, {100 * MAX_BAD:g} % are skipped by training; "
-            "mend or remove them, or skip more with --max-bad 0.5"
+            "repair or remove them, or skip more with --max-bad 0.5"
         )
     left = [sample for sample, good in zip(source.samples, usable, strict=True) if good]
     for refuse in (_refuse_classes, _refuse_splits):
@@ -257,7 +257,7 @@ def _refuse_splits(source: Source, left: list[Sample]) -> None:
 
 
 def _class_table(classes: Sequence[ClassCount]) -> Table:
-    """A row a class; of very many classes those with the fewest images, where the trouble is."""
+    """One row per class; of many classes only those with the fewest images."""
     shown = classes if len(classes) <= 2 * SHOWN else sorted(classes, key=lambda each: each.images)[:SHOWN]
     hidden = len(classes) - len(shown)
     splits = list(classes[0].splits) if classes else []
@@ -281,9 +281,9 @@ def _size_lines(report: Report) -> list[str]:
         if report.sizes.small:
             lines.append(f"images with a side below {SMALL_SIDE} pixels, which are enlarged: {report.sizes.small}")
     if report.imbalance == 1:
-        lines.append("every class has as many images as the others")
+        lines.append("all classes have the same number of images")
     elif report.imbalance is not None:
-        lines.append(f"the largest class has {report.imbalance:.3g} times the images of the smallest")
+        lines.append(f"the largest class has {report.imbalance:.3g} times as many images as the smallest")
     return lines
 
 
@@ -293,7 +293,7 @@ def _care_line(care: Care) -> str:
 
 def _duplicates_title(report: Report) -> str:
     unsplit = any(NO_SPLIT in group.splits for group in report.duplicates)
-    return "groups of equal images" + (", of which a random split may test what it trained on" if unsplit else "")
+    return "groups of equal images" + (", which a random split may put into both train and test" if unsplit else "")
 
 
 def _group_line(group: Duplicates) -> str:
@@ -306,14 +306,14 @@ def _group_line(group: Duplicates) -> str:
 
 
 def _listed(title: str, items: Sequence[str]) -> Iterable[str]:
-    """A heading with the number of items, then the first of them; nothing for no items."""
+    """A heading with the number of items, then the first ones; nothing if there are none."""
     if items:
         yield f"{title} ({len(items)}):"
         yield from (f"  {_printable(item)}" for item in items[:SHOWN])
     if len(items) > SHOWN:
-        yield f"  and {len(items) - SHOWN} more, all of them with --json"
+        yield f"  and {len(items) - SHOWN} more; --json lists all"
 
 
 def _printable(text: str) -> str:
-    """File names may hold line breaks and bytes that are no text; neither may reach a terminal."""
+    """Escape line breaks and bytes that are not text: file names may hold both."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

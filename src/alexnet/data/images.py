@@ -1,7 +1,7 @@
-"""From the bytes of a picture to uint8 RGB pixels: the one way in for training, evaluation and prediction.
+"""Decoding of images to uint8 RGB pixels, the same for training, evaluation and prediction.
 
-H, W are height and width in pixels. Everything here is deterministic, and may run in several threads at once. Formats:
-JPEG, PNG, GIF, BMP, TIFF, WebP and PPM, told by content, never by name.
+H, W are height and width in pixels. All functions are deterministic and thread-safe. Formats: JPEG, PNG, GIF, BMP,
+TIFF, WebP and PPM, recognised by content, never by file name.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ IMAGE_SUFFIXES = frozenset(  # in lower case
 )
 MAX_PIXELS = 178_956_970  # half a gigabyte of RGB; Pillow refuses above the same number
 
-# How files of these formats begin. Not BMP's "BM" and PPM's "P6", with which ordinary text may begin.
+# First bytes by format, for messages. Without BMP's "BM" and PPM's "P6": text files may begin like that.
 _MAGIC = {
     b"\xff\xd8": "JPEG",
     b"\x89PNG": "PNG",
@@ -43,8 +43,8 @@ _MAGIC = {
     b"RIFF": "WebP",
 }
 
-# What undoes each value of the EXIF tag Orientation (0x0112, Exif 2.32 section 4.6.4), on pixels (H, W, 3). Not
-# Pillow's ImageOps.exif_transpose, which encodes all tags anew and fails on files where only other tags are damaged.
+# The transform that undoes each EXIF orientation (tag 0x0112, Exif 2.32 section 4.6.4), on pixels (H, W, 3). Pillow's
+# ImageOps.exif_transpose re-encodes all tags and fails if an unrelated one is damaged.
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     1: lambda a: a,
@@ -70,12 +70,12 @@ _MODE_NOTES = {
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What one image is, found by decoding it.
+    """Properties of an image, found by decoding it.
 
-    width, height: in pixels, upright (0 when not even the header could be read); format and mode: Pillow's words, as
-    stored, "array" for arrays; notes: what needs care ("16-bit", "CMYK", "palette", "alpha", "grayscale", "1-bit",
-    "float", "EXIF orientation 6", "animated", "several pages"); error: why it cannot be used, or None;
-    digest: 16 bytes, equal for images whose decoded pixels are equal, empty when there is an error.
+    width, height: pixels, upright; 0 if the header cannot be read. format, mode: Pillow's names for the stored image,
+    "array" for arrays. notes: properties that need conversion ("16-bit", "CMYK", "palette", "alpha", "grayscale",
+    "1-bit", "float", "EXIF orientation 6", "animated", "several pages"). error: why it cannot be used, or None.
+    digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error.
     """
 
     width: int = 0
@@ -88,15 +88,15 @@ class ImageFacts:
 
 
 def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """The pixels of a file, of the bytes of a file, of a Pillow image or of a uint8 array (H, W, 3) or (H, W).
+    """Decode a file, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W).
 
-    Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; of an animation the first frame.
-    16-bit values are divided by 257, so that 0..65535 covers 0..255. Float pixels are taken as 0..1 when none is above
-    1, else as 0..255. Alpha is laid over white. CMYK and YCbCr are converted by Pillow's formulas; colour profiles are
-    not applied.
+    Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; the first frame of an animation.
+    16-bit values are divided by 257, so that 0..65535 maps to 0..255. Float pixels are read as 0..1 if none exceeds 1,
+    else as 0..255. Transparent images are composited on white. CMYK and YCbCr are converted by Pillow's formulas;
+    colour profiles are ignored.
 
-    Raises ImageError, with the reason, for what is missing, empty, truncated, damaged or no image, and, before any
-    pixel is decoded, for images of more than `max_pixels` (width x height by the header).
+    Raises ImageError, with the reason, for missing, empty, truncated and damaged files and for other formats; and,
+    before decoding pixels, for images of more than `max_pixels` (width x height in the header).
     """
     if isinstance(source, np.ndarray):
         return _array_pixels(source)
@@ -107,8 +107,8 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Pixels:
 def square(image: Pixels, size: int = 256) -> Pixels:
     """The stored form: the centre square of uint8 (H, W, 3), resized to uint8 (size, size, 3).
 
-    The same as bringing the shorter side to `size` and cropping the centre, without ever making the long side: bilinear
-    with antialiasing, never distorted, and an image whose shorter side is `size` is only cropped.
+    Bilinear with antialiasing; an image with a shorter side of `size` is only cropped. Cropping first is equivalent to
+    resizing the shorter side to `size` and cropping then, and cheaper.
     """
     height, width = image.shape[:2]
     side = min(height, width)
@@ -116,13 +116,13 @@ def square(image: Pixels, size: int = 256) -> Pixels:
     crop = image[top : top + side, left : left + side]
     if side == size:
         return np.ascontiguousarray(crop)
-    from alexnet.ops.resize import resize_square  # imports torch, which reading images does without
+    from alexnet.ops.resize import resize_square  # imports torch, not needed for decoding
 
     return resize_square(crop, size)
 
 
 def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:
-    """`square(decode(source), size)`, or the reason why there is none."""
+    """`square(decode(source), size)`, or the message of its ImageError."""
     try:
         return square(decode(source), size)
     except ImageError as error:
@@ -130,7 +130,7 @@ def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:
 
 
 def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
-    """What an image is, by decoding it as `decode` does; what is wrong with it stands in `error`, nothing is raised."""
+    """Decode an image as `decode` does and describe it; failures are returned in `error`, not raised."""
     facts: dict[str, Any] = {}
     try:
         if isinstance(source, np.ndarray):
@@ -148,10 +148,10 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
 
 
 class _PillowRules:
-    """While any thread is inside: Pillow is silent, its size limit is off and truncated files are errors.
+    """Context in which Pillow gives no warnings, has no size limit and refuses truncated files.
 
-    Pillow's limit names no width and height and cannot be raised for one call; ours runs right after the header is
-    read. All three are settings of the whole process, so the first thread in sets them and the last one out restores.
+    `_refuse_size` replaces Pillow's limit, whose message lacks width and height and which cannot be set per call. These
+    settings are global: the first thread that enters sets them, the last one that leaves restores them.
     """
 
     def __init__(self) -> None:
@@ -177,16 +177,16 @@ class _PillowRules:
 
 
 _pillow_rules = _PillowRules()
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which we raise, are printed as well
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors, which we raise, are printed, too
 
 
 @contextmanager
 def _opened(
     source: str | Path | bytes | Image.Image, max_pixels: int, header: dict[str, Any] | None = None
 ) -> Iterator[Image.Image]:
-    """The opened image, its size already allowed; every error in the block becomes an ImageError with the reason.
+    """Open an image and check its size; any error in the block becomes an ImageError with the reason.
 
-    header: filled with width, height, format and mode as soon as they are known.
+    header: receives width, height, format and mode once they are known.
     """
     try:
         with _pillow_rules, _header_read(source) as image:
@@ -196,20 +196,20 @@ def _opened(
             yield image
     except ImageError:
         raise
-    except Exception as error:  # Pillow's decoders raise every kind of exception on damaged files
+    except Exception as error:  # Pillow raises many types for damaged files
         raise ImageError(f"cannot be read: {_words(error)}") from error
 
 
 @contextmanager
 def _header_read(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
-    """The image with its header read and its pixels not; a file is closed at the end, the caller's image is not."""
+    """The image with only its header read; files are closed at the end, the caller's image is not."""
     if isinstance(source, Image.Image):
         yield source
     elif isinstance(source, bytes):
         with _identified(io.BytesIO(source)) as image:
             yield image
     elif isinstance(source, str | Path):
-        if not stat.S_ISREG(Path(source).stat().st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(Path(source).stat().st_mode):  # opening a pipe would block
             raise ImageError("not a file")
         with open(source, "rb") as file, _identified(file) as image:
             yield image
@@ -223,19 +223,19 @@ def _identified(file: io.BufferedIOBase) -> Image.Image:
         raise ImageError("empty: 0 bytes")
     try:
         return Image.open(file, formats=FORMATS)  # type: ignore[arg-type]  # a buffered file has all that is asked for
-    except Exception as error:  # headers fail in as many ways as pixels
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's fault, not the file's
+    except Exception as error:  # as above
+        if isinstance(error, OSError) and error.errno is not None:  # an I/O error, not a damaged file
             raise
         known = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
         if known is None:
             raise ImageError("not an image: its content is not JPEG, PNG, GIF, BMP, TIFF, WebP or PPM") from error
-        raise ImageError(f"truncated or damaged: it begins as {known}, but its header cannot be read") from error
+        raise ImageError(f"truncated or damaged: starts like {known}, but the header cannot be read") from error
 
 
 def _refuse_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
-            f"gigantic: {width} x {height} pixels by its header, at most {max_pixels:,} in all are decoded"
+            f"too large: {width} x {height} pixels by its header, at most {max_pixels:,} pixels are decoded"
         )
     if width * height == 0:
         raise ImageError(f"no pixels: {width} x {height} by its header")
@@ -246,12 +246,12 @@ def _upright_pixels(image: Image.Image) -> Pixels:
         image.load()
     except Exception as error:  # as above
         raise ImageError(f"truncated or damaged: {_words(error)}") from error
-    # The tag is read after loading: only then has PNG found it, and TIFF, which Pillow turns by itself, dropped it.
+    # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
     return np.ascontiguousarray(_UPRIGHT[_orientation(image)](_rgb(image)))
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """uint8 (H, W, 3) as stored, not yet upright, from a loaded image of any mode."""
+    """A loaded image of any mode as uint8 (H, W, 3), not yet upright."""
     if image.mode == "F":
         return _gray_to_rgb(_float_to_8_bit(np.asarray(image)))
     if image.mode.startswith("I"):
@@ -263,7 +263,7 @@ def _rgb(image: Image.Image) -> Pixels:
 
 
 def _16_to_8_bit(values: NDArray[Any]) -> Pixels:
-    """Integers 0..65535 to 0..255, rounded: 65535 = 255 * 257. Pillow itself would clip at 255."""
+    """Integers 0..65535 to 0..255, rounded: 65535 = 255 * 257. Pillow would clip at 255."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(
@@ -274,7 +274,7 @@ def _16_to_8_bit(values: NDArray[Any]) -> Pixels:
 
 
 def _float_to_8_bit(values: NDArray[Any]) -> Pixels:
-    low, high = float(values.min()), float(values.max())  # both not-a-number where any value is
+    low, high = float(values.min()), float(values.max())  # NaN if any value is
     if not 0 <= low <= high <= 255:
         raise ImageError(f"float pixels from {low:g} to {high:g}: 0 to 1 or 0 to 255 is accepted; save it as 8 bits")
     scaled: Pixels = np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
@@ -295,16 +295,16 @@ def _gray_to_rgb(gray: Pixels) -> Pixels:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1, upright, where there is none, where it is no such number or where EXIF is damaged."""
+    """EXIF orientation 1..8; 1 (upright) if there is none, if it is invalid or if EXIF is damaged."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # damaged metadata is no reason to refuse sound pixels
+    except Exception:  # pixels are usable without metadata
         return 1
     return value if value in _UPRIGHT else 1
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
-    """What needs care in an image whose header is read; its pixels are loaded by some of the questions."""
+    """Properties that need conversion; some checks load the pixels."""
     notes = list(_MODE_NOTES.get(image.mode, ()))
     if _stored_in_16_bit(image):
         notes += ["16-bit"] if not image.mode.startswith("I") else ["16-bit", "grayscale"]
@@ -318,25 +318,25 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
 
 
 def _has_more_frames(image: Image.Image) -> bool:
-    """Whether frames are left out by taking the first. A camera's MPO is one photo and its previews."""
+    """Whether there are frames after the first. A camera's MPO holds one photo and its previews, so it has none."""
     try:
         return image.format != "MPO" and getattr(image, "is_animated", False)
-    except Exception:  # damage in later frames, which are not used
+    except Exception:  # damaged later frames, which are not used
         return False
 
 
 def _stored_in_16_bit(image: Image.Image) -> bool:
-    """By the mode, or, for colour, which Pillow brings to 8 bits itself, by the raw mode of the stored pixels."""
+    """By mode; for colour, which Pillow converts to 8 bits, by the raw mode of the stored pixels."""
     tiles = getattr(image, "tile", [])
     return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in tiles)
 
 
 def digest(pixels: Pixels) -> bytes:
-    """16 bytes over shape and content."""
+    """16-byte hash of shape and content."""
     return hashlib.blake2b(pixels.data, digest_size=16, salt=np.array(pixels.shape[:2], "<u4").tobytes()).digest()
 
 
 def _words(error: Exception) -> str:
-    """One line for an error of the system or of Pillow, without the file's name."""
+    """The message of an exception in one line, without the file name."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__

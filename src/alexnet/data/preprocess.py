@@ -1,6 +1,6 @@
-"""From stored uint8 images to a network's input: one object, used by training, evaluation, prediction and export.
+"""Preprocessing: stored uint8 images to network input, shared by training, evaluation, prediction and export.
 
-N images of S x S pixels in store order (N, H, W, C); networks take (N, C, H, W) in channels-last memory.
+N images of S x S pixels, stored as (N, H, W, C); networks take (N, C, H, W) in channels-last memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,17 @@ VIEWS = (1, 9, 10)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes a network's input. It travels with every weights file.
+    """The steps from an image to a network's input; part of every weights file.
 
-    An image is brought to a square of `store_size` pixels (shorter side scaled, centre crop), that square to `resize`
-    pixels where the two differ, a view of `input_size` pixels is cropped from it, and each channel becomes
-    (value - mean) / std.
+    The image is resized and centre-cropped to `store_size` x `store_size` pixels, resized to `resize` x `resize`, a
+    view of `input_size` x `input_size` is cropped, and each channel is normalized to (value - mean) / std.
     """
 
-    input_size: int  # pixels, side of the view that the network sees
-    resize: int  # pixels, side of the square that views are cropped from; >= input_size
+    input_size: int  # side of the network's input, pixels
+    resize: int  # side of the square that views are cropped from, pixels; >= input_size
     mean: tuple[float, float, float]  # RGB, 0..255
     std: tuple[float, float, float]  # RGB, 0..255
-    store_size: int = 256  # pixels, side of the stored form
+    store_size: int = 256  # side of the stored form, pixels
 
     def __post_init__(self) -> None:
         if self.resize < self.input_size:
@@ -40,7 +39,7 @@ class Preprocessing:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain numbers and lists."""
+        """A dictionary of numbers and lists."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
@@ -63,12 +62,14 @@ class Preprocessing:
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> Tensor:
-        """The views of stored images that a network is evaluated on.
+        """The evaluation views of stored images.
 
-        images: N of uint8 (S, S, 3). Returns `dtype` (N * views, 3, input_size, input_size), channels last, normalized,
-        on `device`, or else where the images are; view v of image n lies at n * views + v. views: 1, the centre; 10,
-        the four corners and the centre and their mirror images (Krizhevsky et al. 2012, section 4.1); 9, the corners,
-        the middles of the sides and the centre, none mirrored (cuda-convnet's networks for CIFAR-10).
+        images: N of uint8 (S, S, 3). views: 1, the centre; 10, the four corners and the centre, then their mirror
+        images (Krizhevsky et al. 2012, section 4.1); 9, corners, midpoints of the sides and centre, not mirrored
+        (cuda-convnet's networks for CIFAR-10). device: None for that of the images.
+
+        Returns `dtype` (N * views, 3, input_size, input_size), channels last, normalized; view v of image n at index
+        n * views + v.
         """
         check_views(views)
         far = self.resize - self.input_size
@@ -87,15 +88,15 @@ class Preprocessing:
 
 
 def check_views(views: int) -> None:
-    """UsageError for a number of views that there is not."""
+    """Raise UsageError for an unknown number of views."""
     if not isinstance(views, Integral) or views not in VIEWS:
         raise UsageError(f"views is {views!r}; take 1 (the centre), 10 (the paper's) or 9 (cuda-convnet's)")
 
 
 def squares(side: int, tops: Sequence[int], lefts: Sequence[int], resized: int, size: int) -> Windows:
-    """Windows of `size` pixels in images of `side` pixels that were brought to `resized` pixels first.
+    """Windows of `size` pixels in images resized from `side` to `resized` pixels.
 
-    tops, lefts: N places in the resized images.
+    tops, lefts: N offsets in the resized images.
     """
     scale = side / resized
     return Windows.square([scale * top for top in tops], [scale * left for left in lefts], scale * size)

@@ -1,9 +1,10 @@
-"""What a source of images is: samples with their labels, and how one image is read."""
+"""Source: labelled samples and how to read each image."""
 
 import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,33 +17,34 @@ from alexnet.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image: where it lies, what it shows, and the part of the data that its source puts it in."""
+    """One image: its path, its label and its given split."""
 
-    path: str  # relative to the source's root where it is a file; else a name to show
+    path: str  # relative to the source's root for a file, else a name for messages; unique within a source
     label: int  # index into the source's class_names
-    split: str = ""  # "train", "val", "test", or "" where the source does not say
+    split: str = ""  # "train", "val", "test", or "" if none is given
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """A set of labelled images that are files below `root`. Can be pickled, for pools of processes."""
+    """A set of labelled images, files below `root`. Picklable."""
 
     name: str  # used in the names of runs and stores
-    root: Path | None  # the folder that the samples' paths start from; None where images are not files
+    root: Path | None  # base folder of the samples' paths; None if the images are not files
     class_names: list[str]  # in the order of the labels; a class may be without images
     samples: list[Sample]
-    fractions: tuple[float, float] = (0.1, 0.1)  # shares of each class for val and test, where no split is given
-    store_size: int = 256  # pixels a side of the stored form that suits these images
-    other_files: list[str] = field(default_factory=list)  # "path: why it was passed over"
+    fractions: tuple[float, float] = (0.1, 0.1)  # share of each class to draw for val and test if no split is given
+    store_size: int = 256  # recommended side of the stored images, in pixels
+    other_files: list[str] = field(default_factory=list)  # "path: reason" of each file that was ignored
 
     def read(self, index: int) -> Path | NDArray[np.uint8]:
-        """Sample `index` as something that `images.decode` accepts: its file, or its pixels (uint8)."""
+        """Input for `images.decode`: the path of sample `index`, or its pixels (uint8)."""
         return (self.root or Path()) / self.samples[index].path
 
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, that changes when a class name, a sample, a label, a split or a file does.
+        """Hexadecimal SHA-256 over class names, paths, labels, splits and the state of each file.
 
-        A file counts by its size and time of change: reading a million files takes hours, asking for these a minute.
+        The state of a file is its size and modification time: reading a million files takes hours, their metadata a
+        minute. `Store.content` is the hash that depends on pixels instead.
         """
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
         for index, sample in enumerate(self.samples):
@@ -56,7 +58,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArraySource(Source):
-    """Images that are in memory already."""
+    """Images in memory."""
 
     images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]  # N of (H, W, 3), RGB, or (H, W), gray, 0..255
 
@@ -69,7 +71,7 @@ class ArraySource(Source):
         return hashlib.sha256(self.images[index].tobytes()).hexdigest()
 
 
-RECORD = 1 + 3 * 32 * 32  # bytes a CIFAR-10 image: its label, then 32 x 32 of red, of green, of blue
+RECORD = 1 + 3 * 32 * 32  # bytes of a CIFAR-10 image: label, then 32 x 32 red, green and blue values
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,9 +90,9 @@ class RecordSource(Source):
 
 
 def each_image(source: Source) -> Iterator[Path | NDArray[np.uint8]]:
-    """What `images.decode` takes for each sample, in order.
+    """`source.read` of every sample, in order.
 
-    Raises DataError when a file that holds many images cannot be read; one that holds one is left to `decode`.
+    Raises DataError if a file that holds many images cannot be read; `images.decode` reports files of one image.
     """
     for index, sample in enumerate(source.samples):
         try:
@@ -100,31 +102,39 @@ def each_image(source: Source) -> Iterator[Path | NDArray[np.uint8]]:
 
 
 def check_classes(source: Source) -> None:
-    """Refuse data that no classifier can be trained on.
+    """Refuse data that cannot train a classifier.
 
-    Raises DataError when fewer than two classes have images, or when all images of a class are set apart for
-    validation and testing.
+    Raises DataError if fewer than two classes have images, or if a class has images in val and test only.
     """
     filled = {sample.label for sample in source.samples}
     if len(filled) < 2:
         found = ", ".join(repr(source.class_names[label]) for label in filled) or "none"
         raise DataError(f"{source.name}: only one class has images ({found}); add a second class, with its own images")
     trained = {sample.label for sample in source.samples if sample.split in ("", "train")}
-    if untrained := sorted(filled - trained):
+    if untrained := [source.class_names[label] for label in sorted(filled - trained)]:
         raise DataError(
-            f"{source.name}: no training images of {some_names(source.class_names, untrained)}, only in val or test; "
-            "add some to train, or check how the folders or labels are spelt"
+            f"{source.name}: no training images of {some_names(untrained)}, only in val or test; "
+            "add some to train, or check the spelling of folders or labels"
         )
 
 
-def some_names(class_names: list[str], labels: list[int], limit: int = 3) -> str:
-    """A few of these classes by name, and how many more there are."""
-    shown = ", ".join(repr(class_names[label]) for label in labels[:limit])
-    return shown + (f" and {len(labels) - limit} more" if len(labels) > limit else "")
+def some_names(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, quoted, and the number of the others.
+
+    >>> some_names(["ant", "bee", "cat", "dog"])
+    "'ant', 'bee', 'cat' and 1 more"
+    """
+    shown = ", ".join(map(repr, names[:limit]))
+    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def normal_name(name: str) -> str:
+    """A class name in Unicode NFC: file systems store the same letter composed or decomposed."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
-    """Sorts as people do: 2 before 10, capitals beside small letters; names equal but for case stay two names."""
+    """Sort key for natural order: 2 before 10, case ignored; names that differ in case only stay distinct."""
     pairs = re.findall(r"([^0-9]*)([0-9]*)", text)
     return [(letters.casefold(), int(digits or -1)) for letters, digits in pairs], text
 
@@ -133,5 +143,5 @@ def _file_stamp(path: Path) -> str:
     try:
         stat = path.stat()
     except OSError:
-        return "gone"  # whoever reads it says so
+        return "gone"  # reported when the file is read
     return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -1,4 +1,4 @@
-"""Which images are trained on, which choose the best epoch, and which judge the result."""
+"""Assignment of samples to train, val (chooses the best epoch) and test."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,18 +17,17 @@ def assign_splits(
     val: float,
     test: float,
 ) -> NDArray[np.str_]:
-    """The part, "train", "val" or "test", of each sample: an array of dtype '<U5'.
+    """The split of each sample: '<U5' (N,), "train", "val" or "test".
 
-    source_labels: N labels; given: N parts as the source gives them, "" where it does not say; val, test: shares of
-    each class, 0 <= val + test < 1.
+    source_labels: N labels. given: N splits of the source, "" if none is given. val, test: share of each class to draw,
+    0 <= val + test < 1.
 
-    A part that is given anywhere is taken as given and nothing is added to it. One that is not is drawn from the
-    samples that are neither in val nor in test, in each class for itself, so that the classes keep their proportions:
-    at least one test image of a class that has two, at least one val image of a class that has three, and always one
-    left for training. The draw depends on the seed, the class's name and the order of its own samples alone: adding
-    another class changes nothing.
+    If any sample is given as val, no other one is added to val; likewise test. A split that is given nowhere is drawn
+    from the samples that are in neither val nor test, stratified by class: at least one test image of a class with two
+    images, at least one val image of a class with three, and at least one left for training. The draw depends on the
+    seed, the class name and the order of the class's samples only, so that adding a class leaves the others unchanged.
 
-    Raises DataError for a class with fewer than two images, UsageError for a seed or shares that cannot be.
+    Raises DataError for a class with fewer than two images, UsageError for an invalid seed or share.
     """
     labels, splits = np.asarray(source_labels, np.int64), np.array(given, "<U5")
     _check(labels, class_names, seed, val, test)
@@ -47,7 +46,7 @@ def assign_splits(
 
 
 def _counts(images: int, val: float, test: float) -> tuple[int, int]:
-    """(test, val) images out of a class of so many."""
+    """Number of (test, val) images of a class."""
     tests = _share(images, test, most=images - (2 if val and images >= 3 else 1))
     vals = _share(images, val, most=images - tests - 1) if images >= 3 else 0
     return tests, vals
@@ -68,10 +67,9 @@ def _share(images: int, fraction: float, most: int) -> int:
 
 
 def _order(count: int, seed: int, name: str) -> NDArray[np.int64]:
-    """A random order of 0..count-1 that depends on the seed and the class's name.
+    """A random permutation of 0..count-1, a function of the seed and the class name.
 
-    Sorted raw numbers, because NumPy promises that these stay the same in later versions, and of its `permutation`
-    not: a split must be the same years later.
+    From raw random numbers, which NumPy guarantees to be the same in all later versions; `permutation` is not.
     """
     word = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
     numbers = np.random.PCG64(np.random.SeedSequence([seed, word])).random_raw(count)

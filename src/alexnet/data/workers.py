@@ -1,7 +1,6 @@
-"""The same work on many items in several threads, results in the order of the items, memory flat.
+"""An ordered parallel map over threads in constant memory.
 
-Threads, because decoding, resizing, hashing and writing let go of the interpreter lock: nothing is sent from process to
-process, and no process has to start.
+Threads suffice: decoding, resizing, hashing and writing release the interpreter lock.
 """
 
 import os
@@ -17,15 +16,15 @@ from alexnet.errors import UsageError
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 4  # items a thread takes at once
-WAITING = 8  # chunks a thread, finished or not, that wait at any time: 6 MB of 256 x 256 images
+CHUNK = 4  # items per task
+WAITING = 8  # tasks per thread, pending or finished, held at any time: 6 MB of 256 x 256 images
 
 
 @contextmanager
 def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Iterator[Iterator[R]]:
-    """`work(item)` for each of the items, in order; the threads end with the block, however it ends.
+    """Iterate over `work(item)` in the order of the items; the threads end with the block.
 
-    workers: threads, None for one a core; with one the work is done where the results are taken.
+    workers: threads, None for one per core; 1 works in the caller's thread.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: at least 1 is needed")

@@ -93,12 +93,11 @@ def values_before(network: Network, layer: nn.Module, batch: Tensor) -> Tensor:
 
 def taken_by_neighbours(before: Tensor, norm: LocalResponseNorm) -> Tensor:
     """The share of each value that the other units in its window take away: (C, H, W) -> 0..1, 0 where it is 0."""
-    alpha = norm.alpha / norm.size if norm.alpha_over_size else norm.alpha
     own = before.square()
     lines = own.view(norm.groups, -1, *before.shape[1:])
     padded = F.pad(lines, (0, 0, 0, 0, norm.size // 2, (norm.size - 1) // 2))
     window = padded.unfold(1, norm.size, 1).sum(-1).view_as(before)
-    taken = 1 - ((norm.k + alpha * window) / (norm.k + alpha * own)) ** -norm.beta
+    taken = 1 - ((norm.k + norm.alpha_per_square * window) / (norm.k + norm.alpha_per_square * own)) ** -norm.beta
     return torch.where(before == 0, 0.0, taken)
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data.preprocess import check_views
+from alexnet.data.sources import Data, spec_of
 from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.files import write_json
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path, check_count
-from alexnet.inference.parts import DataInput, check_split, data_of, indices_of, open_data, place_in_run
+from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
 from alexnet.plots import pictures
 
 
@@ -67,7 +68,7 @@ class Evaluation:
 
 def evaluate(
     model: str | os.PathLike[str] | Classifier,
-    data: DataInput,
+    data: Data,
     views: int = 1,
     split: str | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -89,7 +90,8 @@ def evaluate(
     check_views(views)
     check_split(split)
     check_count("batch size", batch_size)
-    data, named = data_of(data), None if out is None else as_path("out", out)
+    named = None if out is None else as_path("out", out)
+    name = "arrays" if isinstance(data, tuple) else spec_of(data)
     classifier = model if isinstance(model, Classifier) else load(model, device, precision)
     found = open_data(classifier.origin, data, classifier, progress)
     store, split = found.store, split or found.best_part()
@@ -107,7 +109,6 @@ def evaluate(
     )
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
-    name = store.name if isinstance(data, tuple) else data
     facts = {"model": str(classifier.origin or classifier.card.network), "data": name, "split": split, "views": views}
     folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
     if folder is None:

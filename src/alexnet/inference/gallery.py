@@ -51,7 +51,7 @@ class Examples:
     images: list[Pixels]  # stored form, uint8 (S, S, 3)
     titles: list[str]
     truths: list[int | None]
-    rows: list[int | None]  # of the store, where they come from there
+    rows: list[int | None]  # of the store; None for the caller's own images
     activations: Activations
 
 
@@ -63,7 +63,7 @@ class Part:
     images: list[Pixels]  # memory-mapped
     labels: torch.Tensor  # int64 (N,)
     activations: Activations
-    of: int  # images that the part has in all
+    of: int  # number of images of the whole part
 
 
 def parts(
@@ -94,7 +94,7 @@ def _look_at(
 
 
 def given_examples(classifier: Classifier, paths: Sequence[Path], images: list[Pixels]) -> Examples:
-    """A user's images, by their files' names."""
+    """The caller's images, titled by the names of their files."""
     seen = compute_activations(classifier.network, classifier.preprocessing, images)
     nothing: list[int | None] = [None] * len(images)
     return Examples(images, [path.name for path in paths], nothing, nothing, seen)

@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.sources import Data, spec_of
 from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
 from alexnet.inference.classifier import Classifier
 from alexnet.runs.folder import RunFolder
 
 PARTS = ("train", "val", "test")
-DataInput: TypeAlias = str | os.PathLike[str] | tuple[Any, Any]
-"""A name or path as for `named_store`, or arrays (images, labels): uint8 (N, H, W, 3) and (N,)."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ log = logging.getLogger(__name__)
 class RunData:
     """What a run recorded of its data."""
 
-    data: str  # the name or path it was given
+    data: str  # its name or path
     fingerprint: str
     parts: dict[tuple[str, int], str]  # (an image's path, its occurrence among equal paths: 0, 1, ...) -> part
 
@@ -45,36 +43,23 @@ class Labelled:
         return next((part for part in ("test", "val") if (self.parts == part).any()), "all")
 
 
-def data_of(data: DataInput) -> Any:
-    """What `named_store` takes: a path as text, names and arrays untouched. UsageError for anything else."""
-    if isinstance(data, (str, tuple)):
-        return data
-    if isinstance(data, os.PathLike):
-        return os.fsdecode(data)
-    raise UsageError(
-        f"data is of type {type(data).__name__}; give a name such as 'digits', the path of a folder, a CSV or a packed"
-        " store, or a tuple (images, labels)"
-    )
-
-
 def open_data(
-    model: Path | None, data: DataInput, classifier: Classifier, progress: Callable[[int, int], None] | None = None
+    model: Path | None, data: Data, classifier: Classifier, progress: Callable[[int, int], None] | None = None
 ) -> Labelled:
     """Open data for a model: the parts are those of the model's run where `data` is what it was trained on.
 
     model: the run's folder or a weights file; None for a network without either. Other data has the parts that it gives
     itself. DataError for classes that the network does not know, before any image is read.
     """
-    named = data_of(data)
     run = run_of(model) if model else None
     store = named_store(
-        named,
+        data,
         size=classifier.preprocessing.store_size,
         progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
     labels = class_map(store.class_names, classifier.class_names)[store.labels]
-    return Labelled(store, parts_of(store, named, run), labels)
+    return Labelled(store, parts_of(store, data, run), labels)
 
 
 def check_split(split: str | None) -> None:
@@ -88,8 +73,9 @@ def run_of(model: Path) -> RunData | None:
 
     The only reader of a run's files in inference. UsageError if they are damaged.
     """
-    run = RunFolder(model if model.is_dir() else model.absolute().parent.parent)  # of <run>/weights/best.safetensors
-    if not run.is_run or not (run.path / "split.csv").is_file():
+    folder = model if model.is_dir() else model.absolute().parent.parent  # of <run>/weights/best.safetensors
+    run = RunFolder(folder)
+    if not run.is_run or not (folder / "split.csv").is_file():
         return None
     config, rows = run.read_config(), run.read_split()
     parts = dict(zip(_occurrences(row.path for row in rows), (row.split for row in rows), strict=True))
@@ -127,7 +113,7 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more if names else "none"
 
 
-def parts_of(store: Store, data: Any, run: RunData | None) -> NDArray[np.str_]:
+def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_]:
     """(N,) the part of each stored image, "" where it has none."""
     if run and (run.fingerprint == store.fingerprint or _same_data(run.data, data)):
         return np.array([run.parts.get(key, "") for key in _occurrences(store.paths)], dtype="<U5")
@@ -139,11 +125,11 @@ def parts_of(store: Store, data: Any, run: RunData | None) -> NDArray[np.str_]:
     return np.array(store.splits, dtype="<U5")
 
 
-def _same_data(recorded: str, given: Any) -> bool:
+def _same_data(recorded: str, given: Data) -> bool:
     """Whether two names or paths mean the same data; one folder has many paths."""
-    if not isinstance(given, str):
+    if isinstance(given, tuple):  # arrays are the same only by their fingerprint
         return False
-    one, other = Path(recorded), Path(given)
+    one, other = Path(recorded), Path(spec_of(given))
     return recorded == given or (one.exists() and other.exists() and one.samefile(other))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from alexnet.console import Report
+from alexnet.console import TrainingBar
 from alexnet.errors import Interrupted
 from alexnet.files import held
 from alexnet.memory import reuse_memory
@@ -58,7 +58,7 @@ def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:
     """
     recipe, steps = task.state.recipe, len(task.state.loader)
     with (
-        Report(recipe.epochs * steps, progress.epoch * steps + progress.step) as report,
+        TrainingBar(recipe.epochs * steps, progress.epoch * steps + progress.step) as report,
         Saver(recipe.checkpoint_minutes, checkpoint_bytes(task.state)) as saver,
     ):
         while not is_over(recipe, progress):
@@ -82,7 +82,7 @@ def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:
                 raise _interrupted(task, progress)
 
 
-def train_epoch(task: Task, progress: Progress, report: Report, stopped: threading.Event, saver: Saver) -> None:
+def train_epoch(task: Task, progress: Progress, report: TrainingBar, stopped: threading.Event, saver: Saver) -> None:
     """Take the steps of the epoch that are still to be taken."""
     state, first, began = task.state, progress.step, time.monotonic()
     task.begin_epoch(progress.epoch)
@@ -138,7 +138,7 @@ def stop_signal() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name)]
     before = {kind: signal.getsignal(kind) for kind in kinds}
 
     def stop(kind: int, frame: FrameType | None) -> None:

@@ -37,8 +37,16 @@ class Momentum(torch.optim.Optimizer):
             state = self.state[weight]
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(weight)
-            settings = (group["lr"], group["momentum"], group["weight_decay"])
-            momentum_step(weight, state["momentum_buffer"], gradient, self.copies.get(weight), self.rule, *settings)
+            momentum_step(
+                weight,
+                state["momentum_buffer"],
+                gradient,
+                self.copies.get(weight),
+                rule=self.rule,
+                rate=group["lr"],
+                momentum=group["momentum"],
+                decay=group["weight_decay"],
+            )
         return loss
 
 
@@ -62,9 +70,19 @@ class Adam(torch.optim.Optimizer):
                 state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight)}
                 state["exp_avg_sq"] = torch.zeros_like(weight)
             state["step"] += 1
-            settings = (group["lr"], group["betas"], group["eps"], group["weight_decay"], self.decoupled)
-            memory = (state["exp_avg"], state["exp_avg_sq"])
-            adam_step(weight, *memory, gradient, self.copies.get(weight), int(state["step"]), *settings)
+            adam_step(
+                weight,
+                state["exp_avg"],
+                state["exp_avg_sq"],
+                gradient,
+                self.copies.get(weight),
+                step=int(state["step"]),
+                rate=group["lr"],
+                betas=group["betas"],
+                eps=group["eps"],
+                decay=group["weight_decay"],
+                decoupled=self.decoupled,
+            )
         return loss
 
 
@@ -117,8 +135,19 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
         state["step"] += 1
-        memory, settings = (state["mean"], state["square"]), (group["betas"], group["eps"], group["weight_decay"])
-        adam_step(weight, *memory, gradient, None, int(state["step"]), group["lr"], *settings, decoupled=True)
+        adam_step(
+            weight,
+            state["mean"],
+            state["square"],
+            gradient,
+            copy=None,
+            step=int(state["step"]),
+            rate=group["lr"],
+            betas=group["betas"],
+            eps=group["eps"],
+            decay=group["weight_decay"],
+            decoupled=True,
+        )
 
 
 def _evaluate(closure: Callable[[], float] | None) -> float | None:

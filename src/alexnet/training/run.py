@@ -12,12 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from alexnet.console import bar
 from alexnet.data.loader import check_batch
-from alexnet.data.sources import KNOWN, Source, check_classes
+from alexnet.data.sources import KNOWN, Data, Source, check_classes, recorded_name
 from alexnet.data.store import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.networks import create
-from alexnet.networks.layers import Network, Undrawn
+from alexnet.networks.layers import Network, skip_init
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
@@ -32,7 +32,7 @@ from alexnet.training.task import preprocessing_of
 logger = logging.getLogger(__name__)
 
 
-def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
+def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
     data: as for `alexnet.data.store.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
@@ -55,7 +55,7 @@ def train(data: str, recipe: Recipe, out: Path | None = None) -> Path:
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = Config(
         kind="train",
-        data=absolute(data),
+        data=recorded_name(data),
         fingerprint=store.fingerprint,
         recipe=dataclasses.asdict(recipe),
         initialised=task.initialised,
@@ -113,7 +113,7 @@ def refuse_data(source: Source, recipe: Recipe) -> None:
 
 def shape_of(recipe: Recipe, num_classes: int) -> Network:
     """The recipe's network without initial weights, for shape inspection."""
-    with Undrawn():
+    with skip_init():
         return create(recipe.network, num_classes, recipe.input_size, **recipe.network_differences)
 
 

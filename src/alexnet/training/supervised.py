@@ -26,7 +26,6 @@ from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.networks import create
 from alexnet.networks.layers import Network
-from alexnet.plots import pictures
 from alexnet.runs.checkpoint import Progress
 from alexnet.training.division import class_weights, split
 from alexnet.training.initial import begin_from, freeze, frozen, training_mode
@@ -89,8 +88,10 @@ class Supervised:
         if recipe.freeze:
             logger.info("frozen: %s", ", ".join(frozen(state.network)))
         write_split(state, [names[label] for label in self.store.labels])
+        from alexnet.plots.pictures import shares_title
+
         batch = next(state.loader.batches(0, size=self.image_size(0)))
-        titles = [pictures.shares_title(shares, names) for shares in batch.targets[:SHOWN].tolist()]
+        titles = [shares_title(shares, names) for shares in batch.targets[:SHOWN].tolist()]
         draw_samples(state, batch, titles)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -193,6 +194,8 @@ class Supervised:
 
     def finish(self, progress: Progress) -> None:
         """Evaluate the kept weights on test, or validation, or else training images; draw the pictures."""
+        from alexnet.plots import pictures  # matplotlib takes half a second to import
+
         state, store, folder = self.state, self.store, self.state.folder
         folder.write_epochs(progress.rows)  # the run may have been killed between its last checkpoint and the rows
         part = next(part for part in ("test", "val", "train") if len(state.parts[part]))

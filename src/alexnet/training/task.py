@@ -18,7 +18,6 @@ from alexnet.data.loader import Batch, Loader
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store import Store
 from alexnet.networks.layers import Network
-from alexnet.plots import pictures
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import RunFolder, SplitRow
 from alexnet.training.saving import Saver
@@ -133,5 +132,7 @@ def write_split(state: State, labels: Sequence[str] | None) -> None:
 
 def draw_samples(state: State, batch: Batch, titles: list[str] | None) -> None:
     """Write samples.png: images of the batch as the network sees them."""
+    from alexnet.plots import pictures  # matplotlib takes half a second to import
+
     preprocessing, images = state.loader.preprocessing, batch.images[:SHOWN].float().cpu()
     pictures.samples(images, preprocessing.mean, preprocessing.std, titles, state.path / "samples.png")

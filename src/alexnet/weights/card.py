@@ -81,18 +81,15 @@ class _Header(NamedTuple):
 
 
 def save(path: str | os.PathLike[str], network: Network, card: Card, layers: Collection[str] | None = None) -> None:
-    """Write the network's parameters and buffers, with the card; the file appears whole or not at all.
-
-    Arguments and errors as for `tensors_of`.
-    """
+    """Write a network and its card; the file appears whole or not at all. Arguments as for `tensors_of`."""
     write(path, tensors_of(network, card, layers), card)
 
 
 def tensors_of(network: Network, card: Card, layers: Collection[str] | None = None) -> dict[str, Tensor]:
-    """The tensors of a weights file: float32 on the processor, sharing memory with the network where they can.
+    """The network's parameters and buffers as a weights file has them: float32 on the processor.
 
-    layers: the stages to take, for a card without classes; None for the whole network. WeightsError for a card of
-    another network.
+    They share memory with the network where they can. layers: the stages to take, for a card without classes; None for
+    the whole network. WeightsError for a card of another network.
     """
     classes = network.num_classes if layers is None else 0
     if (card.network, card.num_classes) != (network.name, classes):
@@ -108,7 +105,7 @@ def tensors_of(network: Network, card: Card, layers: Collection[str] | None = No
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], card: Card) -> None:
-    """Write tensors, as `tensors_of` gives them, and their card: whole or not at all."""
+    """Write tensors, as `tensors_of` gives them, and their card; the file appears whole or not at all."""
     entry = {"format": FORMAT, "card": asdict(card), "sha256": checksum(card, tensors)}
     with whole_file(Path(path), "wb") as file:
         file.write(to_bytes(dict(tensors), metadata={KEY: json.dumps(entry, sort_keys=True)}))

@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 9, 3), np.uint8)
 LABELS = [0, 1] * 6
 
 
-def test_colour_and_gray_arrays_lists_of_any_sizes_and_tensors_are_images() -> None:
+def test_arrays_lists_and_tensors_are_accepted_as_images() -> None:
     for images in (
         IMAGES,
         IMAGES[..., 0],
@@ -37,7 +37,7 @@ def test_colour_and_gray_arrays_lists_of_any_sizes_and_tensors_are_images() -> N
         (np.array(["x", "y", "y"]), ["y", "x"], ("x", "y", "y")),
     ],
 )
-def test_labels_are_whole_numbers_or_strings(labels, class_names, expected) -> None:
+def test_labels_are_integers_or_strings(labels, class_names, expected) -> None:
     source = array_source(IMAGES[:3], labels, class_names)
     assert tuple(source.class_names[sample.label] for sample in source.samples) == expected
     assert source.class_names == (class_names or sorted(set(expected), key=lambda name: int(name.split()[-1])))
@@ -61,12 +61,12 @@ def test_labels_are_whole_numbers_or_strings(labels, class_names, expected) -> N
         (IMAGES, [0.5, *LABELS[1:]], None, "labels of type float64"),
         (IMAGES, [None, *LABELS[1:]], None, "label None is no string"),
         (IMAGES, LABELS, ["only"], "label 1 with 1 class names"),
-        (IMAGES, ["a", "b"] * 6, ["a", "c"], "label 'b' is none of the class names a, c"),
+        (IMAGES, ["a", "b"] * 6, ["a", "c"], "label 'b' is none of the class names 'a', 'c'"),
         (IMAGES, LABELS, ["a", "a"], "repeat one"),
         (IMAGES, [1] * 12, None, "all labels are '1'; at least two classes"),
     ],
 )
-def test_what_is_no_images_with_labels_is_refused_in_one_line(images, labels, class_names, reason) -> None:
+def test_invalid_arrays_are_refused_in_one_line(images, labels, class_names, reason) -> None:
     with pytest.raises(UsageError, match=reason) as caught:
         array_source(images, labels, class_names)
     assert "\n" not in str(caught.value)
@@ -79,7 +79,7 @@ def test_data_of_another_type_is_refused(opener, data) -> None:
         opener(data)
 
 
-def test_a_fingerprint_depends_on_every_pixel_label_and_shape() -> None:
+def test_fingerprint_depends_on_every_pixel_label_and_shape() -> None:
     changed = IMAGES.copy()
     changed[11, 7, 8, 2] ^= 1
     turned = IMAGES.reshape(12, 9, 8, 3)
@@ -97,16 +97,14 @@ def test_arrays_are_packed_once_into_the_cache(tmp_path: Path, monkeypatch: pyte
     assert again.folder == first.folder
 
 
-def test_a_path_object_is_a_path_even_where_it_is_spelt_like_a_known_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_digits
-) -> None:
+def test_path_object_is_never_a_known_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_digits) -> None:
     write_digits(tmp_path / "digits", 2, 2)
     monkeypatch.chdir(tmp_path)
     assert len(open_source(Path("digits")).samples) == len(open_images(Path("digits")).samples) == 4
     assert len(named_store(Path("digits"), size=8)) == 4
 
 
-def test_a_recorded_name_holds_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_name_is_valid_in_any_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "1").mkdir()
     monkeypatch.chdir(tmp_path)

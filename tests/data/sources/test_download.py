@@ -1,4 +1,4 @@
-"""Archives are found, fetched whole or not at all, and unpacked safely. The server is a real one, on this machine."""
+"""Archives are found, downloaded atomically and unpacked safely; a local HTTP server serves them."""
 
 import hashlib
 import io
@@ -15,6 +15,8 @@ import pytest
 
 from alexnet.data.sources.download import Archive, cache_folder, download, extracted, find, find_or_download
 from alexnet.errors import AlexNetError, DataError, UsageError
+
+pytestmark = pytest.mark.usefixtures("shown_log")
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
 
@@ -84,7 +86,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-def test_a_download_logs_what_it_fetches_and_leaves_the_whole_file(archive, tmp_path, capfd, caplog):
+def test_download_is_logged_and_complete(archive, tmp_path, capfd, caplog):
     caplog.set_level("INFO", "alexnet")
     path = download(archive, tmp_path)
     assert path.read_bytes() == CONTENT
@@ -93,22 +95,22 @@ def test_a_download_logs_what_it_fetches_and_leaves_the_whole_file(archive, tmp_
     assert all(word in caplog.text for word in ("set.tgz", "1.0 MB", archive.url, str(path), archive.md5))
 
 
-def test_a_file_that_is_there_is_not_fetched_again(archive, server, tmp_path):
+def test_existing_file_is_not_downloaded_again(archive, server, tmp_path):
     download(archive, tmp_path)
     download(archive, tmp_path)
     assert len(server.ranges) == 1
 
 
-def test_processes_that_start_together_fetch_a_file_once(archive, server, tmp_path):
+def test_concurrent_downloads_fetch_a_file_once(archive, server, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         paths = list(pool.map(lambda _: download(archive, tmp_path), range(4)))
     assert paths[0].read_bytes() == CONTENT
     assert len(server.ranges) == 1
 
 
-def test_an_interrupted_download_is_named_and_goes_on_where_it_ended(archive, server, tmp_path):
+def test_interrupted_download_is_reported_and_resumed(archive, server, tmp_path):
     server.breaks_after = 300_000
-    with pytest.raises(DataError, match=r"broke off.*run again"):
+    with pytest.raises(DataError, match=r"was interrupted.*run again"):
         download(archive, tmp_path)
     assert names(tmp_path) == ["set.tgz.part"]
     server.breaks_after = None
@@ -117,38 +119,38 @@ def test_an_interrupted_download_is_named_and_goes_on_where_it_ended(archive, se
     assert names(tmp_path) == ["set.tgz"]
 
 
-def test_a_server_that_cannot_go_on_in_the_middle_begins_anew(archive, server, tmp_path):
+def test_download_restarts_if_the_server_has_no_ranges(archive, server, tmp_path):
     (tmp_path / "set.tgz.part").write_bytes(b"?" * 1000)
     server.knows_ranges = False
     assert download(archive, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_part_that_is_whole_already_only_takes_its_name(archive, tmp_path):
+def test_complete_partial_file_is_only_renamed(archive, tmp_path):
     (tmp_path / "set.tgz.part").write_bytes(CONTENT)
     assert download(archive, tmp_path).read_bytes() == CONTENT
 
 
-def test_there_is_no_bar_in_a_log_file_even_where_colour_is_asked_for(archive, tmp_path, capfd, monkeypatch):
+def test_no_progress_bar_without_a_terminal(archive, tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     download(archive, tmp_path)
     assert "\x1b" not in capfd.readouterr().err
 
 
-def test_a_wrong_checksum_removes_the_file_and_names_it(archive, tmp_path):
+def test_file_with_a_wrong_checksum_is_removed(archive, tmp_path):
     wrong = replace(archive, md5="0" * 32)
     with pytest.raises(DataError, match=rf"set\.tgz .* md5 {archive.md5} instead of 0{{32}} and was removed"):
         download(wrong, tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_part_of_another_file_is_found_out_and_removed(archive, tmp_path):
+def test_partial_file_of_other_content_is_removed(archive, tmp_path):
     (tmp_path / "set.tgz.part").write_bytes(b"?" * 1000)
     with pytest.raises(DataError, match="removed"):
         download(archive, tmp_path)
     assert download(archive, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_server_without_the_file_is_quoted(archive, server, tmp_path):
+def test_http_error_is_reported(archive, server, tmp_path):
     with pytest.raises(DataError, match="answered 404 Not Found"):
         download(replace(archive, url=f"{server.url}/missing"), tmp_path)
 
@@ -162,13 +164,13 @@ def test_offline_the_error_says_which_file_to_put_where(fresh_cache):
     assert "\n" not in message
 
 
-def test_an_unwritable_folder_is_one_clear_line(archive, tmp_path):
+def test_unwritable_folder_is_one_clear_line(archive, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(AlexNetError, match="cannot write"):
         download(archive, tmp_path / "file")
 
 
-def test_archives_at_hand_are_taken_in_order_and_nothing_is_fetched(fresh_cache, tmp_path, monkeypatch):
+def test_preferred_archive_is_found_in_any_folder(fresh_cache, tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.mkdir()
     monkeypatch.setenv("ALEXNET_DATA", str(data))
@@ -181,19 +183,19 @@ def test_archives_at_hand_are_taken_in_order_and_nothing_is_fetched(fresh_cache,
     assert find([first, second]) == fresh_cache / "downloads" / "a.zip"
 
 
-def test_a_downloaded_archive_is_found_in_the_cache(fresh_cache, archive):
+def test_downloaded_archive_is_found_in_the_cache(fresh_cache, archive):
     path = find_or_download([Archive("other.tgz"), archive])
     assert path == fresh_cache / "downloads" / "set.tgz"
     assert find([archive]) == path
 
 
-def test_a_data_folder_that_is_none_is_named(monkeypatch, tmp_path):
+def test_missing_data_folder_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "typo"))
     with pytest.raises(UsageError, match=r"ALEXNET_DATA=.*typo is no folder"):
         find([Archive("a.tgz")])
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch):
+def test_cache_folder_follows_the_environment(monkeypatch):
     monkeypatch.setenv("ALEXNET_CACHE", "~/elsewhere")
     assert cache_folder() == Path.home() / "elsewhere"
     monkeypatch.delenv("ALEXNET_CACHE")
@@ -212,7 +214,7 @@ def tar_file(path: Path, *members: tuple[str, bytes]) -> Path:
     return path
 
 
-def test_an_archive_is_unpacked_once_and_reused(fresh_cache, tmp_path, caplog):
+def test_archive_is_unpacked_once_and_reused(fresh_cache, tmp_path, caplog):
     caplog.set_level("INFO", "alexnet")
     path = tar_file(tmp_path / "set.tgz", ("a/b.txt", b"hello"))
     folder = extracted(path)
@@ -223,7 +225,7 @@ def test_an_archive_is_unpacked_once_and_reused(fresh_cache, tmp_path, caplog):
     assert caplog.text == ""
 
 
-def test_a_changed_archive_is_unpacked_anew(fresh_cache, tmp_path):
+def test_changed_archive_is_unpacked_anew(fresh_cache, tmp_path):
     old = extracted(tar_file(tmp_path / "set.tgz", ("a.txt", b"old")))
     tar_file(tmp_path / "set.tgz", ("a.txt", b"new"))
     os.utime(tmp_path / "set.tgz", ns=(1, 1))
@@ -231,7 +233,7 @@ def test_a_changed_archive_is_unpacked_anew(fresh_cache, tmp_path):
     assert (old / "a.txt").read_bytes() == b"old"
 
 
-def test_a_zip_is_unpacked_too(fresh_cache, tmp_path):
+def test_zip_is_unpacked_with_its_times(fresh_cache, tmp_path):
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as zipped:
         zipped.writestr(zipfile.ZipInfo("a/b.txt", (2009, 2, 13, 23, 31, 30)), "hello")
     file = extracted(tmp_path / "set.zip") / "a" / "b.txt"
@@ -240,7 +242,7 @@ def test_a_zip_is_unpacked_too(fresh_cache, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [20, 5_000, -4])
-def test_a_truncated_archive_is_refused_and_leaves_nothing(fresh_cache, tmp_path, cut):
+def test_truncated_archive_is_refused_and_leaves_nothing(fresh_cache, tmp_path, cut):
     path = tar_file(tmp_path / "set.tgz", ("a.bin", os.urandom(20_000)), ("b.bin", os.urandom(20_000)))
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(DataError, match=r"set\.tgz is damaged"):
@@ -249,7 +251,7 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(fresh_cache, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["tgz", "zip"])
-def test_one_changed_byte_in_an_archive_is_found(fresh_cache, tmp_path, kind):
+def test_one_changed_byte_in_an_archive_is_detected(fresh_cache, tmp_path, kind):
     path = tmp_path / f"set.{kind}"
     if kind == "tgz":
         tar_file(path, ("a.bin", os.urandom(20_000)))
@@ -263,9 +265,9 @@ def test_one_changed_byte_in_an_archive_is_found(fresh_cache, tmp_path, kind):
         extracted(path)
 
 
-def test_a_file_that_is_no_archive_is_refused(fresh_cache, tmp_path):
+def test_file_that_is_no_archive_is_refused(fresh_cache, tmp_path):
     (tmp_path / "set.tgz").write_bytes(b"<html>not found</html>")
-    with pytest.raises(DataError, match="damaged or no archive"):
+    with pytest.raises(DataError, match="damaged or unsafe"):
         extracted(tmp_path / "set.tgz")
 
 
@@ -280,10 +282,10 @@ def test_no_archive_writes_outside_its_folder(fresh_cache, tmp_path, name):
     assert files == []
 
 
-def test_a_link_out_of_an_archive_is_refused(fresh_cache, tmp_path):
+def test_link_out_of_an_archive_is_refused(fresh_cache, tmp_path):
     with tarfile.open(tmp_path / "set.tgz", "w:gz") as tar:
         member = tarfile.TarInfo("link")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc"
         tar.addfile(member)
-    with pytest.raises(DataError, match="damaged or no archive to trust"):
+    with pytest.raises(DataError, match="damaged or unsafe"):
         extracted(tmp_path / "set.tgz")

@@ -1,6 +1,5 @@
-"""What a CSV file of images may hold."""
+"""Sources from CSV files."""
 
-import io
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,11 @@ from alexnet.data.sources import open_source
 from alexnet.errors import DataError
 
 
-def image_bytes(color=(200, 30, 30), format="PNG"):
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8), color).save(file, format)
-    return file.getvalue()
-
-
-def lay(root: Path, *paths: str) -> Path:
-    """Put a real little image at each of these paths below root."""
-    for number, path in enumerate(paths):
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(image_bytes((number % 256, 0, 0)))
-    return root
+def lay(root: Path, *paths: str) -> None:
+    """Write a small image at each of these paths below root."""
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(root / path)
 
 
 def write_csv(folder: Path, text: str, encoding="utf-8") -> str:
@@ -32,7 +23,7 @@ def write_csv(folder: Path, text: str, encoding="utf-8") -> str:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_csv_lists_images_relative_to_its_own_folder(tmp_path, encoding):
+def test_csv_lists_images_relative_to_its_own_folder(tmp_path, encoding):
     lay(tmp_path, "x/1.png", "x/2, old.png", "3.png")
     text = 'path,label,split,note\nx/1.png,2,train,\n"x/2, old.png",10,valid,hm\n\n3.png,Füchse,,\n'
     source = open_source(write_csv(tmp_path, text, encoding))
@@ -62,14 +53,14 @@ def test_a_csv_lists_images_relative_to_its_own_folder(tmp_path, encoding):
         ('path,label\n"1.png,a\n', "cannot be read as CSV"),
     ],
 )
-def test_a_faulty_csv_is_refused_with_the_line_and_the_reason(tmp_path, text, reason):
+def test_faulty_csv_is_refused_with_the_line_and_the_reason(tmp_path, text, reason):
     lay(tmp_path, "1.png")
     with pytest.raises(DataError) as caught:
         open_source(write_csv(tmp_path, text))
     assert reason in str(caught.value)
 
 
-def test_a_csv_in_another_encoding_is_refused(tmp_path):
+def test_csv_in_another_encoding_is_refused(tmp_path):
     lay(tmp_path, "1.png")
     with pytest.raises(DataError, match="UTF-8"):
         open_source(write_csv(tmp_path, "path,label\n1.png,Füchse\n", "latin-1"))
@@ -85,21 +76,21 @@ def test_a_csv_in_another_encoding_is_refused(tmp_path):
         ),
     ],
 )
-def test_a_file_listed_with_two_labels_or_splits_is_refused_with_both_lines(tmp_path, text, reason):
+def test_file_with_two_labels_or_splits_is_refused(tmp_path, text, reason):
     lay(tmp_path, "1.png", "2.png")
     with pytest.raises(DataError) as caught:
         open_source(write_csv(tmp_path, text))
     assert reason in str(caught.value)
 
 
-def test_a_file_listed_twice_alike_is_taken_once_and_logged(tmp_path, caplog):
+def test_repeated_line_is_dropped_with_a_warning(tmp_path, caplog):
     lay(tmp_path, "1.png", "2.png")
     source = open_source(write_csv(tmp_path, "path,label\n1.png,a\n./1.png,a\n2.png,b\n1.png,a\n"))
     assert [sample.path for sample in source.samples] == ["1.png", "2.png"]
     assert "2 lines repeat an earlier one" in caplog.text
 
 
-def test_a_fingerprint_knows_labels_and_splits(tmp_path):
+def test_fingerprint_depends_on_labels_and_splits(tmp_path):
     lay(tmp_path, "1.png", "2.png")
     texts = ["path,label,split\n1.png,a,\n2.png,b,\n", "path,label,split\n1.png,b,\n2.png,a,\n"]
     texts.append("path,label,split\n1.png,a,train\n2.png,b,\n")

@@ -1,4 +1,4 @@
-"""Which store belongs to which data."""
+"""From data to its store: user folders and the cache."""
 
 import signal
 import subprocess
@@ -11,10 +11,10 @@ import pytest
 
 from alexnet.data.samples import Source
 from alexnet.data.sources import check_classes, open_source
-from alexnet.data.sources.download import WAIT_LOGGED, cache_folder
+from alexnet.data.sources.download import cache_folder
 from alexnet.data.store import Store, named_store, open_store, pack, packed, verified
 from alexnet.errors import DataError
-from alexnet.files import alone
+from alexnet.files import exclusive_lock
 
 SIZE = 32
 ROW = SIZE * SIZE * 3
@@ -26,7 +26,7 @@ def all_images(store: Store) -> np.ndarray:
     return store.images(slice(None))
 
 
-def test_a_source_is_packed_once_and_reused(photos: Path, cache: Path) -> None:
+def test_source_is_packed_once_and_reused(photos: Path, cache: Path) -> None:
     first = packed(open_source(str(photos)), SIZE)
     assert first.folder == cache / "stores" / f"photos-{SIZE}-{first.fingerprint[:16]}"
     before = (first.folder / "shard-00000.bin").stat()
@@ -35,7 +35,7 @@ def test_a_source_is_packed_once_and_reused(photos: Path, cache: Path) -> None:
     assert np.array_equal(all_images(first), all_images(second))
 
 
-def test_a_changed_source_gets_a_new_store(photos: Path, add_images: AddImages) -> None:
+def test_changed_source_gets_a_new_store(photos: Path, add_images: AddImages) -> None:
     first = packed(open_source(str(photos)), SIZE)
     add_images(photos, "bee", 6, seed=1)
     second = packed(open_source(str(photos)), SIZE)
@@ -43,12 +43,12 @@ def test_a_changed_source_gets_a_new_store(photos: Path, add_images: AddImages) 
     assert (len(first), len(second)) == (20, 21)
 
 
-def test_the_size_is_the_sources_own_unless_told(photos: Path) -> None:
+def test_size_defaults_to_the_sources(photos: Path) -> None:
     assert packed(open_source(str(photos))).size == open_source(str(photos)).store_size == 256
     assert packed(open_source(str(photos)), SIZE).size == SIZE
 
 
-def test_a_store_with_gaps_that_were_accepted_is_reused(photos: Path) -> None:
+def test_store_with_accepted_gaps_is_reused(photos: Path) -> None:
     (photos / "ant" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"1 of 20 images .*ant/0\.png"):
         packed(open_source(str(photos)), SIZE)
@@ -56,7 +56,7 @@ def test_a_store_with_gaps_that_were_accepted_is_reused(photos: Path) -> None:
     assert len(packed(open_source(str(photos)), SIZE)) == 19
 
 
-def test_packing_and_what_it_skipped_are_logged_once(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_packing_and_skipped_images_are_logged_once(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "alexnet")
     (photos / "ant" / "0.png").write_bytes(b"")
     store = packed(open_source(str(photos)), SIZE, max_bad=0.1)
@@ -69,7 +69,7 @@ def test_packing_and_what_it_skipped_are_logged_once(photos: Path, caplog: pytes
     assert caplog.messages == []
 
 
-def test_a_store_of_another_version_stays_as_it_is(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_of_another_version_is_untouched(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = packed(open_source(str(photos)), SIZE)
     before = {path: path.read_bytes() for path in first.folder.iterdir()}
     for module in ("format", "reader", "writer"):
@@ -79,20 +79,20 @@ def test_a_store_of_another_version_stays_as_it_is(photos: Path, monkeypatch: py
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
 
 
-def test_a_process_that_waits_for_another_to_pack_logs_it(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_waiting_for_another_process_is_logged(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "alexnet")
     source = open_source(str(photos))
     folder = cache_folder() / "stores" / f"photos-{SIZE}-{source.fingerprint()[:16]}"
-    with alone(folder):
+    with exclusive_lock(folder):
         waiting = threading.Thread(target=packed, args=(source, SIZE))
         waiting.start()
-        waiting.join(WAIT_LOGGED + 0.2)
-        assert caplog.messages == [f"waiting for another process, which packs photos into {folder}"]
+        waiting.join(0.5)
+        assert caplog.messages == ["waiting for another process that packs photos"]
     waiting.join(60)
     assert len(open_store(folder)) == 20
 
 
-def test_of_several_processes_that_start_together_one_packs(ready_photos: Path, run: Run) -> None:
+def test_concurrent_processes_pack_once(ready_photos: Path, run: Run) -> None:
     forking = run(
         f"""
         import os, sys
@@ -111,7 +111,7 @@ def test_of_several_processes_that_start_together_one_packs(ready_photos: Path, 
     assert forking.communicate(timeout=60) == ("20 images " * 4, "." * 20)
 
 
-def test_what_a_killed_process_had_begun_is_removed(ready_photos: Path, cache: Path, run: Run) -> None:
+def test_leftovers_of_a_killed_process_are_removed(ready_photos: Path, cache: Path, run: Run) -> None:
     killed = run(
         f"""
         import os, signal, sys
@@ -128,7 +128,7 @@ def test_what_a_killed_process_had_begun_is_removed(ready_photos: Path, cache: P
     assert list((cache / "stores").glob(".*.half")) == []
 
 
-def test_a_packed_store_is_opened_without_slow_imports(ready_photos: Path, run: Run) -> None:
+def test_opening_a_store_needs_no_slow_imports(ready_photos: Path, run: Run) -> None:
     packed(open_source(str(ready_photos)), SIZE)
     opened = run(
         f"""
@@ -143,7 +143,7 @@ def test_a_packed_store_is_opened_without_slow_imports(ready_photos: Path, run: 
     assert opened.communicate(timeout=60) == ("[]\n", "")
 
 
-def test_a_stores_folder_is_a_name_for_its_data(store: Store, cache: Path) -> None:
+def test_named_store_accepts_a_store_folder(store: Store, cache: Path) -> None:
     again = named_store(str(store.folder))
     assert (again.folder, again.paths, again.fingerprint) == (store.folder, store.paths, store.fingerprint)
     assert not cache.exists()
@@ -152,13 +152,13 @@ def test_a_stores_folder_is_a_name_for_its_data(store: Store, cache: Path) -> No
         named_store(str(store.folder), size=64)
 
 
-def test_any_other_name_is_packed_into_the_cache(photos: Path, cache: Path) -> None:
+def test_named_store_packs_other_data_into_the_cache(photos: Path, cache: Path) -> None:
     assert named_store(str(photos), size=SIZE).folder.parent == cache / "stores"
     with pytest.raises(DataError, match="no such folder or file"):
         named_store(str(photos / "nowhere"))
 
 
-def test_a_known_set_is_meant_before_a_store_of_its_name(
+def test_known_name_has_precedence_over_a_store_folder(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.folder.rename(tmp_path / "digits")
@@ -167,7 +167,7 @@ def test_a_known_set_is_meant_before_a_store_of_its_name(
     assert len(named_store("./digits")) == 20
 
 
-def test_what_speaks_against_data_stops_it_before_packing(photos: Path, cache: Path) -> None:
+def test_look_can_refuse_data_before_packing(photos: Path, cache: Path) -> None:
     def refuse(source: Source) -> None:
         raise DataError(f"not {source.name}")
 
@@ -176,7 +176,7 @@ def test_what_speaks_against_data_stops_it_before_packing(photos: Path, cache: P
     assert not cache.exists()
 
 
-def test_what_the_store_kept_is_looked_at_too(tmp_path: Path, add_images: AddImages) -> None:
+def test_look_sees_the_stored_samples_too(tmp_path: Path, add_images: AddImages) -> None:
     for name, count in (("train/a", 4), ("train/b", 1), ("test/a", 1), ("test/b", 1)):
         add_images(tmp_path / "data", name, count)
     (tmp_path / "data" / "train" / "b" / "0.png").write_bytes(b"")
@@ -186,7 +186,7 @@ def test_what_the_store_kept_is_looked_at_too(tmp_path: Path, add_images: AddIma
             named_store(str(data), size=SIZE, max_bad=0.5, look=check_classes)
 
 
-def test_verifying_a_store_names_all_its_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verified_names_all_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alexnet.data.store.reader.VERIFIED_BYTES", 0)
     assert len(verified(str(store.folder))) == 20
     shard = store.folder / "shard-00002.bin"
@@ -196,7 +196,7 @@ def test_verifying_a_store_names_all_its_damage(store: Store, monkeypatch: pytes
         verified(str(store.folder))
 
 
-def test_the_store_of_data_in_the_cache_is_verified_under_the_datas_name(photos: Path) -> None:
+def test_verified_finds_the_store_in_the_cache(photos: Path) -> None:
     with pytest.raises(DataError, match=r"no store at .*stores.photos-256-"):
         verified(str(photos))
     store = packed(open_source(str(photos)), SIZE)
@@ -204,9 +204,7 @@ def test_the_store_of_data_in_the_cache_is_verified_under_the_datas_name(photos:
 
 
 @pytest.mark.parametrize("file", ["shard-00000.bin", "samples.csv", "store.json"])
-def test_a_damaged_store_in_the_cache_is_packed_again_in_one_line(
-    file: str, photos: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_store_in_the_cache_is_packed_again(file: str, photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = packed(open_source(str(photos)), SIZE)
     whole = all_images(store)
     (store.folder / file).unlink()

@@ -1,4 +1,4 @@
-"""Stores that are joined give the rows of each, in their order."""
+"""Concatenation of stores."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def store(folder: Path, colors: list[int], size: int = 8) -> Store:
     return pack(open_images(str(folder)), folder.with_suffix(".store"), size)
 
 
-def test_rows_of_all_follow_one_another_whatever_their_order(tmp_path: Path) -> None:
+def test_join_concatenates_rows(tmp_path: Path) -> None:
     joined = join([store(tmp_path / "a", [10, 20, 30]), store(tmp_path / "b", [40, 50])])
     rows = np.array([4, 0, 3, 2, -1])
     assert joined.images(rows)[:, 0, 0, 0].tolist() == [50, 10, 40, 30, 50]
@@ -31,12 +31,12 @@ def test_rows_of_all_follow_one_another_whatever_their_order(tmp_path: Path) -> 
         joined.images(np.array([5]))
 
 
-def test_stores_of_two_sizes_are_refused(tmp_path: Path) -> None:
+def test_join_refuses_stores_of_different_sizes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b has images of 9 px a side, a of 8; give --store-size"):
         join([store(tmp_path / "a", [1]), store(tmp_path / "b", [2], size=9)])
 
 
-def test_rows_whose_images_are_kept_aside_are_left_out(tmp_path: Path) -> None:
+def test_without_twins_drops_rows_equal_to_kept_images(tmp_path: Path) -> None:
     joined = join([store(tmp_path / "a", [10, 20, 30]), store(tmp_path / "b", [30, 20, 50])])
     assert joined.paths[3:] == ["020.png", "030.png", "050.png"]
     rows, kept, none = np.array([3, 4, 5]), np.array([1]), np.array([], np.int64)

@@ -1,4 +1,4 @@
-"""Damage to a store is recognised and named."""
+"""Opening a store detects damage."""
 
 import json
 import os
@@ -48,7 +48,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_recognised_and_named(damage: str, store: Store) -> None:
+def test_damage_is_detected_and_named(damage: str, store: Store) -> None:
     open_store(store.folder)
     file, do, message = DAMAGES[damage]
     do(store.folder / file)
@@ -56,9 +56,7 @@ def test_damage_is_recognised_and_named(damage: str, store: Store) -> None:
         open_store(store.folder)
 
 
-def test_the_checksums_of_large_stores_are_looked_at_only_on_request(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checksums_of_large_stores_are_compared_on_request(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     flip_byte(store.folder / "shard-00002.bin")
     monkeypatch.setattr("alexnet.data.store.reader.VERIFIED_BYTES", 1000)
     assert len(open_store(store.folder)) == 20
@@ -66,24 +64,24 @@ def test_the_checksums_of_large_stores_are_looked_at_only_on_request(
         open_store(store.folder, verify=True)
 
 
-def test_a_store_of_a_later_version_is_not_called_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_of_a_later_version_is_not_called_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alexnet.data.store.reader.VERSION", 0)
     with pytest.raises(DataError, match=r"version 1, this program reads .* version 0"):
         open_store(store.folder)
 
 
-def test_no_store_at_all_says_how_to_make_one(tmp_path: Path) -> None:
+def test_missing_store_says_how_to_pack(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no store at .*alexnet pack"):
         open_store(tmp_path / "nowhere")
 
 
-def test_a_store_that_goes_away_after_it_was_opened_is_a_data_error(store: Store) -> None:
+def test_shard_missing_after_opening_is_a_data_error(store: Store) -> None:
     (store.folder / "shard-00003.bin").unlink()
     with pytest.raises(DataError, match=r"is damaged: shard-00003\.bin"):
         all_images(store)
 
 
-def test_content_is_that_of_a_copy_of_the_images_and_of_no_others(photos: Path, store: Store, tmp_path: Path) -> None:
+def test_content_depends_on_pixels_and_names_only(photos: Path, store: Store, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "copy")
     os.utime(tmp_path / "copy" / "ant" / "0.png", (1, 1))
     copied = pack(open_source(str(tmp_path / "copy")), tmp_path / "copied", SIZE, shard_bytes=6 * ROW)

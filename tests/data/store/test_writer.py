@@ -1,4 +1,4 @@
-"""A store holds every image of its source, and appears whole or not at all."""
+"""A store holds every image of its source and is written atomically."""
 
 import csv
 import os
@@ -27,7 +27,7 @@ def all_images(store: Store) -> np.ndarray:
     return store.images(slice(None))
 
 
-def test_rows_are_the_sources_samples_in_order_in_their_stored_form(photos: Path, store: Store) -> None:
+def test_rows_are_the_samples_in_order_in_stored_form(photos: Path, store: Store) -> None:
     source = open_source(str(photos))
     assert len(store) == 20
     assert store.paths == [sample.path for sample in source.samples]
@@ -41,7 +41,7 @@ def test_rows_are_the_sources_samples_in_order_in_their_stored_form(photos: Path
     assert np.array_equal(all_images(store), np.stack(expected))
 
 
-def test_images_gathers_any_rows_across_shards_into_one_array(store: Store) -> None:
+def test_images_gathers_rows_across_shards(store: Store) -> None:
     whole = all_images(store)
     assert sorted(path.name for path in store.folder.glob("*.bin")) == [f"shard-0000{n}.bin" for n in range(4)]
     for rows in ([19, 0, 6, 5, 6], [], [7], [-1, -20], list(range(20))[::-1]):
@@ -66,7 +66,7 @@ def test_given_splits_are_kept(tmp_path: Path, add_images: AddImages) -> None:
     assert all(path.split("/")[0][:3] == split[:3] for path, split in zip(store.paths, store.splits, strict=True))
 
 
-def test_many_processes_write_the_same_bytes_as_one(tmp_path: Path, add_images: AddImages) -> None:
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, add_images: AddImages) -> None:
     for name in ("a", "b"):
         add_images(tmp_path / "data", name, 70)
     source = open_source(str(tmp_path / "data"))
@@ -95,7 +95,7 @@ def test_names_of_any_bytes_survive(tmp_path: Path, add_images: AddImages) -> No
     assert pack(source, tmp_path / "store", SIZE).paths == [sample.path for sample in source.samples]
 
 
-def test_bad_images_are_left_out_and_listed_with_their_reasons(photos: Path, tmp_path: Path) -> None:
+def test_bad_images_are_skipped_and_listed(photos: Path, tmp_path: Path) -> None:
     (photos / "ant" / "3.png").write_bytes(b"")
     (photos / "bee" / "0.png").write_bytes(b"hello")
     store = pack(open_source(str(photos)), tmp_path / "store", SIZE, max_bad=0.1)
@@ -113,7 +113,7 @@ def test_bad_images_are_left_out_and_listed_with_their_reasons(photos: Path, tmp
     )
 
 
-def test_too_many_bad_images_stop_it_naming_three_and_leave_nothing(photos: Path, tmp_path: Path) -> None:
+def test_too_many_bad_images_stop_packing_and_leave_nothing(photos: Path, tmp_path: Path) -> None:
     for number in range(4):
         (photos / "ant" / f"{number}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"3 of 20 images .* 5 %.*0\.png: empty.*1\.png.*2\.png.*--max-bad") as caught:
@@ -129,7 +129,7 @@ def test_one_bad_image_of_few_is_too_many_by_default(photos: Path, tmp_path: Pat
     assert not (tmp_path / "store").exists()
 
 
-def test_a_class_left_without_images_stops_it(photos: Path, tmp_path: Path) -> None:
+def test_class_without_usable_images_stops_packing(photos: Path, tmp_path: Path) -> None:
     for number in range(3):
         (photos / "class 10" / f"{number}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"no usable images of 'class 10'.*empty: 0 bytes"):
@@ -137,26 +137,26 @@ def test_a_class_left_without_images_stops_it(photos: Path, tmp_path: Path) -> N
     assert not (tmp_path / "store").exists()
 
 
-def test_a_file_that_vanishes_after_it_was_listed_is_a_bad_image(photos: Path, tmp_path: Path) -> None:
+def test_vanished_file_is_a_bad_image(photos: Path, tmp_path: Path) -> None:
     source = open_source(str(photos))
     (photos / "ant" / "0.png").unlink()
     store = pack(source, tmp_path / "store", SIZE, max_bad=0.1)
     assert store.skipped == [("ant/0.png", "cannot be read: No such file or directory")]
 
 
-def test_a_folder_that_is_no_store_is_never_replaced(photos: Path) -> None:
+def test_folder_that_is_not_a_store_is_never_replaced(photos: Path) -> None:
     with pytest.raises(UsageError, match="it is no store"):
         pack(open_source(str(photos)), photos, SIZE)
     assert len(list(photos.rglob("*.png"))) == 20
 
 
-def test_a_store_is_replaced_by_the_next_one(photos: Path, store: Store, add_images: AddImages) -> None:
+def test_store_is_replaced_by_the_next_one(photos: Path, store: Store, add_images: AddImages) -> None:
     add_images(photos, "bee", 9, seed=2)
     assert len(pack(open_source(str(photos)), store.folder, SIZE)) == 24
     assert len(list(store.folder.glob("*.bin"))) == 1
 
 
-def test_a_link_to_an_empty_folder_is_filled_and_stays(photos: Path, tmp_path: Path) -> None:
+def test_link_to_an_empty_folder_is_filled_and_stays(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     pack(open_source(str(photos)), tmp_path / "link", SIZE)
@@ -165,7 +165,7 @@ def test_a_link_to_an_empty_folder_is_filled_and_stays(photos: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("where", ["file", "file/below", "/proc/store"])
-def test_a_place_that_cannot_be_written_is_one_clear_error(where: str, photos: Path, tmp_path: Path) -> None:
+def test_unwritable_folder_is_one_clear_error(where: str, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(AlexNetError, match=r"cannot write .*choose another folder") as caught:
         pack(open_source(str(photos)), tmp_path / where, SIZE)
@@ -174,19 +174,19 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(where: str, photos: P
 
 
 @pytest.mark.parametrize(("size", "max_bad"), [(0, 0.01), (-5, 0.01), (SIZE, 1.5), (SIZE, -0.1)])
-def test_impossible_settings_are_refused(size: int, max_bad: float, photos: Path, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(size: int, max_bad: float, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"accepted|needed"):
         pack(open_source(str(photos)), tmp_path / "store", size, max_bad)
 
 
-def test_a_disk_too_small_is_known_before_the_work(photos: Path, tmp_path: Path) -> None:
+def test_full_disk_is_detected_before_packing(photos: Path, tmp_path: Path) -> None:
     huge = 10**7  # 20 images of 300 TB
     with pytest.raises(AlexNetError, match=r"cannot write .* GB are needed, .* GB are free"):
         pack(open_source(str(photos)), tmp_path / "out" / "store", huge)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_disk_that_fills_up_in_mid_write_leaves_the_old_store(ready_photos: Path, store: Store, run: Run) -> None:
+def test_disk_full_during_packing_keeps_the_old_store(ready_photos: Path, store: Store, run: Run) -> None:
     """A limit on the size of files stands for the end of the disk: both fail in `write`."""
     before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
     full = run(
@@ -213,7 +213,7 @@ def test_a_disk_that_fills_up_in_mid_write_leaves_the_old_store(ready_photos: Pa
     assert sorted(path.name for path in store.folder.parent.iterdir()) == ["photos", "ready", "store"]
 
 
-def test_ctrl_c_leaves_nothing_half_written(ready_photos: Path, tmp_path: Path, run: Run) -> None:
+def test_ctrl_c_leaves_no_partial_store(ready_photos: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "out").mkdir()
     packing = run(
         """

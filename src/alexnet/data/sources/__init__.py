@@ -1,6 +1,6 @@
-"""Where images come from: `open_source` turns what a user writes into a Source.
+"""Sources of images: `open_source` turns the DATA that a user names into a Source.
 
-| written | meaning |
+| DATA | meaning |
 |---|---|
 | `digits`, `flowers17`, `cifar10`, `tiny-imagenet` | the known set of that name |
 | `flowers17:1`, `flowers17:2`, `flowers17:3` | flowers17 in one of its publisher's three splits |
@@ -10,7 +10,8 @@
 | `(images, labels)` | uint8 arrays in memory, see `arrays.array_source`; class names may follow |
 | anything else | a folder `root/<class>/...` or `root/{train,val,test}/<class>/...` |
 
-A known name is always the known set; a folder of the same name is written `./digits`.
+A known name always means the known set; write `./digits` for a folder of that name. What a name means depends neither
+on which archives are at hand nor on a seed; a copy with other pixels gets another source name and a warning.
 """
 
 import difflib
@@ -58,10 +59,10 @@ ARRAYS = "(arrays)"  # the recorded name of data given as arrays
 
 
 def open_source(data: Data) -> Source:
-    """The source that `data` means, as in the table above.
+    """The source of `data`, see the table above.
 
-    Raises DataError, with what to do, when there is no such thing, when it is empty or when it shows no classes;
-    UsageError for arrays that are no images with labels, and for data of another type.
+    Raises DataError if nothing is found there, or no images in classes; UsageError for invalid arrays and for data of
+    another type.
     """
     if isinstance(data, tuple):
         return _from_arrays(data)
@@ -69,14 +70,14 @@ def open_source(data: Data) -> Source:
     if spec in KNOWN:
         return KNOWN[spec]()
     if spec == ARRAYS:
-        raise UsageError("the data was given as arrays, which nobody kept; give the same (images, labels) again")
+        raise UsageError("the data was given as arrays, which are not kept; give the same (images, labels) again")
     opener = imagenet if spec.startswith(IMAGENET) else read_folder
     path = Path(spec.removeprefix(IMAGENET)).expanduser()
     try:
         folder, file = path.is_dir(), path.is_file()
     except OSError as error:
         raise DataError(f"cannot look into {spec!r}: {error.strerror}; check its name and permissions") from error
-    if folder and spec not in ("", IMAGENET):  # an empty path would mean this folder
+    if folder and spec not in ("", IMAGENET):  # an empty path is the current folder
         return opener(path)
     if file and opener is read_folder and path.suffix.lower() == ".csv":
         return read_csv(path)
@@ -84,9 +85,9 @@ def open_source(data: Data) -> Source:
 
 
 def open_images(data: Data) -> Source:
-    """The source that `data` means, where no classes are needed: also a folder in which the images lie as they are.
+    """As `open_source`, for users that need no classes: accepts a folder of images without class folders, too.
 
-    Such a folder's images, those of its sub-folders with them, are all of one class.
+    All images below such a folder are of one class.
     """
     if isinstance(data, tuple):
         return _from_arrays(data)
@@ -98,7 +99,7 @@ def open_images(data: Data) -> Source:
 
 
 def spec_of(data: str | os.PathLike[str]) -> str:
-    """Names as they are; a path object as an absolute path, which never means a known name.
+    """A string as it is; a path object as an absolute path, which is never taken for a known name.
 
     Raises UsageError for anything else.
     """
@@ -110,9 +111,9 @@ def spec_of(data: str | os.PathLike[str]) -> str:
 
 
 def recorded_name(data: Data) -> str:
-    """How a run records its data so that a later command finds it from any folder: paths become absolute.
+    """The name of `data` for a run's config.json, valid from any working folder: paths become absolute.
 
-    Arrays are recorded as `ARRAYS`, which `open_source` refuses: whoever resumes gives them again.
+    Arrays are recorded as `ARRAYS`, which `open_source` refuses: to resume, give the arrays again.
     """
     if isinstance(data, tuple):
         return ARRAYS

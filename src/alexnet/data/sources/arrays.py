@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alexnet.data.samples import ArraySource, Sample, natural_key
+from alexnet.data.samples import ArraySource, Sample, natural_key, normal_name, some_names
 from alexnet.errors import UsageError
 
 # (images, labels) or (images, labels, class_names), as for `array_source`
@@ -88,6 +88,7 @@ def _check_image(image: NDArray[Any], which: str) -> None:
 def _checked_labels(labels: ArrayLike, count: int, class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
     """The label of each image as an index into the class names, and these."""
     given = np.asarray(labels)
+    class_names = None if class_names is None else list(map(normal_name, class_names))
     if given.ndim != 1 or given.dtype.kind not in "iuUTO":
         raise UsageError(
             f"labels of type {given.dtype} and shape {given.shape}; whole numbers or strings (N,) are needed"
@@ -95,7 +96,7 @@ def _checked_labels(labels: ArrayLike, count: int, class_names: Sequence[str] | 
     if len(given) != count:
         raise UsageError(f"{count} images and {len(given)} labels; one label for each image is needed")
     if class_names is not None and len(set(class_names)) < len(class_names):
-        raise UsageError(f"class names {list(class_names)} repeat one; each class needs a name of its own")
+        raise UsageError(f"class names {class_names} repeat one; each class needs a name of its own")
     numbers, names = _numbered(given, class_names)
     if len(set(numbers)) < 2:
         raise UsageError(f"all labels are {names[numbers[0]]!r}; at least two classes with images are needed")
@@ -118,8 +119,9 @@ def _numbered(given: NDArray[Any], class_names: Sequence[str] | None) -> tuple[l
 def _named(given: NDArray[Any], class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
     if strange := [label for label in given.tolist() if not isinstance(label, str)]:
         raise UsageError(f"label {strange[0]!r} is no string; all labels must be strings, or all whole numbers")
-    names = list(class_names) if class_names is not None else sorted(set(given.tolist()), key=natural_key)
+    labels = list(map(normal_name, given.tolist()))
+    names = class_names if class_names is not None else sorted(set(labels), key=natural_key)
     index = {name: number for number, name in enumerate(names)}
-    if unknown := [label for label in given.tolist() if label not in index]:
-        raise UsageError(f"label {unknown[0]!r} is none of the class names {', '.join(names)}; add it to them")
-    return [index[label] for label in given.tolist()], names
+    if unknown := [label for label in labels if label not in index]:
+        raise UsageError(f"label {unknown[0]!r} is none of the class names {some_names(names)}; add it to them")
+    return [index[label] for label in labels], list(names)

@@ -1,6 +1,6 @@
-"""Archives of known data sets: found on this machine, or fetched from their publishers, then unpacked once.
+"""Archives of known data sets: found on this machine or downloaded, then unpacked once.
 
-Looked into: the folder that the environment variable ALEXNET_DATA names, then the downloads of the cache folder.
+Searched are the folder named by the environment variable ALEXNET_DATA and the cache's downloads, in this order.
 """
 
 import calendar
@@ -8,28 +8,25 @@ import gzip
 import hashlib
 import logging
 import os
-import sys
 import tarfile
-import threading
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
+from alexnet.console import bar
 from alexnet.errors import DataError, UsageError
-from alexnet.files import alone, cannot_write, whole_folder
+from alexnet.files import cannot_write, exclusive_lock, whole_folder
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 18  # bytes received at a time
-TIMEOUT = 30.0  # seconds without a byte until a server counts as gone
-WAIT_LOGGED = 0.3  # seconds until waiting for another process is worth a line
-PART_OUT_OF_RANGE = 416  # HTTP status: nothing is left behind the part that we have
+CHUNK = 1 << 18  # bytes read at a time
+TIMEOUT = 30.0  # seconds without data until the connection counts as lost
+PART_OUT_OF_RANGE = 416  # HTTP status: the requested range is empty, so the partial file is complete
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,12 @@ class Archive:
     """A file of a known data set."""
 
     filename: str
-    url: str = ""  # where its publisher offers it; "" when it is only used where it is at hand
+    url: str = ""  # the publisher's; "" for archives that are never downloaded
     md5: str = ""  # of the file at `url`, in hexadecimal
 
 
 def cache_folder() -> Path:
-    """Where downloads, unpacked archives and packed stores go: ALEXNET_CACHE, or this system's usual place."""
+    """Folder of downloads, unpacked archives and packed stores: ALEXNET_CACHE, or the platform's cache folder."""
     named = os.environ.get("ALEXNET_CACHE")
     if named:
         return Path(named).expanduser()
@@ -52,7 +49,7 @@ def cache_folder() -> Path:
 
 
 def data_folders() -> list[Path]:
-    """Where archives are looked for, in this order. Raises UsageError when ALEXNET_DATA names no folder."""
+    """Folders searched for archives, in this order. Raises UsageError if ALEXNET_DATA is not a folder."""
     named = os.environ.get("ALEXNET_DATA")
     if named and not Path(named).expanduser().is_dir():
         raise UsageError(f"ALEXNET_DATA={named} is no folder; name the folder that holds the archives, or unset it")
@@ -60,14 +57,14 @@ def data_folders() -> list[Path]:
 
 
 def find(archives: Sequence[Archive]) -> Path | None:
-    """The first of these archives that is on this machine, in whichever folder, or None."""
+    """The first archive that is on this machine, in any of the folders, or None."""
     folders = data_folders()
     paths = (folder / archive.filename for archive in archives for folder in folders)
     return next((path for path in paths if path.is_file()), None)
 
 
 def find_or_download(archives: Sequence[Archive]) -> Path:
-    """One of these archives, in order of preference, else the first that its publisher offers, downloaded."""
+    """The first archive found on this machine; else the first with a URL, downloaded."""
     found = find(archives)
     if found is not None:
         return found
@@ -75,14 +72,14 @@ def find_or_download(archives: Sequence[Archive]) -> Path:
 
 
 def download(archive: Archive, folder: Path) -> Path:
-    """Fetch an archive into `folder`, unless it is there, and return its path.
+    """Download an archive into `folder` unless it is there; return its path.
 
-    What, how large, from where and into which file is logged before it begins. An interrupted download
-    is kept as `<name>.part` and continued by the next call. The file takes its name only when its checksum is right.
-    Raises DataError when the server cannot be reached, breaks off or sends something else.
+    File, size, URL and checksum are logged first. An interrupted download stays as `<name>.part`, and the next call
+    continues it. The file gets its final name after its checksum was verified.
+    Raises DataError if the server is unreachable, the connection breaks or the checksum is wrong.
     """
     path = folder / archive.filename
-    with one_process(path, f"downloads {archive.filename} into {path}"):
+    with exclusive_lock(path):
         if not path.exists():
             part = path.with_name(f"{path.name}.part")
             _receive(archive, path, part)
@@ -92,39 +89,22 @@ def download(archive: Archive, folder: Path) -> Path:
 
 
 def extracted(archive: Path) -> Path:
-    """The folder that holds the contents of a .tar.gz, .tgz or .zip, unpacked whole into the cache at the first call.
+    """The folder with the contents of a .tar.gz, .tgz or .zip, unpacked into the cache by the first call.
 
-    A changed archive (name, size or time) gets a new folder. Nothing can be written outside it: such archives, and
-    damaged ones, raise DataError.
+    A changed archive (name, size or modification time) gets a new folder. Raises DataError for damaged archives and for
+    members that would be written outside the folder.
     """
     stat = archive.stat()
     key = hashlib.sha256(f"{archive.name} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
     folder = cache_folder() / "extracted" / f"{archive.name}-{key}"
     if folder.is_dir():
         return folder
-    with one_process(folder, f"unpacks {archive} into {folder}"):
-        if not folder.is_dir():  # another process may have made it while this one waited
+    with exclusive_lock(folder):
+        if not folder.is_dir():  # unpacked by another process in the meantime
             log.info("unpacking %s (%s) into %s, this once", archive, _megabytes(stat.st_size), folder)
             with whole_folder(folder) as fresh:
                 _extract(archive, fresh)
     return folder
-
-
-@contextmanager
-def one_process(path: Path, work: str) -> Iterator[None]:
-    """Let one process at a time make `path`; the others wait, and log for what.
-
-    work: what the holder of the lock does, as in "packs photos".
-    """
-    waiting = threading.Timer(WAIT_LOGGED, log.info, [f"waiting for another process, which {work}"])
-    waiting.daemon = True
-    waiting.start()
-    try:
-        with alone(path):
-            waiting.cancel()
-            yield
-    finally:
-        waiting.cancel()
 
 
 def _downloads() -> Path:
@@ -136,17 +116,17 @@ def _megabytes(count: int) -> str:
 
 
 def _receive(archive: Archive, path: Path, part: Path) -> None:
-    """Bring `part` to the archive's full length."""
+    """Complete the partial file `part`."""
     start = part.stat().st_size if part.exists() else 0
     response = _connect(archive, start)
     if response is None:
         return
     with response:
-        start = start if response.status == 206 else 0  # a server that cannot go on in the middle begins anew
+        start = start if response.status == 206 else 0  # the server does not support ranges
         total = start + int(response.headers.get("Content-Length") or 0)
-        size = _megabytes(total) if total > start else "size not told"
-        going_on = f", going on at {_megabytes(start)}" if start else ""
-        what = f"{archive.filename} ({size}) from {archive.url} into {path}{going_on}"
+        size = _megabytes(total) if total > start else "unknown size"
+        resumed = f", resumed at {_megabytes(start)}" if start else ""
+        what = f"{archive.filename} ({size}) from {archive.url} into {path}{resumed}"
         log.info("downloading %s; md5 %s", what, archive.md5)
         received = _append(response, archive, part, start, total)
     if received < total:
@@ -154,7 +134,7 @@ def _receive(archive: Archive, path: Path, part: Path) -> None:
 
 
 def _connect(archive: Archive, start: int) -> HTTPResponse | None:
-    """The server's answer, from byte `start` on where it can do so; None when nothing is left to send."""
+    """The response, from byte `start` on if the server supports ranges; None if nothing is left to send."""
     headers = {"User-Agent": "alexnet", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -173,14 +153,14 @@ def _connect(archive: Archive, start: int) -> HTTPResponse | None:
 
 
 def _append(response: HTTPResponse, archive: Archive, part: Path, start: int, total: int) -> int:
-    """Write what the server sends behind the first `start` bytes of `part`; returns the length reached."""
+    """Append the response to the first `start` bytes of `part`; return the resulting length."""
     received = start
     try:
-        with part.open("ab" if start else "wb") as file, _progress(archive.filename, start, total) as show:
+        with part.open("ab" if start else "wb") as file, bar(archive.filename, in_bytes=True) as move:
             for chunk in _chunks(response, archive):
                 file.write(chunk)
                 received += len(chunk)
-                show(received)
+                move(received, total or None)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -196,20 +176,8 @@ def _chunks(response: HTTPResponse, archive: Archive) -> Iterator[bytes]:
         raise DataError(_interrupted(archive, str(error))) from error
 
 
-@contextmanager
-def _progress(title: str, start: int, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where that is a terminal; gives the function that moves it: (bytes received)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(title, total=total or None, completed=start)
-        yield lambda received: bar.update(task, completed=received)
-
-
 def _verify(archive: Archive, part: Path) -> None:
-    """Raise DataError, and remove the file, when its checksum is not the publisher's."""
+    """Raise DataError and remove the file if its checksum is wrong."""
     with part.open("rb") as file:
         received = hashlib.file_digest(file, "md5").hexdigest()
     if received != archive.md5:
@@ -229,24 +197,24 @@ def _unreachable(archive: Archive, reason: str) -> str:
 
 def _interrupted(archive: Archive, reason: str) -> str:
     return (
-        f"the download of {archive.filename} from {archive.url} broke off: {reason}; what came is kept, "
-        "run again to go on from there"
+        f"the download of {archive.filename} from {archive.url} was interrupted: {reason}; "
+        "the partial file is kept, run again to continue"
     )
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Unpack a whole archive, checking the checksums that it carries."""
+    """Unpack an archive and verify its own checksums."""
     try:
         if zipfile.is_zipfile(archive):
             _extract_zip(archive, folder)
         else:
             _extract_tar(archive, folder)
     except (tarfile.TarError, gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{archive} is damaged or no archive to trust ({error}); remove it and get it again") from error
+        raise DataError(f"{archive} is damaged or unsafe ({error}); remove it and get it again") from error
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:
-    """Files get the times that the archive gives, as those of a .tar do: fingerprints are made of them."""
+    """Restore modification times, as for .tar: fingerprints depend on them."""
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():
             changed = calendar.timegm(member.date_time)
@@ -256,5 +224,5 @@ def _extract_zip(archive: Path, folder: Path) -> None:
 def _extract_tar(archive: Path, folder: Path) -> None:
     with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         tar.extractall(folder, filter="data")
-        while stream.read(CHUNK):  # gzip's checksum stands behind the last byte, where tarfile does not look
+        while stream.read(CHUNK):  # to the end, where gzip verifies its checksum; tarfile stops before
             pass

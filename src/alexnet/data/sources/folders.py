@@ -1,4 +1,4 @@
-"""A user's own images in a folder, with a sub-folder for each class."""
+"""Sources from folders with a sub-folder for each class."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,20 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from alexnet.data.images import IMAGE_SUFFIXES
-from alexnet.data.samples import Sample, Source, natural_key
+from alexnet.data.samples import Sample, Source, natural_key, normal_name
 from alexnet.errors import DataError
 
-# How folders and CSV cells may call the three parts, in any case.
+# Accepted names of the splits in folders and CSV files, in any case.
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def read_folder(root: Path) -> Source:
     """The images of `root/<class>/...`, or of `root/{train,val|valid|validation,test}/<class>/...`.
 
-    The second form is meant when every folder in `root` has one of those names. Images in sub-folders of a class count
-    as that class's. Names that begin with a dot are ignored; other files are noted in `other_files`.
+    The second layout applies if every folder in `root` has one of those names. Sub-folders of a class are read, too.
+    Names that begin with a dot are ignored; other files are listed in `other_files`.
     Raises DataError for an empty folder, images without class folders, class folders without images, and split folders
-    mixed with others.
+    next to others.
     """
     others: list[str] = []
     classes = _class_folders(root)
@@ -32,9 +32,9 @@ def read_folder(root: Path) -> Source:
 
 
 def read_images(root: Path) -> Source:
-    """All images below a folder, in sub-folders too, as one class called `images`: for what needs no classes.
+    """All images below a folder as one class named `images`.
 
-    A tenth of them is to be set apart for validation. Files that are no images are noted in `other_files`.
+    A tenth is to be drawn for val. Other files are listed in `other_files`.
     """
     others: list[str] = []
     found = [(path.removeprefix("./"), "images", "") for path in images_below(root, ".", others)]
@@ -43,22 +43,21 @@ def read_images(root: Path) -> Source:
 
 
 def holds_images(root: Path) -> bool:
-    """Whether images lie in this folder itself, outside any class folder."""
+    """Whether the folder itself holds images, outside any class folder."""
     return root.is_dir() and any(
         Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file() for entry in _entries(root)
     )
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, naturally sorted; links to folders count, names that begin with a dot not."""
+    """Names of the folders in `folder`, links included, in natural order; names that begin with a dot are ignored."""
     return [entry.name for entry in _entries(folder) if entry.is_dir()]
 
 
 def images_below(root: Path, folder: str, others: list[str]) -> Iterator[str]:
-    """Paths, relative to `root`, of the images in `root/folder` and its sub-folders, naturally sorted.
+    """Paths, relative to `root`, of the images below `root/folder`, in natural order.
 
-    What is passed over is added to `others`, with the reason. Links to folders are not followed, for they can go round
-    in circles.
+    Ignored files are appended to `others`, with the reason. Links to folders are not followed: they can form a cycle.
     """
     for entry in _entries(root / folder):
         path, suffix = f"{folder}/{entry.name}", Path(entry.name).suffix
@@ -81,14 +80,14 @@ def _class_folders(root: Path) -> list[tuple[str, str, str]]:
     if nested:
         stranger = next(folder for folder, split in splits.items() if not split)
         raise DataError(
-            f"{root} holds both the split folder {nested[0]!r} and {stranger!r}, which is none; "
-            "move what is not train, val or test elsewhere, or name the classes differently"
+            f"{root} holds the split folder {nested[0]!r} and {stranger!r}, which is no split; "
+            "move other folders elsewhere, or rename the classes"
         )
     return [(folder, folder, "") for folder in splits]
 
 
 def _strays(root: Path, classes: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Files that lie beside class folders instead of in one."""
+    """Files outside the class folders."""
     class_folders = {folder for folder, _, _ in classes}
     tops = [root, *(root / folder for folder in subfolders(root) if folder not in class_folders)]
     files = (Path(entry.path) for top in tops for entry in _entries(top) if not entry.is_dir())
@@ -97,8 +96,8 @@ def _strays(root: Path, classes: Sequence[tuple[str, str, str]]) -> list[str]:
 
 
 def _no_images(root: Path, classes: Sequence[tuple[str, str, str]], others: Sequence[str]) -> DataError:
-    """Why a folder without images in class folders cannot be used."""
-    form = f"put the images of each class into a folder of its own, {root}/<class>/"
+    """The error for a folder without images in class folders."""
+    form = f"put the images of each class into a folder {root}/<class>/"
     if not _entries(root):
         return DataError(f"{root} is empty; {form}")
     if classes:
@@ -118,8 +117,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def labelled_source(
     name: str, root: Path, names: set[str], found: Sequence[tuple[str, str, str]], others: list[str]
 ) -> Source:
-    """found: (path, class name, split) of every image."""
-    class_names = sorted(names, key=natural_key)
+    """A source of files. found: (path, class name, split) of each image; names: of all classes, also empty ones."""
+    class_names = sorted({normal_name(name) for name in names}, key=natural_key)
     label = {name: index for index, name in enumerate(class_names)}
-    samples = [Sample(path, label[name], split) for path, name, split in found]
+    samples = [Sample(path, label[normal_name(name)], split) for path, name, split in found]
     return Source(name=name, root=root, class_names=class_names, samples=samples, other_files=others)

@@ -1,4 +1,4 @@
-"""ImageNet, whole or tiny: class folders named after WordNet's synsets ("wnid"), val labelled by a file beside.
+"""ImageNet and Tiny ImageNet: class folders named by WordNet synset ("wnid"), val labelled by a separate file.
 
 Labels follow the sorted wnids, as in Caffe and torchvision, not the ids of the ILSVRC development kit.
 """
@@ -20,9 +20,9 @@ from alexnet.errors import DataError
 
 log = logging.getLogger(__name__)
 
-# The publisher gives no checksum. This is the one that ContinualAI/avalanche checks its download against
-# (avalanche/benchmarks/datasets/tiny_imagenet/tiny_imagenet.py). A copy with half of the training images and none of
-# the unlabelled test images is used where only it is at hand.
+# The publisher gives no checksum; this is the one of ContinualAI/avalanche
+# (avalanche/benchmarks/datasets/tiny_imagenet/tiny_imagenet.py). A copy with half of the training images is used if
+# only that is at hand.
 TINY_IMAGENET_HALF = Archive("tiny-imagenet-200-half.tgz")
 TINY_IMAGENET = (
     Archive(
@@ -33,18 +33,18 @@ TINY_IMAGENET = (
     TINY_IMAGENET_HALF,
 )
 
-GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # a line for each val image, in their order: its ILSVRC2012_ID
-META = "meta.mat"  # says which wnid an ILSVRC2012_ID is
-LIST = "val.txt"  # lines "file name, label"; labels count the sorted wnids, as in Caffe's file of this name
-WORDS = ("words.txt", "synset_words.txt")  # lines "wnid, words": as in Tiny ImageNet, and as in Caffe
-PLACES = ("", "val", "ILSVRC2012_devkit_t12/data", "data")  # where in the folder these files are looked for
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # ILSVRC2012_ID of each val image, one per line
+META = "meta.mat"  # maps ILSVRC2012_ID to wnid
+LIST = "val.txt"  # lines "<file name> <label>"; labels index the sorted wnids, as in Caffe's val.txt
+WORDS = ("words.txt", "synset_words.txt")  # lines "<wnid> <words>": Tiny ImageNet's, Caffe's
+PLACES = ("", "val", "ILSVRC2012_devkit_t12/data", "data")  # folders searched for these files
 
 
 def tiny_imagenet(archives: Sequence[Archive] = TINY_IMAGENET) -> Source:
     """Tiny ImageNet (Stanford CS231n): 200 classes of 500 training and 50 val images, 64 x 64 pixels.
 
-    The publisher's test images carry no labels and are left out. The source of a copy with half of the training images
-    is called `tiny-imagenet-half`.
+    The publisher's test images have no labels and are left out. A copy with half of the training images gives a source
+    named `tiny-imagenet-half`.
     """
     archive = find_or_download(archives)
     name = "tiny-imagenet"
@@ -57,15 +57,15 @@ def tiny_imagenet(archives: Sequence[Archive] = TINY_IMAGENET) -> Source:
         raise DataError(f"{archive} holds no tiny-imagenet-200/train and val/val_annotations.txt; get it again")
     rows = (line.split("\t") for line in _lines(annotations))
     val = {f"val/images/{row[0]}": row[1] for row in rows}
-    # Its other files are lists of bounding boxes, one beside each class's images: nothing that a user must know of.
+    # Its other files are the bounding boxes of each class: no need to report them.
     return replace(_source(name, root, val), store_size=64, other_files=[])
 
 
 def imagenet(root: Path) -> Source:
     """The ImageNet challenge (ILSVRC 2012) as its archives unpack: `root/train/<wnid>/...` and `root/val/...`.
 
-    val has class folders too, or is flat and labelled by a file: the development kit's ground truth with its meta.mat,
-    or a val.txt. Raises DataError with what is missing. Without val, val and test are to be set apart from train.
+    val has class folders, too, or is flat and labelled by a file: the development kit's ground truth with its meta.mat,
+    or a val.txt. Without val, val and test are drawn from train. Raises DataError that names what is missing.
     """
     if not (root / "train").is_dir():
         raise DataError(f"imagenet:{root} has no folder train/<wnid>/; unpack the training images there")
@@ -80,7 +80,7 @@ def imagenet(root: Path) -> Source:
 
 
 def _source(name: str, root: Path, val: dict[str, str], fractions: tuple[float, float] = GIVEN) -> Source:
-    """val: path -> wnid. Val images of classes that are not in train are passed over: a subset is a set, too."""
+    """val: path -> wnid. Val images of classes without a training folder are ignored, so that a subset can be used."""
     others: list[str] = []
     wnids = sorted(subfolders(root / "train"))
     label = {wnid: index for index, wnid in enumerate(wnids)}
@@ -104,7 +104,7 @@ def _source(name: str, root: Path, val: dict[str, str], fractions: tuple[float, 
 
 
 def synset_names(wnids: Sequence[str], words: dict[str, str]) -> list[str]:
-    """The first word for each wnid, and the wnid behind it where two share that word; the bare wnid without words.
+    """The first word of each wnid, followed by the wnid if several share that word; the wnid if it has no words.
 
     >>> synset_names(["n1", "n2", "n3"], {"n1": "crane", "n2": "crane, derrick"})
     ['crane (n1)', 'crane (n2)', 'n3']
@@ -115,7 +115,7 @@ def synset_names(wnids: Sequence[str], words: dict[str, str]) -> list[str]:
 
 
 def _words(root: Path) -> dict[str, str]:
-    """Words by wnid, from the first file at hand that says them."""
+    """Words by wnid, from the first file found that lists them."""
     for path in filter(None, (_find(root, name) for name in WORDS)):
         return dict(_pair(path, line) for line in _lines(path))
     meta = _find(root, META)
@@ -130,9 +130,9 @@ def _val_wnids(root: Path) -> dict[str, str]:
         return _devkit_wnids(paths, truth, meta)
     if listed:
         return _listed_wnids(root, paths, listed)
-    missing = f"{META}, which explains {truth}," if truth else f"{GROUND_TRUTH} and {META}, or {LIST},"
+    missing = f"{META}, needed with {truth}," if truth else f"{GROUND_TRUTH} and {META}, or {LIST},"
     raise DataError(
-        f"imagenet:{root}: val holds {len(paths)} images, and {missing} is missing, which says their classes; "
+        f"imagenet:{root}: val holds {len(paths)} images, and {missing} is missing; "
         f"put it into {root} (the development kit has it), or sort val into class folders"
     )
 
@@ -153,7 +153,7 @@ def _listed_wnids(root: Path, paths: Sequence[str], listed: Path) -> dict[str, s
         labels = {Path(name).name: int(label) for name, label in (_pair(listed, line) for line in _lines(listed))}
     except ValueError as error:
         raise DataError(f"{listed}: {error}; lines of a file name and a label are needed") from error
-    # A label says a place among all sorted wnids: with some missing, every later one would be wrong.
+    # Labels index all sorted wnids: if some are missing, later labels would be wrong.
     if set(labels.values()) - set(range(len(wnids))) or max(labels.values(), default=0) != len(wnids) - 1:
         raise DataError(
             f"{listed} numbers classes up to {max(labels.values(), default=0)}, but train has {len(wnids)} of them; "
@@ -178,7 +178,7 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines that are not blank."""
+    """Non-blank lines."""
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,4 @@
-"""Known data sets whose classes have plain names: digits, flowers17 and CIFAR-10.
-
-Each function gives the images, the class names in their usual order and, where the publisher says so, the splits.
-"""
+"""Known data sets: digits, flowers17 and CIFAR-10, with class names in their usual order and given splits."""
 
 import logging
 from collections.abc import Sequence
@@ -18,15 +15,15 @@ from alexnet.errors import DataError
 
 log = logging.getLogger(__name__)
 
-GIVEN = (0.0, 0.0)  # fractions of sets whose publisher has split them: nothing more is set apart
+GIVEN = (0.0, 0.0)  # fractions of sets with given splits: nothing else is drawn
 
-# The publisher gives no checksums. These are the ones that google-deepmind/dm_nevis checks its downloads against
+# The publisher gives no checksums; these are the ones of google-deepmind/dm_nevis
 # (dm_nevis/datasets_storage/handlers/oxford_flowers_17.py).
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/17"
 FLOWERS17 = Archive("17flowers.tgz", f"{OXFORD}/17flowers.tgz", "b59a65d8d1a99cd66944d474e1289eab")
 FLOWERS17_SPLITS = Archive("datasplits.mat", f"{OXFORD}/datasplits.mat", "4828cddfd0d803c5abbdebcb1e148a1e")
 FLOWERS17_IMAGES, FLOWERS17_PER_CLASS = 1360, 80
-# The publisher's files are in the order of its page's 17 categories; its archive holds no names.
+# Files are in the order of the categories on the publisher's page; the archive holds no names.
 FLOWERS17_CLASSES = [
     "daffodil",
     "snowdrop",
@@ -47,8 +44,8 @@ FLOWERS17_CLASSES = [
     "pansy",
 ]
 
-# URL and checksum from https://www.cs.toronto.edu/~kriz/cifar.html. The binary form, because the Python form is
-# pickled, and a pickle can run any code. A copy as JPEG files in {train,test}/<class>/ is used where it is at hand.
+# URL and checksum from https://www.cs.toronto.edu/~kriz/cifar.html. The binary version: the Python version is pickled,
+# and unpickling can run any code. JPEG copies in {train,test}/<class>/ are used if only they are at hand.
 CIFAR10 = (
     Archive(
         "cifar-10-binary.tar.gz",
@@ -61,11 +58,8 @@ CIFAR10_FILES = {**{f"data_batch_{n}.bin": "train" for n in range(1, 6)}, "test_
 
 
 def digits() -> Source:
-    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, which come with it: nothing is downloaded.
-
-    Its values 0..16 become 0..255.
-    """
-    from sklearn.datasets import load_digits  # takes a second to import
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, values 0..16 scaled to 0..255; nothing is downloaded."""
+    from sklearn.datasets import load_digits  # slow to import
 
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)
@@ -133,9 +127,7 @@ def cifar10(archives: Sequence[Archive] = CIFAR10) -> Source:
     root = extracted(archive)
     if (root / "cifar-10-batches-bin").is_dir():
         return _cifar10_records(archive, root / "cifar-10-batches-bin")
-    log.warning(
-        "cifar10: %s holds JPEG copies; their pixels, and results, differ from %s", archive, CIFAR10[0].filename
-    )
+    log.warning("cifar10: %s holds JPEG copies; their pixels differ from %s", archive, CIFAR10[0].filename)
     return replace(read_folder(root), name="cifar10-jpeg", fractions=GIVEN, store_size=64)
 
 

@@ -1,4 +1,4 @@
-"""A user's own images listed in a CSV file."""
+"""Sources from CSV files that list images."""
 
 import csv
 import logging
@@ -19,12 +19,12 @@ CSV_FORM = "a header line path,label or path,label,split is needed, in UTF-8, se
 
 
 def read_csv(file: Path) -> Source:
-    """The images that a CSV file lists, one a line under the header `path,label[,split]`.
+    """The images listed in a CSV file with the header `path,label[,split]`.
 
-    Paths are relative to the CSV's own folder, or absolute. Other columns are ignored. An empty split means that none
-    is given. A file listed again with the same label and split is taken once, and a warning logged.
-    Raises DataError with the line for anything else, for files that do not exist and for a file listed with two labels
-    or splits.
+    Paths are relative to the CSV's own folder, or absolute. Other columns are ignored. An empty split: none
+    given. Repeated lines of a file are dropped with a warning.
+    Raises DataError, with the line number, for malformed lines, missing files and files listed with two labels or
+    splits.
     """
     lines = {line: _sample(f"{file}, line {line}", row) for line, row in _rows(file)}
     if not lines:
@@ -44,8 +44,8 @@ def _refuse_missing(file: Path, lines: dict[int, Row]) -> None:
 
 
 def _without_repeats(file: Path, lines: dict[int, Row]) -> list[Row]:
-    """The first row of each file: elsewhere, as in a run's split.csv, an image is known by its path alone."""
-    first: dict[str, int] = {}  # line by file, however its path is spelt
+    """The first row of each file: a path identifies an image, as in a run's split.csv."""
+    first: dict[str, int] = {}  # line number by normalized path
     for line, (path, label, split) in lines.items():
         earlier = first.setdefault(os.path.normpath(file.parent / path), line)
         if lines[earlier][1:] != (label, split):
@@ -57,7 +57,7 @@ def _without_repeats(file: Path, lines: dict[int, Row]) -> list[Row]:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, cells by column) of each row that is not blank."""
+    """(line number, cells by column) of each non-blank row."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.reader(text, strict=True)

@@ -1,4 +1,4 @@
-"""Images decoded once, in the form that training reads without decoding them again."""
+"""Packed stores: images decoded once, for training to read without decoding."""
 
 from alexnet.data.store.cache import is_store, named_store, packed, verified
 from alexnet.data.store.reader import Store, open_store

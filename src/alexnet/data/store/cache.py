@@ -1,4 +1,4 @@
-"""Which store belongs to which data: the user's own folder, or the cache's."""
+"""From data to its store: the user's own folder, or one in the cache."""
 
 import logging
 import os
@@ -9,11 +9,12 @@ from typing import TypeGuard
 
 from alexnet.data.samples import Source
 from alexnet.data.sources import KNOWN, Data, open_source, spec_of
-from alexnet.data.sources.download import cache_folder, one_process
+from alexnet.data.sources.download import cache_folder
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings
 from alexnet.errors import DataError
+from alexnet.files import exclusive_lock
 
 log = logging.getLogger(__name__)
 
@@ -25,22 +26,22 @@ def packed(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """The store of this source in the cache: the one that is there, or, if it is missing or damaged, a new one.
+    """The store of a source in the cache; packed if it is missing or damaged.
 
-    size: pixels a side, None for what suits the source; the rest and the errors as for `pack`. A source that changed in
-    any way gets a new store. One that was packed with a larger `max_bad` is taken: its gaps were accepted then. Packing
-    is logged, with the reason. Of several processes that want the same store one packs it. A store that another version
-    of this program packed has another place in the cache and stays as it is.
+    size: side of the stored images in pixels, None for the source's own; otherwise arguments and errors as for `pack`.
+    Any change of a source leads to a new store. A store packed with a larger `max_bad` is reused: its gaps were
+    accepted then. Of several processes that need the same store one packs it, the others wait. Stores of other versions
+    of the format have other names and stay untouched. Logs when and why it packs or waits.
     """
     size = source.store_size if size is None else size
     fingerprint = source.fingerprint()
     folder = _cached(source, size, fingerprint)
-    with suppress(DataError):  # missing or damaged: looked into again below
+    with suppress(DataError):  # missing or damaged: handled below, under the lock
         return open_store(folder)
     refuse_settings(folder, size, max_bad)
-    with one_process(folder, f"packs {source.name} into {folder}"):
+    with exclusive_lock(folder, lambda: log.info("waiting for another process that packs %s", source.name)):
         try:
-            return open_store(folder)  # another process may have packed it while this one waited
+            return open_store(folder)  # packed by another process in the meantime
         except DataError as damage:
             _log_packing(source, folder, damage)
         return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
@@ -62,11 +63,11 @@ def named_store(
     look: Callable[[Source], object] | None = None,
     opener: Callable[[Data], Source] = open_source,
 ) -> Store:
-    """The store that a user means by `data`: one in the folder of that name, else that of `open_source(data)`.
+    """The store of `data`: the folder itself if it is a store, else the cache's store of `open_source(data)`.
 
-    size: pixels a side, None for what there is or suits the source. look: raises what speaks against the data; it sees
-    the source before any image is read, and what the store kept of it. opener: turns `data` into a source. Errors as in
-    `open_source` and `packed`; DataError for a store of another size.
+    size: required side of the stored images in pixels, None for the store's or source's own. look: called with the
+    source before any image is read, and with `Store.source()`; raises to refuse the data. opener: replaces
+    `open_source`. Errors as for `open_source` and `packed`; DataError for a store of another size.
     """
     if is_store(data):
         store = open_store(Path(spec_of(data)).expanduser())
@@ -86,20 +87,20 @@ def named_store(
 
 
 def is_store(data: Data) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether `data` is a folder that holds a store, sound or not; a known name never is."""
+    """Whether `data` is a folder that holds a store, intact or damaged; a known name never is."""
     if isinstance(data, tuple):
         return False
     spec = spec_of(data)
     try:
         return spec not in KNOWN and (Path(spec).expanduser() / FACTS).is_file()
     except OSError:
-        return False  # `open_source` says what is wrong with it
+        return False  # reported by `open_source`
 
 
 def verified(data: Data, size: int | None = None) -> Store:
-    """The store in the folder `data`, or that of `open_source(data)` in the cache, once every checksum is right.
+    """The store of `data` as in `named_store`, never packed, with every checksum compared.
 
-    Raises DataError that names all that is missing or damaged.
+    Raises DataError that names everything missing or damaged.
     """
     if is_store(data):
         return open_store(Path(spec_of(data)).expanduser(), verify=True)
@@ -109,5 +110,5 @@ def verified(data: Data, size: int | None = None) -> Store:
 
 
 def _cached(source: Source, size: int, fingerprint: str) -> Path:
-    """Where the cache has, or would have, this source's store."""
+    """The folder of a source's store in the cache."""
     return cache_folder() / "stores" / cache_name(source.name, size, fingerprint)

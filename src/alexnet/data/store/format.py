@@ -1,17 +1,17 @@
-"""The store: every image decoded once, in the form that training reads without decoding it again.
+"""Files of a store: images decoded once, for training to read without decoding.
 
-A store is a folder, written whole or not at all, of S x S images:
+A store is a folder of S x S images, written atomically:
 
-    store.json       format and version; name, fingerprint, fractions and class names of the source; size (S); images;
-                     files: bytes and SHA-256 of each other file; seal: SHA-256 of all this
-    samples.csv      path,label,split: a line for each row, in the order of the rows; label indexes the class names,
-                     split is "train", "val", "test" or empty
-    skipped.csv      path,reason: a line for each image that could not be used
-    shard-00000.bin  rows, uint8 (rows, S, S, 3), RGB, C order, nothing else; each shard but the last as many rows,
-    shard-00001.bin  about a gigabyte
+    store.json       format, version; name, fingerprint, fractions and class names of the source; size (S); number of
+                     images; files: bytes and SHA-256 of every other file; seal: SHA-256 of all of this
+    samples.csv      path,label,split: one line per row, in row order; label indexes the class names, split is "train",
+                     "val", "test" or empty
+    skipped.csv      path,reason: one line per image that could not be used
+    shard-00000.bin  uint8 (rows, S, S, 3), RGB, C order, without a header; all shards but the last have the same number
+    shard-00001.bin  of rows, about a gigabyte
     ...
 
-Rows stand in the order of the source's samples. N is the number of rows.
+Rows are in the order of the source's samples. N is the number of rows.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any
 from alexnet.errors import DataError
 
 FORMAT = "alexnet store"
-VERSION = 1  # to be raised whenever other bytes would be stored for the same images
+VERSION = 1  # increase whenever the bytes stored for the same images change
 FACTS = "store.json"
 SAMPLES = "samples.csv"
 SKIPPED = "skipped.csv"
@@ -52,7 +52,7 @@ def shard_name(shard: int) -> str:
 
 
 def cache_name(source: str, size: int, fingerprint: str) -> str:
-    """The folder of a source's store in the cache; each version of the format has its own, the first without a mark."""
+    """Name of a source's store in the cache. Versions of the format after the first are part of it."""
     version = "" if VERSION == 1 else f"-v{VERSION}"
     return f"{source}-{size}-{fingerprint[:16]}{version}"
 

@@ -1,4 +1,4 @@
-"""Several stores as one, for what needs images alone: their rows one after the other, all of one class."""
+"""Concatenation of stores, for users that need images without labels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from alexnet.data.images import Pixels, digest
 from alexnet.data.store.reader import Store
 from alexnet.errors import DataError
 
-READ = 1024  # images at once
+READ = 1024  # images hashed at a time
 
 
 @dataclass(eq=False)
 class Joined(Store):
-    """A store whose rows lie in others; what is read of it is a store's."""
+    """A view of several stores as one."""
 
     stores: tuple[Store, ...] = ()
 
@@ -39,9 +39,9 @@ class Joined(Store):
 
 
 def join(stores: Sequence[Store]) -> Store:
-    """One store of the rows of all these, in their order; labels are forgotten, given splits are kept.
+    """Concatenate stores: all images of one class, given splits kept.
 
-    DataError where they are of different sizes.
+    Raises DataError if their images differ in size.
     """
     first = stores[0]
     for store in stores:
@@ -67,7 +67,7 @@ def join(stores: Sequence[Store]) -> Store:
 
 
 def without_twins(store: Store, rows: NDArray[np.int64], kept: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of `rows` whose images are not, pixel for pixel, among the rows `kept`; each image is read once."""
+    """The rows whose images equal, pixel for pixel, none of the images of the rows `kept`."""
     if not len(rows) or not len(kept):
         return rows
     aside = set(_digests(store, kept))

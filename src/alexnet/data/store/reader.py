@@ -1,4 +1,4 @@
-"""Reading a store: its images are mapped into memory, not loaded."""
+"""Reading a store: images are memory-mapped."""
 
 import csv
 import hashlib
@@ -17,26 +17,26 @@ from alexnet.data.samples import Sample, Source
 from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, content_of, damaged, seal, shard_name
 from alexnet.errors import DataError
 
-VERIFIED_BYTES = 4 * 2**30  # hashing this many takes some seconds; larger stores are only measured when opened
-OPEN_SHARDS = 128  # each holds a file handle, of which macOS grants 256
+VERIFIED_BYTES = 4 * 2**30  # takes seconds to hash; of larger stores only file sizes are checked by default
+OPEN_SHARDS = 128  # one file handle each; macOS allows 256
 
 
 @dataclass(eq=False)
 class Store:
-    """A sound store, its images left on disk."""
+    """An opened store; its images stay on disk."""
 
     folder: Path
     name: str  # the source's
-    fingerprint: str  # the source's, when it was packed
+    fingerprint: str  # the source's, at packing
     size: int  # pixels a side
     class_names: list[str]  # in the order of the labels
-    fractions: tuple[float, float]  # shares for val and test where no split is given
-    paths: list[str]  # N, as the source names them
+    fractions: tuple[float, float]  # share of each class to draw for val and test if no split is given
+    paths: list[str]  # N, the source's
     labels: NDArray[np.int64]  # (N,)
-    splits: NDArray[np.str_]  # (N,) "train", "val", "test", or "" where the source does not say
-    skipped: list[tuple[str, str]]  # path and reason of each image that could not be used
+    splits: NDArray[np.str_]  # (N,) "train", "val", "test", or "" if none is given
+    skipped: list[tuple[str, str]]  # (path, reason) of each unusable image
     shard_rows: int  # rows in every shard but the last
-    content: str  # hexadecimal, equal for stores of equal class names, samples and pixels, wherever they were read from
+    content: str  # hexadecimal SHA-256 over class names, samples and pixels, not over times or folders
 
     def __post_init__(self) -> None:
         self._shard = lru_cache(OPEN_SHARDS)(self._map_shard)
@@ -45,7 +45,7 @@ class Store:
         return len(self.labels)
 
     def source(self) -> Source:
-        """What the store kept of its source: classes and samples, to be checked as a source is, not to be read."""
+        """Classes and samples of the stored images, for checks; its images cannot be read."""
         rows = zip(self.paths, self.labels.tolist(), self.splits.tolist(), strict=True)
         return Source(
             name=self.name,
@@ -57,9 +57,9 @@ class Store:
         )
 
     def images(self, indices: NDArray[Any] | slice) -> Pixels:
-        """Copies of these rows, in this order: uint8 (n, size, size, 3), RGB, contiguous; negative ones from the end.
+        """Copies of rows: uint8 (n, size, size, 3), RGB, contiguous. Negative indices count from the end.
 
-        Raises IndexError for a row that does not exist, DataError when the files went away since they were checked.
+        Raises IndexError for a row that does not exist, DataError if files vanished after the store was opened.
         """
         rows = np.arange(len(self))[indices]
         images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
@@ -70,7 +70,7 @@ class Store:
         return images
 
     def mapped(self, indices: NDArray[np.int64]) -> list[Pixels]:
-        """These rows in the files' mapped memory, not copied, only to be read; errors as for `images`."""
+        """Read-only views of rows in mapped memory, each uint8 (size, size, 3); errors as for `images`."""
         rows = np.arange(len(self))[indices]
         places = zip(*np.divmod(rows, self.shard_rows), strict=True)
         return [np.asarray(self._shard(int(shard)))[offset] for shard, offset in places]
@@ -85,10 +85,10 @@ class Store:
 
 
 def open_store(folder: str | Path, verify: bool | None = None) -> Store:
-    """The store in a folder, once all its files are found, of the right size and, if verified, with the right bytes.
+    """Open the store in a folder after checking that its files are complete.
 
-    verify: whether to read all images and compare checksums; None: if they are at most 4 GB.
-    Raises DataError that names all that is missing or damaged.
+    verify: compare the checksums of the images, too; None: if they are at most 4 GB.
+    Raises DataError that names everything missing or damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -124,7 +124,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _damage(file: Path, size: int, sha256: str | None) -> str | None:
-    """That a file is missing, of another size or, where a checksum is given, of other content; None if it is sound."""
+    """What is wrong with a file: missing, wrong size or, if a checksum is given, wrong content. None if nothing is."""
     try:
         found = file.stat().st_size
         if found != size:
@@ -161,7 +161,7 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """The lines of a CSV file below its header."""
+    """Rows of a CSV file without its header."""
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file)
         next(rows)

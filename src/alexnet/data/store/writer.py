@@ -1,4 +1,4 @@
-"""Writing a store: every image of a source decoded once, in order."""
+"""Writing a store: decode each image of a source once."""
 
 import csv
 import hashlib
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 
 SHARD_BYTES = 2**30
 MAX_BAD = 0.01
-NAMED_BAD = 3  # so many bad images are named in an error
+NAMED_BAD = 3  # bad images named in an error
 
 
 def pack(
@@ -40,14 +40,14 @@ def pack(
     shard_bytes: int = SHARD_BYTES,
     fingerprint: str | None = None,
 ) -> Store:
-    """Write the store of a source into `folder`, replacing a store that stands there.
+    """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size: pixels a side; max_bad: largest share, 0..1, of images that may be skipped because they cannot be used;
-    workers: threads, None for one a core; fingerprint: the source's, where it is known already.
+    size: side of the stored images, pixels. max_bad: accepted share of unusable images, 0..1. workers: threads, None
+    for one per core. fingerprint: that of the source if already computed.
 
-    Raises DataError when more images are bad or a class is left with none, UsageError when `folder` holds something
-    else than a store, AlexNetError when it cannot be written. Nothing is left behind then, nor after Ctrl-C. If images
-    were skipped, a warning is logged.
+    Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
+    AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images are logged
+    as a warning.
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
@@ -68,7 +68,7 @@ def pack(
 def _fill(
     files: "_Files", source: Source, size: int, max_bad: float, workers: int | None, progress: Progress | None
 ) -> None:
-    """Every image of the source, in order, into the files, or into their list of skipped ones."""
+    """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
     with ordered_map(partial(stored_form, size=size), each_image(source), workers) as results:
         for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
@@ -84,14 +84,15 @@ def _fill(
 
 
 class _HashedFile:
-    """A new file that is hashed while it is written, and on the disk when it is closed."""
+    """A new file, hashed while written and flushed to disk on close."""
 
     def __init__(self, path: Path) -> None:
         self.name, self.bytes, self._hash = path.name, 0, hashlib.sha256()
         self._file = open(path, "xb")  # noqa: SIM115 - closed by `close`
 
     def write(self, data: str | memoryview) -> None:
-        raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data  # names may be any bytes
+        # File names may hold any bytes.
+        raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
         self._file.write(raw)
         self._hash.update(raw)
         self.bytes += len(raw) if isinstance(raw, bytes) else raw.nbytes
@@ -107,16 +108,16 @@ class _HashedFile:
 
 
 class _Files:
-    """All files of a store but store.json, written as the images come, in memory that does not grow with them."""
+    """All files of a store except store.json, written one image at a time, in constant memory."""
 
     def __init__(self, folder: Path, shard_rows: int) -> None:
         self.folder, self.shard_rows = folder, shard_rows
         self.images = 0
-        self.labels: set[int] = set()  # that have images
+        self.labels: set[int] = set()  # classes with images
         self.skipped: list[tuple[str, str]] = []
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
-        self._shard: _HashedFile  # the one being filled, from the first image on
+        self._shard: _HashedFile  # the current one
         self._samples = csv.writer(self._new(SAMPLES), lineterminator="\n")
         self._skipped = csv.writer(self._new(SKIPPED), lineterminator="\n")
         self._samples.writerow(["path", "label", "split"])
@@ -178,7 +179,7 @@ def refuse_settings(folder: Path, size: int, max_bad: float) -> None:
 
 
 def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
-    """Say before hours of decoding what can be known then."""
+    """Fail before hours of decoding, not after."""
     free = shutil.disk_usage(beside).free
     if free < needed:
         raise AlexNetError(
@@ -192,14 +193,11 @@ def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> N
         first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
         raise DataError(
             f"at least {len(skipped)} of {total} images cannot be used, {100 * max_bad:g} % may be skipped: {first}; "
-            "see all with `alexnet check DATA` and mend or remove them, or skip more with --max-bad 0.5"
+            "see all with `alexnet check DATA` and repair or remove them, or skip more with --max-bad 0.5"
         )
 
 
 def _refuse_empty_classes(source: Source, files: _Files) -> None:
-    empty = [label for label in range(len(source.class_names)) if label not in files.labels]
-    if empty:
+    if empty := [name for label, name in enumerate(source.class_names) if label not in files.labels]:
         hint = f" (skipped: {files.skipped[0][0]}: {files.skipped[0][1]})" if files.skipped else ""
-        raise DataError(
-            f"{source.name}: no usable images of {some_names(source.class_names, empty)}{hint}; add some or remove it"
-        )
+        raise DataError(f"{source.name}: no usable images of {some_names(empty)}{hint}; add some or remove it")

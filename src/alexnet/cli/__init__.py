@@ -1,0 +1,131 @@
+"""The command `alexnet`: parse, call, print.
+
+Whatever is heavy is imported inside the command that needs it, so that `alexnet --help` is instant. A command returns
+its exit code; `main` turns every error into one line (`alexnet.errors` says which code it carries). Answers go to
+standard output; progress, warnings and errors go to standard error.
+"""
+
+import io
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from alexnet import __version__
+from alexnet.cli import (
+    benchmark,
+    check,
+    evaluate,
+    experiment,
+    explain,
+    pack,
+    predict,
+    pretrain,
+    summary,
+    train,
+)
+from alexnet.cli.output import INTERRUPTED, explained, print_message, show_warning
+from alexnet.console import show_log, show_progress
+from alexnet.memory import reuse_memory
+
+app = typer.Typer(
+    help="Train, understand and use AlexNet.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Errors become one line on standard error; --debug adds the traceback.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
+    try:
+        with _one_line_warnings(), show_log(), show_progress(), _sigterm_as_ctrl_c():
+            code = app([word for word in arguments if word != "--debug"], prog_name="alexnet", standalone_mode=False)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does: nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        message, code = explained(error)
+        print_message(message)
+        return code
+    if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
+        print_message("interrupted")
+    return int(code or 0)
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Show Python warnings as our one-line messages."""
+    before, warnings.showwarning = warnings.showwarning, show_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which `kill` and batch systems send, end a command as Ctrl-C does, so that cleaning up runs."""
+    sigterm = getattr(signal, "SIGTERM", None)
+    if sigterm is None or threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+    before = signal.signal(sigterm, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(sigterm, before)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"alexnet {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of an error; goes with any command.")
+    ] = False,
+) -> None:
+    """`main` takes --debug out of the arguments before they are parsed; it stands here to be shown by --help."""
+    reuse_memory()
+
+
+app.callback()(_options)
+for command in (
+    summary.summary,
+    check.check,
+    pack.pack,
+    train.train,
+    pretrain.pretrain,
+    evaluate.evaluate,
+    predict.predict,
+    explain.explain,
+    benchmark.benchmark,
+    experiment.experiment,
+):
+    app.command()(command)

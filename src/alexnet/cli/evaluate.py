@@ -1,0 +1,59 @@
+"""alexnet evaluate"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alexnet.cli.options import AsJson, DataOrStore, Device, Model, Views
+from alexnet.cli.output import print_json
+from alexnet.console import bar, print_lines, table
+
+
+def evaluate(
+    model: Model,
+    data: DataOrStore,
+    views: Views = 1,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all.", show_default="test, else val, else all")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for metrics.json, confusion.png and predictions.csv.",
+            show_default="evaluation-<split>-<views> in a run's folder",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Views at once.")] = 64,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
+    as_json: AsJson = False,
+) -> int:
+    """Measure a trained network on data; on the data of its own run, on the part that the run kept for it."""
+    from alexnet.inference.evaluate import evaluate as measure
+
+    with bar("evaluating") as progress:
+        scores = measure(model, data, views, split, out, batch_size, device, precision, progress).to_json()
+    if as_json:
+        print_json(scores)
+    else:
+        _print_scores(scores)
+    return 0
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    from alexnet.evaluation.metrics import top5_told
+
+    scored = table("class", "images", "precision", "recall", "F1")
+    for row in scores["per_class"]:
+        shares = (f"{row[key]:.1%}" for key in ("precision", "recall", "f1"))
+        scored.add_row(row["label"], str(row["images"]), *shares)
+    low, high = scores["interval"]
+    views = "1 view" if scores["views"] == 1 else f"{scores['views']} views"
+    print_lines(
+        scored,
+        f"{scores['images']} images ({scores['split']}), {views} of each",
+        f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5_told(scores)}",
+        f"macro-F1 {scores['macro_f1']:.2%}, expected calibration error {scores['ece']:.2%}",
+        *(scores["files"] or ["the measures, their picture and the predictions are written where --out FOLDER says"]),
+    )

@@ -1,0 +1,56 @@
+"""alexnet explain"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alexnet.cli.options import AsJson, Device, Model, expand
+from alexnet.cli.output import print_json, print_message
+from alexnet.console import bar, print_lines
+from alexnet.errors import DataError
+
+
+def explain(
+    model: Model,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE|FOLDER...]", help="At most 16 images.", show_default="eight images of the data"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="As for evaluate.", show_default="what the run was trained on"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all.", show_default="test, else val, else all")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="The class whose evidence is looked for.", show_default="each image's most probable"),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose units' favourite images are shown; may be repeated.", show_default="the last maps"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The pictures' folder.", show_default="explain in a run's folder")
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> int:
+    """Look inside a trained network: filters, maps, what excites it, why it answers so; pictures and one page."""
+    from alexnet.inference.explain import explain as look_inside
+
+    asked = list(expand(images or []))
+    for path, error in asked:
+        if error:
+            raise DataError(f"{path}: {error}")
+    with bar("looking") as progress:
+        answer = look_inside(model, [path for path, _ in asked], data, split, label, out, layer or [], device, progress)
+    for row in answer["left_out"]:
+        print_message(f"not shown: {row['title']}: {row['reason']}")
+    if as_json:
+        print_json(answer)
+    else:
+        print_lines(answer["page"], *(row["file"] for row in answer["pictures"]))
+    return 0

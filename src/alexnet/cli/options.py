@@ -1,0 +1,113 @@
+"""Options and arguments that several commands share."""
+
+import dataclasses
+import inspect
+import os
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of class folders, a CSV of path,label[,split], or a name: digits, flowers17, cifar10,"
+        " tiny-imagenet, imagenet:/folder.",
+        show_default=False,
+    ),
+]
+DataOrStore = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help=f"{typing.get_args(Data)[1].help[:-1]}; or a packed store's folder.", show_default=False
+    ),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON alone on standard output.")]
+Views = Annotated[
+    int,
+    typer.Option(
+        help="1: the centre; 10: corners, centre and their mirror images, averaged; 9: a grid of 3 x 3, as for "
+        "cuda-convnet's networks."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
+
+
+def with_settings(
+    record: type, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Decorator: expand **settings into one option per field of a settings record.
+
+    defaults: what --help shows instead of the fields' own defaults. No record is made, for that takes long.
+    """
+
+    def give(command: Callable[..., int]) -> Callable[..., int]:
+        signature = inspect.signature(command)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        kinds, settings = typing.get_type_hints(record), dataclasses.fields(record)
+        options = [_setting(f, kinds[f.name], defaults.get(f.name, f.default)) for f in settings if f.name != "name"]
+        command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return command
+
+    return give
+
+
+def _setting(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Parameter:
+    """One recipe field as an option; not given means None, 'as the recipe has it'. Choices and tuples are text."""
+    if isinstance(kind, types.UnionType):
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) in (tuple, typing.Literal):
+        kind = str
+    option = typer.Option(
+        help=field.metadata["help"], show_default=_shown(default), rich_help_panel="Settings of the recipe"
+    )
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _shown(default: Any) -> str | bool:
+    """A setting's default as --help has it; False where there is nothing to show."""
+    if default in (None, "", ()):
+        return False
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return ",".join(f"{part:g}" for part in default) if isinstance(default, tuple) else str(default)
+
+
+def expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
+    """The paths, a folder replaced by its images, each with None or with why nothing can be read there."""
+    for path in paths:
+        yield from list(_below(path)) or [(path, "a folder without images")]
+
+
+def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
+    """A folder's images and its sub-folders', naturally sorted, dot-names left out; what is no folder, itself."""
+    from alexnet.data.images import IMAGE_SUFFIXES
+    from alexnet.data.samples import natural_key
+
+    try:
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: natural_key(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        yield path, None  # a file, or what its reader will say is missing
+        return
+    except OSError as error:
+        yield path, f"cannot be read: {error.strerror}"
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(path / entry.name)
+        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield path / entry.name, None

@@ -1,0 +1,69 @@
+"""alexnet pack"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alexnet.cli.options import AsJson, Data, Workers
+from alexnet.cli.output import print_json
+from alexnet.console import bar
+
+if TYPE_CHECKING:
+    from alexnet.data.store import Store
+
+
+def pack(
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The store's folder, which train and evaluate take as DATA.",
+            show_default="in the cache, where train and evaluate look for it",
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels a side; train looks for the default, or --store-size.", show_default="256; 64 for tiny images"
+        ),
+    ] = None,
+    max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images that is skipped over.")] = 0.01,
+    workers: Workers = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Only check every checksum of DATA's store; DATA may be a store's folder here."),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Decode every image once into a store that training reads at full speed."""
+    from alexnet.data import store as stores
+    from alexnet.data.sources import open_source
+
+    if verify:
+        store = stores.open_store(out, verify=True) if out else stores.verified(data, size)
+    else:
+        source = open_source(data)
+        with bar("packing") as progress:
+            if out is None:
+                store = stores.packed(source, size, max_bad, workers, progress)
+            else:
+                store = stores.pack(source, out, size or source.store_size, max_bad, workers, progress)
+    if as_json:
+        print_json({**_store_facts(store), **({"sound": True} if verify else {})})
+    else:
+        images = f"{len(store)} images of {len(store.class_names)} classes, {store.size} px a side"
+        skipped = f", {len(store.skipped)} skipped" if store.skipped else ""
+        sound = "; sound: every checksum is right" if verify else ""
+        print(f"{images}{skipped}, in {store.folder}{sound}")
+    return 0
+
+
+def _store_facts(store: "Store") -> dict[str, Any]:
+    return {
+        "folder": str(store.folder),
+        "images": len(store),
+        "classes": len(store.class_names),
+        "size": store.size,
+        "skipped": [{"path": path, "reason": reason} for path, reason in store.skipped],
+    }

@@ -1,0 +1,65 @@
+"""alexnet predict"""
+
+import csv
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alexnet.cli.options import AsJson, Device, Model, Views, expand
+from alexnet.cli.output import BAD_DATA, print_json, print_message
+from alexnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from alexnet.inference.classifier import Prediction
+
+
+def predict(
+    model: Model,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Folders give their images.", show_default=False)
+    ],
+    top: Annotated[int, typer.Option(help="Names an image.", min=1)] = 5,
+    views: Views = 1,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Answer with CSV alone on standard output.")] = False,
+) -> int:
+    """Name what is in images, in the order given. Exit code 3 if any could not be read."""
+    if as_json and as_csv:
+        raise UsageError("--json and --csv were both given; choose one")
+    from alexnet.inference import classifier
+
+    asked = list(expand(images))
+    guessed = iter(classifier.load(model, device).predict((path for path, error in asked if not error), top, views))
+    answers = [classifier.Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
+    if as_json:
+        print_json([answer.to_json() for answer in answers])
+    elif as_csv:
+        _print_csv(answers)
+    else:
+        _print_answers(answers)
+    failed = [answer for answer in answers if answer.error]
+    for answer in failed:
+        print_message(f"{answer.path}: {answer.error}")
+    return BAD_DATA if failed else 0
+
+
+def _print_csv(answers: Iterable["Prediction"]) -> None:
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["path", "rank", "label", "probability", "error"])
+    for answer in answers:
+        if answer.error:
+            table.writerow([answer.path, "", "", "", answer.error])
+        for rank, guess in enumerate(answer.predictions, 1):
+            table.writerow([answer.path, rank, guess.label, f"{guess.probability:.6f}", ""])
+
+
+def _print_answers(answers: Iterable["Prediction"]) -> None:
+    for answer in answers:
+        if not answer.error:
+            print(answer.path)
+        for guess in answer.predictions:
+            print(f"  {guess.probability:7.2%}  {guess.label}")

@@ -1,0 +1,94 @@
+"""alexnet pretrain"""
+
+import shlex
+import typing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alexnet.cli.options import AsJson, with_settings
+from alexnet.cli.output import print_json, print_message
+from alexnet.errors import DataError, UsageError
+from alexnet.pretraining.settings import Settings
+from alexnet.training.recipes import recipe
+
+# Settings of a pre-training that the training from it shares.
+SHARED = ("network", "input_size", "resize", "store_size", "validation", "test", "given_splits", "split_seed")
+
+
+@with_settings(Settings)
+def pretrain(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="As for train; also a folder of images without class folders.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Go on with an interrupted run; takes --device and --workers.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> int:
+    """Train a network's convolutions on images without labels, for `train --init`; or go on with such a run."""
+    changes = {name: value for name, value in settings.items() if value is not None}
+    if resume is None and data is None:
+        raise UsageError("pretrain needs DATA: a folder of images, a CSV or a name such as digits; or --resume RUN")
+    if resume is not None and (data or out or changes.keys() - {"device", "workers"}):
+        raise UsageError(
+            f"--resume takes the run's own data and settings; give: alexnet pretrain --resume {resume}, "
+            "with no more than --device or --workers"
+        )
+    chosen = Settings(**changes)
+    from alexnet.pretraining import run
+    from alexnet.runs.folder import RunFolder
+
+    folder = run.resume(resume, **changes) if resume else run.pretrain(typing.cast(str, data), chosen, out)
+    if as_json:
+        print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
+    else:
+        print(folder)
+        print_message(_next(folder))
+    return 0
+
+
+def _next(folder: Path) -> str:
+    """What to do with a pre-training run: the command that trains on from it, complete where its data has labels."""
+    from alexnet.runs.folder import RunFolder
+
+    config, init = RunFolder(folder).read_config(), shlex.quote(str(folder))
+    try:
+        changes = _changes(config.data, config.pretraining)
+    except DataError:
+        return f"its images have no classes; with images that have: alexnet train DATA --init {init}"
+    options = (_option(name, value) for name, value in changes.items())
+    return " ".join([f"next: alexnet train {shlex.quote(config.data)} --init {init}", *options])
+
+
+def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings in which `train` has to differ from the usual recipe: network, sizes, division, batch size."""
+    import numpy as np
+
+    from alexnet.data.sources import open_source
+    from alexnet.training.division import split
+
+    usual = recipe()
+    changes = {name: settings[name] for name in SHARED if settings[name] not in (None, getattr(usual, name))}
+    source = open_source(data)
+    labels = np.array([sample.label for sample in source.samples])
+    given = np.array([sample.split for sample in source.samples])
+    parts = split(labels, given, source.class_names, source.fractions, recipe(**changes))
+    images = int((parts == "train").sum())
+    if images < usual.batch_size:
+        changes["batch_size"] = min(settings["batch_size"] or images, images)
+    return changes
+
+
+def _option(name: str, value: Any) -> str:
+    flag = name.replace("_", "-")
+    return f"--no-{flag}" if value is False else f"--{flag} {shlex.quote(str(value))}"

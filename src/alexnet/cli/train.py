@@ -1,0 +1,60 @@
+"""alexnet train"""
+
+import shlex
+import typing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alexnet.cli.options import AsJson, DataOrStore, with_settings
+from alexnet.cli.output import print_json, print_message
+from alexnet.errors import UsageError
+from alexnet.training.recipes import RECIPES, recipe
+from alexnet.training.settings import Recipe
+
+
+@with_settings(Recipe, RECIPES["modern"]())
+def train(
+    data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
+    recipe_name: Annotated[
+        str | None, typer.Option("--recipe", help=f"{', '.join(RECIPES)}.", show_default="modern")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML or TOML file of settings; options win over it.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with an interrupted run; of the settings it takes --device and --workers.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> int:
+    """Train a network on DATA, or go on with an interrupted run."""
+    changes = {name: value for name, value in settings.items() if value is not None}
+    if resume is None:
+        if data is None:
+            raise UsageError("train needs DATA: a folder, a CSV or a name such as digits; or --resume RUN")
+        chosen = recipe(recipe_name or "modern", config, **changes)
+    elif data or recipe_name or config or out or changes.keys() - {"device", "workers"}:
+        raise UsageError(
+            f"--resume takes the run's own data and settings; give: alexnet train --resume {resume}, "
+            "with no more than --device or --workers"
+        )
+    from alexnet.runs.folder import RunFolder
+    from alexnet.training import run
+
+    folder = run.resume(resume, **changes) if resume else run.train(typing.cast(str, data), chosen, out)
+    if as_json:
+        print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
+    else:
+        print(folder)
+        shown = shlex.quote(str(folder))
+        print_message(f"next: alexnet explain {shown}")
+        print_message(f"to name images: alexnet predict {shown} IMAGE...")
+    return 0
