@@ -46,7 +46,7 @@ def demo(
     run = train("digits", recipe("modern", None, **settings), out)
     show("evaluate", str(run), "digits")
     with bar("evaluating") as progress:
-        scores = evaluate(run, "digits", progress=progress)
+        scores = evaluate(run, "digits", progress=progress).to_json()
     if not as_json:
         print_scores(scores)
     pictures = _write_held_out_digits(run)
