@@ -44,7 +44,7 @@ help:
 install: .venv/.package
 
 demo: install
-	@$(BIN)/python examples/digits.py
+	@$(BIN)/alexnet demo
 
 test: install .venv/.test
 	$(BIN)/pytest -m "not slow"

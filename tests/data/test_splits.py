@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alexnet.data.splits import assign_splits
+from alexnet.data.splits import assign_splits, evenly_spaced
 from alexnet.errors import DataError, UsageError
 
 
@@ -108,3 +108,10 @@ def test_class_with_fewer_than_two_images_is_refused(counts, words):
 def test_invalid_shares_and_seeds_are_refused(shares):
     with pytest.raises(UsageError):
         parts([10, 10], **shares)
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "wanted"), [(3, 8, [0, 1, 2]), (10, 4, [0, 3, 6, 9]), (0, 4, []), (5, 1, [0])]
+)
+def test_evenly_spaced_includes_both_ends(count: int, most: int, wanted: list[int]) -> None:
+    assert evenly_spaced(count, most).tolist() == wanted

@@ -304,8 +304,8 @@ def test_ten_views_use_the_weights_of_the_one_view_arm(digits, finished):
     assert written(finished) == before
     one, other = results["studies"][0]["arms"]
     folder = finished / "runs" / "relu-seed0"
-    assert one["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 1, "test")["top1"])
-    assert other["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 10, "test")["top1"])
+    assert one["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 1, "test", precision="auto").top1)
+    assert other["mean"] == pytest.approx(1 - evaluate(folder, str(digits), 10, "test", precision="auto").top1)
     rows = list(csv.DictReader((finished / "results.csv").read_text().splitlines()))
     assert [(row["arm"], row["views"]) for row in rows] == [("ReLU", "1"), ("ten views", "10")]
     assert "| ten views | views 10 |" in (finished / "table.md").read_text()

@@ -138,7 +138,7 @@ def test_training_image_is_not_its_own_neighbour(run: Path, data: Path) -> None:
     part, train = gallery.parts(model, open_data(run, str(data), model), "train", [], None)
     assert train is part
     assert len(part.rows) == part.of == 36 - TESTED
-    examples = gallery.spread(part, model)
+    examples = gallery.evenly_spaced_examples(part, model)
     assert set(examples.rows) <= set(part.rows.tolist())
     own = gallery.own_places(examples, part)
     assert [part.rows[place] for place in own] == examples.rows
@@ -186,8 +186,3 @@ def test_interruption_leaves_no_files(
     with pytest.raises(KeyboardInterrupt):
         explain(weights, [data / "digit 0" / "0.png"], out=tmp_path / "out", device="cpu")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("count", "most", "wanted"), [(3, 8, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (0, 4, [])])
-def test_images_are_evenly_spaced(count: int, most: int, wanted: list[int]) -> None:
-    assert gallery._evenly(count, most).tolist() == wanted

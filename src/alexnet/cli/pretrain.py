@@ -9,9 +9,12 @@ import typer
 
 from alexnet.cli.options import AsJson, with_settings
 from alexnet.cli.output import print_json, print_message
-from alexnet.errors import UsageError
+from alexnet.errors import DataError, UsageError
 from alexnet.pretraining.settings import Settings
 from alexnet.training.recipes import recipe
+
+# Settings of a pre-training that the training from it shares.
+SHARED = ("network", "input_size", "resize", "store_size", "validation", "test", "given_splits", "split_seed")
 
 
 @with_settings(Settings)
@@ -50,17 +53,42 @@ def pretrain(
         print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
     else:
         print(folder)
-        print_message(f"next: {_fine_tuning(folder)}")
+        print_message(_next(folder))
     return 0
 
 
-def _fine_tuning(folder: Path) -> str:
-    """The command that trains on from a pre-training run: its network, its data, their division and sizes."""
+def _next(folder: Path) -> str:
+    """What to do with a pre-training run: the command that trains on from it, complete where its data has labels."""
     from alexnet.runs.folder import RunFolder
 
-    config, usual = RunFolder(folder).read_config(), recipe()
-    told = [f"alexnet train {shlex.quote(config.data)} --init {shlex.quote(str(folder))}"]
-    for name in ("network", "input_size", "resize", "store_size", "validation", "test", "split_seed"):
-        if (value := config.pretraining[name]) not in (None, getattr(usual, name)):
-            told.append(f"--{name.replace('_', '-')} {value}")
-    return " ".join([*told, *([] if config.pretraining["given_splits"] else ["--no-given-splits"])])
+    config, init = RunFolder(folder).read_config(), shlex.quote(str(folder))
+    try:
+        changes = _changes(config.data, config.pretraining)
+    except DataError:
+        return f"its images have no classes; with images that have: alexnet train DATA --init {init}"
+    options = (_option(name, value) for name, value in changes.items())
+    return " ".join([f"next: alexnet train {shlex.quote(config.data)} --init {init}", *options])
+
+
+def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings in which `train` has to differ from the usual recipe: network, sizes, division, batch size."""
+    import numpy as np
+
+    from alexnet.data.sources import open_source
+    from alexnet.training.division import split
+
+    usual = recipe()
+    changes = {name: settings[name] for name in SHARED if settings[name] not in (None, getattr(usual, name))}
+    source = open_source(data)
+    labels = np.array([sample.label for sample in source.samples])
+    given = np.array([sample.split for sample in source.samples])
+    parts = split(labels, given, source.class_names, source.fractions, recipe(**changes))
+    images = int((parts == "train").sum())
+    if images < usual.batch_size:
+        changes["batch_size"] = min(settings["batch_size"] or images, images)
+    return changes
+
+
+def _option(name: str, value: Any) -> str:
+    flag = name.replace("_", "-")
+    return f"--no-{flag}" if value is False else f"--{flag} {shlex.quote(str(value))}"

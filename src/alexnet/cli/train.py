@@ -55,5 +55,6 @@ def train(
     else:
         print(folder)
         shown = shlex.quote(str(folder))
-        print_message(f"next: alexnet predict {shown} IMAGE..., or alexnet explain {shown}")
+        print_message(f"next: alexnet explain {shown}")
+        print_message(f"to name images: alexnet predict {shown} IMAGE...")
     return 0

@@ -52,6 +52,15 @@ def _counts(images: int, val: float, test: float) -> tuple[int, int]:
     return tests, vals
 
 
+def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
+    """At most `most` of 0..count-1, evenly spaced and ascending, the first and the last included.
+
+    Rows of one class are adjacent, so a prefix would contain few classes.
+    """
+    spaced: NDArray[np.int64] = np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+    return spaced
+
+
 def _share(images: int, fraction: float, most: int) -> int:
     wanted = max(1, int(images * fraction + 0.5)) if fraction else 0
     return max(0, min(wanted, most))

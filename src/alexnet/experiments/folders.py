@@ -1,4 +1,4 @@
-"""Read and write the run folders of an experiment; the other modules of this room know none of their files."""
+"""Read the run folders of an experiment, and the two files that it adds: diverged.json and views-N.json."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from alexnet.experiments.experiment import Job
 from alexnet.experiments.results import Outcome
 from alexnet.files import read_json, write_json
-from alexnet.runs.folder import Config, RunFolder, SplitRow
+from alexnet.runs.folder import Config, RunFolder
 
 DIVERGED = "diverged.json"
 
@@ -23,18 +23,13 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> Config:
-    """config.json: data, settings and environment of a run."""
+    """Data, settings and environment of a run."""
     return RunFolder(folder).read_config()
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """metrics.json of a finished run or pre-training run."""
     return RunFolder(folder).read_metrics()
-
-
-def read_split(folder: Path) -> list[SplitRow]:
-    """Rows of split.csv."""
-    return RunFolder(folder).read_split()
 
 
 def write_diverged(folder: Path, error: Exception, seconds: float) -> None:
@@ -63,9 +58,9 @@ def pretraining_metrics(out: Path) -> list[dict[str, Any]]:
 
 
 def environment_of(folders: Iterable[Path], names: Iterable[str]) -> dict[str, Any]:
-    """Entries of the runs' config.json: the common value, or the list of distinct values."""
-    configs = [read_config(folder) for folder in folders if has_begun(folder)]
-    return {name: _common([config.environment.get(name) for config in configs]) for name in names}
+    """Entries of the runs' environments: the common value, or the list of distinct values."""
+    environments = [read_config(folder).environment for folder in folders if has_begun(folder)]
+    return {name: _common([each.get(name) for each in environments]) for name in names}
 
 
 def _common(values: list[Any]) -> Any:
@@ -79,8 +74,8 @@ def view_error(folder: Path, views: int) -> float | None:
     return 1 - float(read_json(path)["top1"]) if path.is_file() else None
 
 
-def write_view_score(folder: Path, views: int, top1: float) -> None:
-    """Record the top-1 accuracy over `views` views."""
+def write_top1(folder: Path, views: int, top1: float) -> None:
+    """Record the top-1 accuracy over `views` views of each image."""
     write_json(_views_file(folder, views), {"top1": top1})
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.experiments.experiment import Experiment, Study, slug
-from alexnet.experiments.folders import environment_of, pretraining_metrics, read_split
+from alexnet.experiments.folders import environment_of, pretraining_metrics
 from alexnet.experiments.results import (
     ArmStatistics,
     Outcome,
@@ -20,6 +20,7 @@ from alexnet.files import whole_file, write_csv, write_json
 from alexnet.plots import experiments as plot
 from alexnet.plots.page import Picture, Table
 from alexnet.plots.page import page as html_page
+from alexnet.runs.folder import RunFolder
 
 Outcomes = Mapping[tuple[str, str], Sequence[Outcome]]  # by titles of study and arm
 Tried = Mapping[tuple[str, str], Mapping[float, Outcome]]  # the same, by learning rate
@@ -197,7 +198,7 @@ def _hours(runs: Sequence[Outcome], pretrained: Sequence[Mapping[str, Any]]) -> 
 def _image_counts(study: Study, outcomes: Outcomes) -> str:
     """Images of each part, and whether they were decoded from JPEG files."""
     run = outcomes[study.title, study.arms[0].name][0]
-    rows = read_split(Path(run.folder))
+    rows = RunFolder(Path(run.folder)).read_split()
     counts = {part: sum(row.split == part for row in rows) for part in ("train", "val", "test")}
     parts = ", ".join(f"{count:,} {part}" for part, count in counts.items() if count)
     jpeg = bool(rows) and rows[0].path.lower().endswith((".jpg", ".jpeg"))

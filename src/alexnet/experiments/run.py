@@ -24,7 +24,7 @@ from alexnet.experiments.folders import (
     read_outcome,
     view_error,
     write_diverged,
-    write_view_score,
+    write_top1,
 )
 from alexnet.experiments.results import Outcome, best_rate
 from alexnet.files import cannot_write, held, read_json, write_json
@@ -253,9 +253,9 @@ class Jobs:
             return replace(outcome, arm=arm.name)
         folder = Path(outcome.folder)
         if (error := view_error(folder, arm.views)) is None:
-            # In the type of the run's own evaluation, beside whose error this one is shown.
+            # The precision of the run's own evaluation, whose error this one is compared with.
             found = evaluate(folder, study.data, arm.views, read_metrics(folder)["split"], precision="auto")
-            write_view_score(folder, arm.views, found.top1)
+            write_top1(folder, arm.views, found.top1)
             error = 1 - found.top1
         return replace(outcome, arm=arm.name, views=arm.views, error=error)
 

@@ -12,12 +12,12 @@ from alexnet.files import read_json, refuse_strangers, whole_folder, write_json
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.gallery import (
     Part,
+    evenly_spaced_examples,
     given_examples,
     of_data,
     of_examples,
     of_the_network,
     parts,
-    spread,
     without_data,
 )
 from alexnet.inference.inputs import as_path
@@ -72,7 +72,11 @@ def explain(
     left_out: dict[str, str] = {} if found else without_data(absent)
     with whole_folder(folder.resolve()) as beside:  # so that a link is not replaced
         part, train = parts(classifier, found, str(split), layers, progress) if found else (None, None)
-        examples = given_examples(classifier, images, given) if given or part is None else spread(part, classifier)
+        examples = (
+            given_examples(classifier, images, given)
+            if given or part is None
+            else evenly_spaced_examples(part, classifier)
+        )
         drawn = [of_the_network(classifier), *of_examples(classifier, examples, wanted, progress)]
         if part is not None:
             drawn += of_data(classifier, examples, part, train, layers, left_out)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
+from alexnet.data.splits import evenly_spaced
 from alexnet.errors import DataError
 from alexnet.explain import attribution, exciting, filters, inhibition, maps, projection
 from alexnet.explain.activations import Activations, compute_activations, last_hidden, view_pixels
@@ -36,11 +37,11 @@ ASKED = 4  # of these, those with occlusion and Grad-CAM
 DATA_UP_TO = 10_000  # images of a part that are computed, evenly spread over it
 LAID_OUT_UP_TO = 2_000
 
-NEIGHBOURS = "The nearest training images"
-EXCITING = "The images that excite a unit most"
-LAYOUT = "The last hidden vectors in a plane"
-CONFUSION = "Which classes are taken for which"
-LOST = "The images lost with most confidence"
+NEIGHBOURS = "Nearest training images"
+EXCITING = "Images that excite a unit most"
+LAYOUT = "Projection of the last hidden vectors"
+CONFUSION = "Confusion matrix"
+LOST = "Most confident mistakes"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _look_at(
     layers: Sequence[str],
     progress: Progress | None,
 ) -> Part:
-    chosen = rows[_evenly(len(rows), DATA_UP_TO)]
+    chosen = rows[evenly_spaced(len(rows), DATA_UP_TO)]
     images = found.store.mapped(chosen)
     seen = compute_activations(classifier.network, classifier.preprocessing, images, layers, progress)
     return Part(chosen, images, torch.from_numpy(found.labels[chosen]), seen, len(rows))
@@ -99,22 +100,15 @@ def given_examples(classifier: Classifier, paths: Sequence[Path], images: list[P
     return Examples(images, [path.name for path in paths], nothing, nothing, seen)
 
 
-def spread(part: Part, classifier: Classifier) -> Examples:
+def evenly_spaced_examples(part: Part, classifier: Classifier) -> Examples:
     """Images of a part, evenly spread over it in the order of the classes."""
     order = torch.sort(part.labels, stable=True).indices
-    places = order[_evenly(len(order), EXAMPLES, middle=True)].tolist()
+    places = order[evenly_spaced(len(order), EXAMPLES)].tolist()
     images = [np.array(part.images[place]) for place in places]
     truths = part.labels[places].tolist()
     titles = [classifier.class_names[truth] for truth in truths]
     seen = Activations(part.activations.probabilities[places], part.activations.vectors[places], {}, {})
     return Examples(images, titles, truths, part.rows[places].tolist(), seen)
-
-
-def _evenly(count: int, most: int, middle: bool = False) -> NDArray[np.int64]:
-    """At most `most` of 0..count-1, ascending and evenly spaced: the first of each interval, or its middle."""
-    taken = min(count, most)
-    places: NDArray[np.int64] = ((np.arange(taken) + (0.5 if middle else 0.0)) * count / max(taken, 1)).astype(np.int64)
-    return places
 
 
 # --- the pictures ---
@@ -128,15 +122,15 @@ def of_the_network(classifier: Classifier) -> Picture:
     """The first layer's filters."""
     count = filters.towers(classifier.network)
     towers = (
-        f" The network has {count} towers: each block of filters is seen by its own half of the second convolution."
+        f" The network has {count} towers: each block of filters feeds its own group of the second convolution."
         if count > 1
-        else " The network has one tower: the second convolution sees all of them."
+        else " The network has one tower: all filters feed the whole second convolution."
     )
     return _picture(
         "filters",
         "The first layer's filters",
-        "What the first convolution looks for, as in the paper's figure 3: edges of all directions and blobs of colour,"
-        f" once it has learned enough; noise, as long as it has not.{towers}",
+        "The weights of the first convolution, as in the paper's figure 3. A trained network has oriented edges and"
+        f" blobs of colour; noise means that it has not been trained for long enough.{towers}",
         filters.figure(classifier.network),
     )
 
@@ -156,8 +150,8 @@ def of_examples(
     yield _picture(
         "answers",
         "The five most probable labels",
-        "Each image with the network's answers as bars, the paper's figure 4 (left). The true label is orange and bold;"
-        " where it is missing, it was not among the five.",
+        "Each image with the network's most probable labels, as in the paper's figure 4 (left). The true label is"
+        " orange and bold; if it is missing, it is not among the five.",
         image_grids.top_labels_figure(
             views, examples.activations.probabilities, names, examples.truths, examples.titles
         ),
@@ -167,10 +161,10 @@ def of_examples(
     whose = f"the label {names[label]!r}" if label is not None else "the most probable label of each image"
     yield _picture(
         "attribution",
-        "Which part of the image speaks for a label",
+        "Which part of the image supports a label",
         f"Asked about {whose}. Occlusion: a square of the mean colour, with about 1/{attribution.PATCH} of the"
-        " image's side, hides one place after another; orange is where the label's probability falls when that place"
-        " is hidden, purple where it rises. Grad-CAM: where the last maps speak for the label.",
+        " image's side, is moved over the image; orange marks places where the label's probability falls when they"
+        " are hidden, purple those where it rises. Grad-CAM: where the last convolution's maps support the label.",
         attribution.figure(
             network,
             preprocessing,
@@ -184,9 +178,9 @@ def of_examples(
     for number, place in enumerate(asked if examples.rows[0] is None else asked[:1], 1):
         yield _picture(
             f"maps-{number}",
-            f"What every layer gives: {examples.titles[place]}",
-            "From top to bottom the way of one image through the network. Of each block the ten strongest maps are"
-            " shown; the number of maps, their sides and the row's scale stand at the left.",
+            f"Outputs of all layers: {examples.titles[place]}",
+            "The outputs of the layers for one image, from input to output. Of each block the ten maps with the largest"
+            " mean absolute value are shown; the shape of the output and the row's scale are at the left.",
             maps.figure(network, preprocessing, examples.images[place]),
         )
     if inhibition.first_normalization(network) is None:
@@ -194,9 +188,9 @@ def of_examples(
     yield _picture(
         "inhibition",
         "Local response normalisation: lateral inhibition",
-        "Units that answer at the same place divide each other. Gray bars are activations before, blue ones after;"
-        " red bars say what share of a unit's activation its neighbours took: strong units take from weak ones beside"
-        " them.",
+        "Local response normalisation divides an activation by those of neighbouring maps at the same place. Gray bars"
+        " are activations before, blue ones after; red bars give the reduction of each by its neighbours: strong"
+        " activations reduce weak neighbours.",
         inhibition.figure(network, preprocessing, examples.images[asked[0]]),
     )
 
@@ -204,7 +198,7 @@ def of_examples(
 def _asked(examples: Examples) -> list[int]:
     """The indices of the examples that attribution explains: all of the caller's, some of the data's."""
     count = len(examples.images)
-    return list(range(count)) if examples.rows[0] is None else _evenly(count, ASKED).tolist()
+    return list(range(count)) if examples.rows[0] is None else evenly_spaced(count, ASKED).tolist()
 
 
 def without_data(absent: str) -> dict[str, str]:
@@ -236,7 +230,7 @@ def of_data(
 
 def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) -> Picture:
     if train is None:
-        raise DataError("the data has no training part to look for neighbours in")
+        raise DataError("the data has no training part to search for neighbours")
     vectors, own = train.activations.vectors, own_places(examples, train)
     found, distances = nearest(examples.activations.vectors, vectors, own=own)
     views = view_pixels(classifier.preprocessing, examples.images)
@@ -250,13 +244,14 @@ def _neighbours(classifier: Classifier, examples: Examples, train: Part | None) 
         same = [label == alike for label in labels]
         rows.append(image_grids.NeighbourRow(views[number], examples.titles[number], images, titles, same, lengths))
     name = last_hidden(classifier.network)[1]
-    whose = "its class" if examples.truths[0] is not None else "the class that the network gives it"
+    whose = "the same class" if examples.truths[0] is not None else "the class that the network predicts"
     return _picture(
         "neighbours",
         NEIGHBOURS,
-        f"The paper's figure 4 (right): images whose {name} vectors, the {vectors.shape[1]} values that"
-        " enter the last layer, lie near by Euclidean distance (the number), are alike to the network even where their"
-        f" pixels are not. Blue frames: of {whose}; red, dashed ones: of another.{_of(train, 'training images')}",
+        f"As in the paper's figure 4 (right): the training images with the smallest Euclidean distance (the number) of"
+        f" {name} vectors, the {vectors.shape[1]} inputs of the last layer. They are similar to the network even if"
+        f" their pixels are not. Blue frames: {whose}; red, dashed ones: another class."
+        f"{_of(train, 'training images')}",
         image_grids.neighbours_figure(rows, name),
     )
 
@@ -275,26 +270,26 @@ def _exciting(classifier: Classifier, part: Part, layer: str) -> Picture:
     return _picture(
         f"exciting-{layer}",
         f"{EXCITING}: {layer}",
-        f"The eight most selective units of {layer} (those whose favourite images lie furthest above the rest), a row"
-        f" each, with the images, of {len(part.rows):,} that were searched, in which they reach their largest values."
-        " The white frame with black edges is the unit's receptive field: all that it sees of the image at the place"
-        " where it answers most; no frame: it sees the whole image. Around a small one only a part of the image is"
-        f" shown.{_of(part, 'images')}",
+        f"The eight most selective units of {layer}, one row each, with the images, of {len(part.rows):,} that were"
+        " searched, in which they reach their highest activations. Selective: the highest activations are far above"
+        " the mean. The white frame with black edges is the receptive field of the highest activation; without a frame"
+        " it is the whole image. Images are cropped around small receptive fields."
+        f"{_of(part, 'images')}",
         exciting.figure(found, views, titles),
     )
 
 
 def _layout(classifier: Classifier, part: Part) -> Picture:
-    rows = _evenly(len(part.rows), LAID_OUT_UP_TO)
+    rows = evenly_spaced(len(part.rows), LAID_OUT_UP_TO)
     method = "t-sne" if len(rows) >= projection.TSNE_LEAST else "pca"
     places = projection.project(part.activations.vectors[rows].numpy(), method)
     name = last_hidden(classifier.network)[1]
     return _picture(
         "layout",
         LAYOUT,
-        f"Each point is an image, placed by its {name} vector, so that images which the network takes for alike lie"
-        " near. A class that stands apart is told from the others; classes that run together are confused. A class of"
-        f" fewer than {projection_plot.NAMED_FROM} images has its name in the legend alone.",
+        f"Each point is an image, placed by its {name} vector: images that are similar to the network are close. The"
+        " network separates classes that form clusters of their own and confuses classes that overlap. Classes of fewer"
+        f" than {projection_plot.NAMED_FROM} images are named in the legend only.",
         projection_plot.figure(places, part.labels[rows].numpy(), classifier.class_names, name, method),
     )
 
@@ -306,7 +301,7 @@ def _confusion(part: Part, names: Sequence[str]) -> Picture:
     return _picture(
         "confusion",
         CONFUSION,
-        "A row for each true class, a column for each answer; what lies on the diagonal is right."
+        "A row for each true class, a column for each predicted class; correct predictions are on the diagonal."
         + _of(part, "images"),
         confusion_figure(matrix.numpy(), names),
     )
@@ -315,13 +310,13 @@ def _confusion(part: Part, names: Sequence[str]) -> Picture:
 def _lost(classifier: Classifier, part: Part) -> Picture:
     rows = most_confident_mistakes(part.activations.probabilities, part.labels)
     if not rows:
-        raise DataError(f"none of the {len(part.rows):,} images was lost")
+        raise DataError(f"all {len(part.rows):,} images are classified correctly")
     views = view_pixels(classifier.preprocessing, [part.images[row] for row in rows])
     return _picture(
         "lost",
         LOST,
-        "The images about which the network is surest and wrong, with the probability of its answer and of the true"
-        " label. Mistakes in the labels of the data often stand here first.",
+        "The misclassified images with the highest predicted probability, with the probabilities of the predicted and"
+        " the true label. Wrong labels in the data often appear here first.",
         image_grids.mistakes_figure(
             views, part.activations.probabilities[rows], part.labels[rows].tolist(), classifier.class_names
         ),
@@ -332,4 +327,4 @@ def _of(part: Part, what: str) -> str:
     """A sentence for the caption if not all images of the part were computed."""
     if len(part.rows) == part.of:
         return ""
-    return f" Of {part.of:,} {what} {len(part.rows):,}, evenly spread, were looked at."
+    return f" Computed from {len(part.rows):,} of {part.of:,} {what}, evenly spaced."

@@ -54,11 +54,11 @@ def describe_networks() -> dict[str, str]:
 
 
 def create(name: str, num_classes: int | None = None, input_size: int | None = None, **differences: Any) -> "Network":
-    """A freshly initialised network: float (N, 3, H, W) to logits (N, num_classes).
+    """A newly initialised network: float (N, 3, H, W) -> logits (N, num_classes).
 
-    num_classes, input_size (pixels a side, at least 63, or 8 for the cifar networks): None takes the published ones.
-    differences: settings in which it shall differ from the published network; all take dropout=, the share of units
-    left out. UsageError for an unknown name or difference, or a value of another kind or out of range.
+    num_classes, input_size (side in pixels, at least 63, or 8 for the cifar networks): None selects the published
+    value. differences: settings that deviate from the published network; all networks take dropout=, the probability of
+    zeroing a unit. Raises UsageError for an unknown name or difference, and for a value of the wrong type or range.
     """
     network = _network_class(name)
     known = _differences(network)
@@ -83,13 +83,13 @@ def _network_class(name: str) -> "type[Network]":
 
 
 def _differences(network: "type[Network]") -> dict[str, type]:
-    """The constructor's settings beyond those that all networks take: their names and kinds."""
+    """Names and types of the constructor's settings, without those that all networks take."""
     settings = inspect.signature(network).parameters.items()
     return {name: setting.annotation for name, setting in settings if name not in ("num_classes", "input_size")}
 
 
 def _check_kind(difference: str, value: Any, kind: type) -> None:
-    """Whole numbers pass as numbers; True and False, which Python takes for whole numbers, do not."""
+    """Raise UsageError for a value of the wrong type. An int is a valid float; a bool is not a valid int."""
     kinds = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}[kind]
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         words = {float: "a number", int: "a whole number", bool: "True or False", str: "a word"}
@@ -97,7 +97,7 @@ def _check_kind(difference: str, value: Any, kind: type) -> None:
 
 
 def _whole(setting: str, value: Any) -> int | None:
-    """An int from any whole number, NumPy's too; None stays."""
+    """Convert an integer of any type, such as NumPy's, to int; None stays None."""
     if value is None:
         return None
     try:

@@ -1,8 +1,8 @@
-"""The BatchNorm network of a much copied Keras tutorial, which trains it on 17 kinds of flowers.
+"""The BatchNorm network of a widely copied Keras tutorial, which trains it on the 17 flowers.
 
-It calls itself AlexNet and is a relative: conv2 is 11 x 11, nothing is padded, pools do not overlap, BatchNorm stands
-where LRN was, and the layer of 1000 stays as a hidden one before the 17 classes. It is kept exactly as it stands; each
-of these can be put right by a difference, to see what it is worth.
+The tutorial calls it AlexNet, but conv2 is 11 x 11, no layer is padded, pools do not overlap, BatchNorm replaces LRN,
+and the layer of 1000 units remains as a hidden layer before the 17 classes. It is reproduced exactly; a difference
+corrects each of these deviations, to measure its effect.
 """
 
 from torch import nn
@@ -10,23 +10,23 @@ from torch import nn
 from alexnet.errors import UsageError
 from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, Network
 
-EPS = 1e-3  # of Keras's BatchNormalization
+EPS = 1e-3  # the default of Keras's BatchNormalization
 
 
 class Article(Network):
     """Activation, pool, BatchNorm; in dense blocks activation, dropout, BatchNorm.
 
-    Without padding an image of less than 215 px ends in an empty map, so a smaller one is enlarged to 224 first.
-    Differences, in the article's order: padding: conv2 to conv5 keep the size of their maps; conv2: the side of its
-    kernel, 11 or 5; pool: 2, or 3, which overlap (and are padded by 1, or nothing would be left to pool); hidden: units
-    of the layer before the classes, 0 for none; hidden_relu: whether it has a ReLU; memory: the share of its running
-    statistics that BatchNorm keeps at each step (Keras's .99 needs hundreds of steps).
+    Without padding, images of less than 215 px end in an empty map, so that smaller ones are first enlarged to 224.
+    Differences: padding: conv2 to conv5 preserve the map size; conv2: the side of its kernel, 11 or 5; pool: 2, or 3
+    with overlap (and padding 1, because the last map would be empty otherwise); hidden: units of the layer before the
+    classes, 0 for none; hidden_relu: whether it has a ReLU; memory: the momentum of BatchNorm's running statistics as
+    Keras defines it (.99 needs hundreds of steps).
     """
 
     name = "article"
     input_size = 224
     resize = 224
-    mean, std = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)  # the loader divides by 255 and subtracts nothing
+    mean, std = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)  # the tutorial divides by 255 and does not subtract a mean
     default_classes = 17
 
     def __init__(
@@ -98,7 +98,7 @@ def _glorot_(layer: nn.Conv2d | nn.Linear) -> None:
 
 
 def _last_side(padding: bool, conv2: int, pool: int) -> int:
-    """Pixels a side of the last pooled map at 224 px."""
+    """Side of the last pooled map at 224 px."""
 
     def pooled(side: int) -> int:
         return side // 2 if pool == 2 else (side - 1) // 2 + 1

@@ -1,7 +1,7 @@
 """Caffe's two replications: BVLC AlexNet and CaffeNet (BVLC/caffe, models/bvlc_alexnet and bvlc_reference_caffenet).
 
-BVLC AlexNet is the network behind the often quoted 57.1 % top-1 and 80.2 % top-5; CaffeNet reached 57.4 / 80.4
-(centre crop, ImageNet 2012 validation; their readme.md files). Layers carry the names of train_val.prototxt.
+BVLC AlexNet is the source of the often quoted 57.1 % top-1 and 80.2 % top-5; CaffeNet reached 57.4 / 80.4 (centre crop,
+ImageNet 2012 validation; their readme.md files). Layers are named as in train_val.prototxt.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from alexnet.ops import LocalResponseNorm
 
 
 class BVLC(Network):
-    """BVLC AlexNet: conv, ReLU, LRN, pool. LRN has k=1, alpha divided by the window, and crosses the groups."""
+    """BVLC AlexNet: conv, ReLU, LRN, pool. LRN has k=1, divides alpha by the window, and extends across groups."""
 
     name = "bvlc"
     input_size = 227
-    # The channel means of ilsvrc_2012_mean.npy, there in BGR. Published Caffe weights expect BGR input too.
+    # Channel means of ilsvrc_2012_mean.npy, which is in BGR. Published Caffe weights expect BGR input, too.
     mean = (122.67891, 116.66877, 104.00699)
     std = (1.0, 1.0, 1.0)
-    hidden_bias = 0.1  # readme.md: with 1, as in 2012, the loss stayed flat
+    hidden_bias = 0.1  # readme.md: with 1, as in 2012, the loss did not decrease
 
     def __init__(self, num_classes: int | None = None, input_size: int | None = None, dropout: float = 0.5) -> None:
         super().__init__(num_classes, input_size, dropout)
@@ -62,7 +62,7 @@ class BVLC(Network):
 
 
 class CaffeNet(BVLC):
-    """CaffeNet: as BVLC AlexNet, but each of the first two pools comes before its LRN, and hidden biases begin at 1."""
+    """CaffeNet: BVLC AlexNet with the first two pools before their LRN, and hidden biases initialised to 1."""
 
     name = "caffenet"
     hidden_bias = 1.0

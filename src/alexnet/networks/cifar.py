@@ -1,11 +1,11 @@
-"""cuda-convnet's networks for CIFAR-10's 32 x 32 pixels, on which the paper's own claims were tried out.
+"""cuda-convnet's networks for the 32 x 32 pixels of CIFAR-10, on which the paper tested some of its claims.
 
-Their names are the test errors that they were published with: `cifar-80sec` (26 % after 80 seconds), `cifar-19pct`,
-`cifar-18pct`, `cifar-13pct` and `cifar-11pct`. Source: example-layers/*.cfg in dnouri/cuda-convnet and
-computerhistory/AlexNet-Source-Code. Layers carry the names of those files; a neuron is what they call an activation.
+They are named after their published test errors: `cifar-80sec` (26 % after 80 seconds), `cifar-19pct`, `cifar-18pct`,
+`cifar-13pct` and `cifar-11pct`. Source: example-layers/*.cfg in dnouri/cuda-convnet and
+computerhistory/AlexNet-Source-Code. Layers are named as in those files, where an activation is called a neuron.
 
-cuda-convnet subtracts the mean image; here each channel has its own mean and every place the same.
-Sizes are those at the published input, 32 px, or 24 px for the two networks with local layers.
+cuda-convnet subtracts the mean image; these networks subtract one mean per channel.
+Sizes in comments are for the published input, 32 px, or 24 px for the two networks with locally connected layers.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,16 +23,16 @@ NEURONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh,
 
 
 def _between() -> nn.Module:
-    """cuda-convnet's cmrnorm with the 11 % network's constants."""
+    """cuda-convnet's cmrnorm with the constants of the 11 % network."""
     return LocalResponseNorm(size=9, alpha=1e-3, k=1.0)
 
 
 def _within() -> nn.Module:
-    """cuda-convnet's rnorm with the 18 % network's constants."""
+    """cuda-convnet's rnorm with the constants of the 18 % network."""
     return LocalResponseNorm(size=3, alpha=5e-5, k=1.0, within_channel=True)
 
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {  # each from the number of channels
+NORMS: dict[str, Callable[[int], nn.Module]] = {  # the argument is the number of channels
     "none": lambda channels: nn.Identity(),
     "between": lambda channels: _between(),
     "within": lambda channels: _within(),
@@ -42,14 +42,14 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {  # each from the number of chan
 
 
 class CifarNetwork(Network):
-    """What cuda-convnet's networks for CIFAR-10 share.
+    """Base class of cuda-convnet's networks for CIFAR-10.
 
-    Differences that all of them take: activation= relu, tanh or sigmoid; norm= none, between (channels), within (a
-    channel), both or batch (BatchNorm); pool= 3, overlapping, or 2, not; dropout= before every dense layer.
+    Differences of all of them: activation= relu, tanh or sigmoid; norm= none, between (channels), within (a channel),
+    both or batch (BatchNorm); pool= 3, overlapping, or 2, without overlap; dropout= before every dense layer.
     """
 
     input_size = 32
-    least_input = 8  # pixels: three pools leave one place
+    least_input = 8  # pixels: three pools leave a 1 x 1 map
     resize = 32
     mean, std = MEAN, STD
     default_classes = 10
@@ -66,14 +66,14 @@ class CifarNetwork(Network):
             raise UsageError(f"pool={pool}: windows of 3 px overlap at their stride of 2, and those of 2 do not")
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
-        """The stages in their order, without the places of normalisations that are not there."""
+        """The stages in order, without the nn.Identity of an omitted normalisation."""
         yield from ((name, stage) for name, stage in super().stages() if not isinstance(stage, nn.Identity))
 
 
 class ThreeConvolutions(CifarNetwork):
-    """The convolutions of the 80-second, the 19 % and the 18 % network; subclasses add what is dense.
+    """The convolutions of the 80-second, 19 % and 18 % networks; subclasses add the dense layers.
 
-    Output sizes are rounded up; a window that reaches beyond the edge averages what lies inside.
+    Output sizes are rounded up; a pooling window that exceeds the map averages the values inside the map.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ThreeConvolutions(CifarNetwork):
 
 
 class Cifar80Sec(ThreeConvolutions):
-    """layers-80sec.cfg: a hidden dense layer of 64; 26 % error after 80 seconds of 2011's GPU."""
+    """layers-80sec.cfg: a hidden dense layer of 64 units; 26 % error after 80 seconds on a GPU of 2011."""
 
     name = "cifar-80sec"
 
@@ -127,7 +127,7 @@ class Cifar80Sec(ThreeConvolutions):
 
 
 class Cifar19Pct(ThreeConvolutions):
-    """layers-19pct.cfg: the classes directly after the convolutions. Four layers: the likely network of figure 1."""
+    """layers-19pct.cfg: no hidden dense layer. With four layers, probably the network of the paper's figure 1."""
 
     name = "cifar-19pct"
 
@@ -147,7 +147,7 @@ class Cifar19Pct(ThreeConvolutions):
 
 
 class Cifar18Pct(Cifar19Pct):
-    """layers-18pct.cfg: the same with normalisation within each map after the first two pools."""
+    """layers-18pct.cfg: the 19 % network with within-channel LRN after the first two pools."""
 
     name = "cifar-18pct"
 
@@ -164,10 +164,10 @@ class Cifar18Pct(Cifar19Pct):
 
 
 class Cifar13Pct(CifarNetwork):
-    """layers-conv-local-13pct.cfg: two convolutions, then two layers whose weights differ from place to place.
+    """layers-conv-local-13pct.cfg: two convolutions, then two locally connected layers.
 
-    Trained on random 24 px parts of images and their mirror images. (The 12 % network is this one, trained longer.)
-    Where `norm` puts a normalisation, it stands where the 11 % network has it.
+    Trained on random 24 px crops of images and their mirror images. (The 12 % network is the same, trained longer.)
+    `norm` places normalisations where the 11 % network has them.
     """
 
     name = "cifar-13pct"
@@ -212,7 +212,7 @@ class Cifar13Pct(CifarNetwork):
 
 
 class Cifar11Pct(Cifar13Pct):
-    """layers-conv-local-11pct.cfg: normalisation between channels, and 64 maps in local3."""
+    """layers-conv-local-11pct.cfg: LRN across channels, and 64 maps in local3."""
 
     name = "cifar-11pct"
     local3_maps = 64

@@ -1,11 +1,11 @@
-"""The network of 2012, twice: as the released code trained it, and as the paper's text describes it.
+"""The 2012 network in two versions: as the released code trained it, and as the paper's text describes it.
 
 The code: cuda-convnet's layers/layers-145.cfg and layer-params-145.cfg in computerhistory/AlexNet-Source-Code, whose
 notes give 40.664 % top-1 and 18.210 % top-5 error, the paper's "1 CNN" (40.7 / 18.2).
 The text: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012,
 sections 3 to 5.
 
-The two towers, one a GPU, are the two groups of conv2, conv4 and conv5; conv3 and the dense layers see both.
+The two towers, one per GPU, are the two groups of conv2, conv4 and conv5; conv3 and the dense layers read both.
 """
 
 from torch import nn
@@ -14,21 +14,21 @@ from alexnet.errors import UsageError
 from alexnet.networks.layers import AdaptiveAvgPool2d, Network, gaussian_
 from alexnet.ops import LocalResponseNorm
 
-# The channel means of the 2012 training set, of cuda-convnet2's make-data/input_meta; no division by a deviation.
+# Channel means of the 2012 training set, from cuda-convnet2's make-data/input_meta; no division by a deviation.
 MEAN = (127.30, 119.72, 104.91)
 STD = (1.0, 1.0, 1.0)
 
 
 class Krizhevsky2012(Network):
-    """The network that the 2012 code trained. Where it differs from the paper's text:
+    """The network that the 2012 code trained. Differences from the paper's text:
 
-    - cuda-convnet rounds output sizes up, with zeros beyond the right and lower edge: 224 px give 55 x 55 maps.
-    - conv1 is normalised before its ReLU, so that negative values count; the ReLU follows the pool.
-    - A second normalisation, within each map, follows conv2's.
-    - Every normalisation stays inside its tower, and alpha is divided by the window.
-    - conv3, conv4 and conv5 begin with a deviation of .03.
+    - cuda-convnet rounds output sizes up, with zeros beyond the right and bottom edges: 224 px give 55 x 55 maps.
+    - conv1's LRN precedes its ReLU, so that negative values count; the ReLU follows the pool.
+    - A second LRN, within each map, follows conv2's LRN.
+    - LRN is computed in each tower separately, and alpha is divided by the window.
+    - conv3, conv4 and conv5 are initialised with standard deviation .03.
 
-    towers=1 removes the division: every layer sees all maps of the one before (1,135,256,096 multiply-accumulates).
+    towers=1 connects every layer to all maps of the previous one (1,135,256,096 multiply-accumulates).
     """
 
     name = "krizhevsky2012"
@@ -84,11 +84,11 @@ class Krizhevsky2012(Network):
 
 
 class Paper(Network):
-    """What the paper's text describes, with the 227 px input that its own 55 x 55 maps need (it says 224).
+    """The network of the paper's text, with the 227 px input that its 55 x 55 maps require (it says 224).
 
-    Section 3.3: the normalisation follows the ReLU, alpha = 1e-4 multiplies the sum of the squares undivided, and N,
-    over which the window slides, is "the total number of kernels in the layer", so it crosses from tower to tower.
-    Section 5: deviation .01 everywhere; biases 1 in conv2, conv4, conv5 and the hidden dense layers, 0 elsewhere.
+    Section 3.3: LRN follows the ReLU, alpha = 1e-4 multiplies the undivided sum of squares, and N is "the total number
+    of kernels in the layer", so that windows extend across the towers.
+    Section 5: standard deviation .01 everywhere; bias 1 in conv2, conv4, conv5 and the hidden dense layers, else 0.
     """
 
     name = "paper"

@@ -1,4 +1,4 @@
-"""What all the networks share: the base class, pooling that exports, local layers, evaluation mode, initialisers.
+"""Shared by all networks: base class, exportable pooling, locally connected layer, evaluation mode, initialisers.
 
 N images, C channels, H x W pixels; K classes.
 """
@@ -17,31 +17,30 @@ from alexnet.ops.fusion import fused
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-"""RGB on the 0..255 scale, as torchvision's published weights expect them."""
+"""RGB in 0..255, as torchvision's published weights expect."""
 
 
 class Network(nn.Module):
-    """A network as a list of named stages that an image passes one after the other.
+    """A network as a sequence of named stages.
 
-    A subclass assigns its stages in their order in `__init__`; their names are those of the layers in pictures and
-    tables and of the weights in files.
+    A subclass assigns its stages in order in `__init__`. Their names appear in plots, tables and weights files.
     """
 
     name: str
-    """What `alexnet.create` calls it."""
+    """The name that `alexnet.create` takes."""
     input_size: int
-    """Pixels a side that this network is meant for; it takes any from `least_input` up."""
+    """Default side of the input in pixels; any from `least_input` up works."""
     least_input: int = 63
-    """Pixels a side: below 63 the third 3 x 3 pool of torchvision's AlexNet has nothing left to pool."""
+    """Minimum side of the input in pixels: below 63 the third pool of torchvision's AlexNet has an empty output."""
     resize: int = 256
-    """Pixels a side of the square that views of `input_size` are cropped from."""
+    """Side in pixels of the resized square from which inputs of `input_size` are cropped."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """RGB on the 0..255 scale: the input is (uint8 - mean) / std."""
+    """RGB in 0..255: the input is (uint8 - mean) / std."""
     default_classes: int = 1000
 
     def __init__(self, num_classes: int | None, input_size: int | None, dropout: float) -> None:
-        """None stands for the published value; dropout is the share of units left out, 0 <= dropout < 1."""
+        """None selects the published value; dropout is the probability of zeroing a unit, 0 <= dropout < 1."""
         super().__init__()
         self.num_classes = self.default_classes if num_classes is None else num_classes
         self.input_size = type(self).input_size if input_size is None else input_size
@@ -53,11 +52,11 @@ class Network(nn.Module):
             raise UsageError(f"dropout={dropout} is no share of units to leave out; give 0 (none) to below 1")
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
-        """The stages in their order, each with its name."""
+        """Yield (name, stage) in the order of computation."""
         yield from self.named_children()
 
     def stage_tensors(self) -> dict[str, dict[str, Tensor]]:
-        """The stages that have parameters or buffers, in their order, with these by their names in the state dict."""
+        """For each stage with parameters or buffers, in order: its part of the state dict."""
         state = self.state_dict()
         path_of = {id(module): path for path, module in self.named_modules()}
         found = {
@@ -67,9 +66,9 @@ class Network(nn.Module):
         return {name: tensors for name, tensors in found.items() if tensors}
 
     def forward(self, x: Tensor, return_maps: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Float (N, 3, H, W), normalised with `mean` and `std`, to logits (N, K).
+        """Float (N, 3, H, W), normalised with `mean` and `std` -> logits (N, K).
 
-        With return_maps also what every stage gave, by name: {"conv1": (N, 96, 55, 55), ...}.
+        With return_maps also the output of every stage by name: {"conv1": (N, 96, 55, 55), ...}.
         """
         self._check_images(x)
         if not return_maps:
@@ -97,10 +96,10 @@ class Network(nn.Module):
 
 
 class AdaptiveAvgPool2d(nn.Module):
-    """Average pooling to a map of `size` x `size`, whatever comes in: the values of torch's AdaptiveAvgPool2d.
+    """Average pooling to `size` x `size` from any input size, with the values of torch's AdaptiveAvgPool2d.
 
-    Written as two small matrix products, because torch's own neither exports to ONNX nor runs on Apple's GPUs when
-    the sizes do not divide.
+    Computed as two small matrix products, because torch's layer neither exports to ONNX nor runs on Apple GPUs if the
+    input size is not a multiple of the output size.
     """
 
     def __init__(self, size: int) -> None:
@@ -108,20 +107,20 @@ class AdaptiveAvgPool2d(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, size, size)."""
+        """(N, C, H, W) -> (N, C, size, size)."""
         if x.shape[2] == x.shape[3] == self.size:
             return x
         rows, columns = _windows(x.shape[2], self.size, x), _windows(x.shape[3], self.size, x)
-        # Sums are divided afterwards, because 0 and 1 are exact in bfloat16 and 1/3 is not.
+        # Divide after summing: 0 and 1 are exact in bfloat16, 1/3 is not.
         return rows @ x @ columns.T / (rows.sum(1)[:, None] * columns.sum(1))
 
     def extra_repr(self) -> str:
-        """What `print(network)` shows of this layer."""
+        """The settings, for repr()."""
         return f"size={self.size}"
 
 
 def _windows(length: int, size: int, like: Tensor) -> Tensor:
-    """(size, length) of 0 and 1: row i marks floor(i * length / size) ... ceil((i + 1) * length / size) - 1."""
+    """(size, length), 0 or 1: row i is 1 at floor(i * length / size) ... ceil((i + 1) * length / size) - 1."""
     row = torch.arange(size, device=like.device)[:, None]
     position = torch.arange(length, device=like.device)
     start, end = row * length // size, ((row + 1) * length + size - 1) // size
@@ -129,26 +128,26 @@ def _windows(length: int, size: int, like: Tensor) -> Tensor:
 
 
 class Enlarge(nn.Module):
-    """Bilinear enlargement to `size` x `size` of images with a side below `least`; others pass unchanged."""
+    """Resize images with a side below `least` to `size` x `size`, bilinear; return others unchanged."""
 
     def __init__(self, least: int, size: int) -> None:
         super().__init__()
         self.least, self.size = least, size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same or (N, C, size, size)."""
+        """(N, C, H, W) -> (N, C, H, W) or (N, C, size, size)."""
         if min(x.shape[2:]) >= self.least:
             return x
         return F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
     def extra_repr(self) -> str:
-        """What `print(network)` shows of this layer."""
+        """The settings, for repr()."""
         return f"least={self.least}, size={self.size}"
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards each layer is in the mode that it was in before."""
+    """Context manager: evaluation mode; restores the mode of every layer on exit."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -159,11 +158,13 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 class LocallyConnected2d(nn.Module):
-    """A convolution whose weights are not shared: every place of the map has filters and biases of its own.
+    """A convolution with unshared weights: every position of the map has its own filters and biases.
 
-    Maps of `size` x `size`, filters of `kernel_size` (odd) at every place, zeros beyond the edge, so that the size
-    stays. Row h, column w of output map o is the sum of window(h, w) * weight[h * size + w, :, o], plus
-    bias[h * size + w, o]: one product of matrices a place, all places in one batched product.
+    Input and output maps are `size` x `size`; `kernel_size` is odd, with zero padding. The output at row h, column w of
+    map o is the sum of window(h, w) * weight[h * size + w, :, o], plus bias[h * size + w, o]: one matrix product per
+    position, computed as one batched product.
+
+    weight: (size * size, in_channels * kernel_size², out_channels); bias: (size * size, out_channels).
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, size: int) -> None:
@@ -176,18 +177,18 @@ class LocallyConnected2d(nn.Module):
         nn.init.normal_(self.weight, std=(in_channels * kernel_size**2) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, size, size) to (N, out_channels, size, size)."""
+        """(N, in_channels, size, size) -> (N, out_channels, size, size)."""
         windows = F.unfold(x, self.kernel_size, padding=self.padding)  # (N, in * k * k, places)
         products = torch.bmm(windows.permute(2, 0, 1), self.weight) + self.bias[:, None]  # (places, N, out)
         return products.permute(1, 2, 0).view(x.shape[0], self.out_channels, self.size, self.size).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """What `print(network)` shows of this layer."""
+        """The settings, for repr()."""
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, size={self.size}"
 
 
 def gaussian_(layer: nn.Conv2d | nn.Linear | LocallyConnected2d, std: float, bias: float) -> None:
-    """Fill a layer as the networks of 2012 were: weights from N(0, std²), all biases alike."""
+    """Initialise a layer as in 2012: weights from N(0, std²), a constant bias."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)

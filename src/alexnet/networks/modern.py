@@ -1,9 +1,8 @@
-"""The AlexNet that we recommend today: it trains from scratch on a thousand photos in minutes.
+"""The recommended AlexNet: trains from scratch on a thousand photos in minutes.
 
-Recognisably AlexNet: five convolutions of 11, 5, 3, 3 and 3, three dense layers, overlapping pools, two towers in
-conv2, conv4 and conv5. Today's knowledge adds BatchNorm (Ioffe and Szegedy 2015) in place of LRN, Kaiming's
-initialisation (He et al. 2015) and one average over the last map (Lin et al. 2013), which takes away the 38 million
-weights of fc6 and with them the input's fixed size.
+From AlexNet: five convolutions of 11, 5, 3, 3 and 3, three dense layers, overlapping pools, and two towers in conv2,
+conv4 and conv5. New: BatchNorm (Ioffe and Szegedy 2015) instead of LRN, Kaiming initialisation (He et al. 2015), and
+global average pooling (Lin et al. 2013), which removes the 38 million weights of fc6 and the fixed input size.
 """
 
 from torch import nn
@@ -13,7 +12,7 @@ from alexnet.networks.layers import IMAGENET_MEAN, IMAGENET_STD, AdaptiveAvgPool
 
 
 class Modern(Network):
-    """width multiplies the channels of all convolutions (in steps of 16); dropout is halved before the last layer."""
+    """width scales the channels of all convolutions, in steps of 16; dropout is halved before the last layer."""
 
     name = "modern"
     input_size = 192
@@ -29,7 +28,7 @@ class Modern(Network):
     ) -> None:
         super().__init__(num_classes, input_size, dropout)
         c1, c2, c3, c4, c5 = (_scaled(channels, width) for channels in (96, 256, 384, 384, 256))
-        # A bias before BatchNorm would be subtracted with the mean. Sizes at 192 px:
+        # No bias before BatchNorm, which subtracts the mean. Sizes at 192 px:
         self.conv1 = nn.Conv2d(3, c1, 11, stride=4, padding=5, bias=False)  #        96 x 48 x 48
         self.bn1 = nn.BatchNorm2d(c1)
         self.relu1 = nn.ReLU()
@@ -72,7 +71,7 @@ class Modern(Network):
 
 
 def _scaled(channels: int, width: float) -> int:
-    """channels x width, to the nearest multiple of 16: what two groups and a processor's vectors divide evenly."""
+    """channels * width, rounded to a multiple of 16, which two groups and SIMD vectors divide evenly."""
     if not width > 0:
         raise UsageError(f"width={width} leaves no channels; give a number above 0, such as 0.5 or 2")
     return max(1, round(channels * width / 16)) * 16

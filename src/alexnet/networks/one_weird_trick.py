@@ -1,7 +1,7 @@
 """torchvision's AlexNet: the single tower of "One weird trick for parallelizing convolutional neural networks".
 
-Krizhevsky 2014, arXiv 1404.5997; torchvision/models/alexnet.py. No groups, no LRN, and dropout before the two hidden
-dense layers, so that the features of pool5 are dropped too. Published weights reach 56.522 % top-1, 79.066 % top-5.
+Krizhevsky 2014, arXiv 1404.5997; torchvision/models/alexnet.py. No groups, no LRN; dropout precedes the two hidden
+dense layers, so that it also applies to pool5. The published weights reach 56.522 % top-1, 79.066 % top-5.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ CLASSIFIER = ("drop6", "fc6", "relu6", "drop7", "fc7", "relu7", "fc8")
 
 
 class OneWeirdTrick(Network):
-    """The parameters carry torchvision's names (features.0.weight, ...): its state dict loads strictly.
+    """Parameters have torchvision's names (features.0.weight, ...), so that its state dict loads strictly.
 
-    Initialised as torchvision's is, by the defaults of torch's layers.
+    Initialised as in torchvision, by the defaults of torch's layers.
     """
 
     name = "one_weird_trick"
@@ -58,7 +58,7 @@ class OneWeirdTrick(Network):
         )
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
-        """The layers one by one, under the names that the other networks use."""
+        """The layers one by one, named as in the other networks."""
         yield from zip(FEATURES, self.features, strict=True)
         yield "avgpool", self.avgpool
         yield "flatten", self.flatten

@@ -1,6 +1,6 @@
-"""The structure table of a network: layers, shapes, parameters, multiply-accumulates.
+"""Structure of a network: layers, output shapes, parameters, multiply-accumulates.
 
-Everything is computed on torch's meta device, where tensors have shapes but no values: no weights are made.
+One image of zeros passes through a network with uninitialised weights, to record the output shapes.
 """
 
 import math
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer; settings that its kind does not have are None."""
+    """One layer; settings that do not apply are None."""
 
     name: str
     kind: str
     kernel: int | None
     stride: int | None
     padding: int | list[int] | None
-    """Pixels on all sides, or left, right, top, bottom."""
+    """Pixels on each side, or [left, right, top, bottom]."""
     groups: int | None
     output_shape: list[int]
-    """[C, H, W] or [features], of one image."""
+    """[C, H, W] or [features], for one image."""
     params: int
-    """Weights, biases and the statistics that a BatchNorm keeps."""
+    """Weights, biases and BatchNorm's running statistics."""
     macs: int
-    """Multiply-accumulates for one image; convolutions and dense layers only, as they are usually counted."""
+    """Multiply-accumulates for one image, of convolutions and dense layers only, as is usual."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Summary:
     """Size of the weights in float32."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain lists and dicts."""
+        """Convert to plain lists and dicts."""
         return asdict(self)
 
 
 def summarize(name: str, num_classes: int | None = None, input_size: int | None = None, **differences: Any) -> Summary:
-    """The summary of the network that `create` makes of the same arguments; the same errors."""
+    """Summarise the network that `create` returns for these arguments; raises the same errors."""
     with skip_init():
         network = create(name, num_classes, input_size, **differences).eval()
     layers = _layers(network)
@@ -73,7 +73,7 @@ def summarize(name: str, num_classes: int | None = None, input_size: int | None 
 
 
 def table(summary: Summary) -> "Table":
-    """The summary as a table for people, totals below."""
+    """The summary as a printable table with a row of totals."""
     from rich.table import Table
 
     shown = Table(title=f"{summary.network}, {summary.input_size} x {summary.input_size} px", show_footer=True)
@@ -91,7 +91,7 @@ def table(summary: Summary) -> "Table":
 
 
 def notes(summary: Summary) -> list[str]:
-    """What to say below the table, a line each: the totals in words, and what is worth knowing of this network."""
+    """Lines to print below the table: the totals, and remarks about the network."""
     frozen = summary.params - summary.trainable_params
     lines = [
         f"{summary.trainable_params:,} parameters trainable, {frozen:,} not; "
@@ -107,7 +107,7 @@ def notes(summary: Summary) -> list[str]:
 
 
 def _layers(network: Network) -> list[Layer]:
-    """One image's way through the network. A stage made of several layers is listed as these."""
+    """A row for each layer in the order of computation; layers inside a stage get their own rows."""
     seen: list[Layer] = []
     for stage_name, stage in network.stages():
         for inner_name, module in stage.named_modules():
@@ -119,7 +119,7 @@ def _layers(network: Network) -> list[Layer]:
 
 
 def _on_output(module: nn.Module, name: str, seen: list[Layer]) -> None:
-    """Append the module's row to `seen` when it has computed its output."""
+    """Append the module's row to `seen` when it is called."""
 
     def note(module: nn.Module, _inputs: object, output: Tensor) -> None:
         seen.append(_layer(name, module, output))
@@ -142,13 +142,13 @@ def _layer(name: str, module: nn.Module, output: Tensor) -> Layer:
 
 
 def _count(module: nn.Module) -> int:
-    """Parameters and BatchNorm's running means and variances, as Keras counts them; not its counter of batches."""
+    """Number of parameters, with BatchNorm's running means and variances, as in Keras, but not its batch counter."""
     statistics = [tensor for name, tensor in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
     return sum(tensor.numel() for tensor in (*module.parameters(), *statistics))
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:
-    """One for each weight at each place that the layer computes; adding the bias is not counted."""
+    """One per weight and output position; bias additions are not counted."""
     if isinstance(module, nn.Conv2d):
         return math.prod(output.shape[2:]) * module.weight.numel()
     return module.weight.numel() if isinstance(module, nn.Linear | LocallyConnected2d) else 0
@@ -161,13 +161,13 @@ def _kernel(module: nn.Module) -> int | None:
 
 
 def _side(value: Any) -> int | None:
-    """The side of a square setting, which torch keeps as n or (n, n)."""
+    """n from n or (n, n), torch's forms of a square setting."""
     side: int | None = value[0] if isinstance(value, tuple) else value
     return side
 
 
 def _padding(value: Any) -> int | list[int] | None:
-    """n for n or (n, n); the four sides of a padding layer as a list."""
+    """n from n or (n, n), or a padding layer's four sides as a list."""
     return list(value) if isinstance(value, tuple) and len(value) == 4 else _side(value)
 
 

@@ -1,4 +1,4 @@
-"""Tensors in, tensors out; nothing here knows of networks."""
+"""Operations on tensors, with native CPU kernels and plain torch fallbacks. Independent of the networks."""
 
 from alexnet.ops.lrn import LocalResponseNorm, local_response_norm
 

@@ -1,10 +1,10 @@
-"""The convolution of images, whose gradient is taken over blocks of pixels.
+"""First-layer convolution with a faster weight gradient, computed after a space-to-depth transform of the images.
 
-A convolution of k x k with stride s is one of ceil(k / s) x ceil(k / s) with stride 1 over blocks of s x s pixels, with
-the colours of a block's pixels as its channels: 11 x 11 with stride 4 over 3 colours is 3 x 3 over 48. The sums are the
-same but for the zeros in the place of a twelfth row and column. Libraries multiply matrices as deep as the channels are
-many; with three of them a processor's matrix unit stays nearly empty when the weights' gradient is computed. Forward
-they know images, and are not beaten.
+A k x k convolution with stride s equals a ceil(k / s) x ceil(k / s) convolution with stride 1 over blocks of s x s
+pixels, with the colours of a block's pixels as channels: 11 x 11 with stride 4 over 3 colours becomes 3 x 3 over 48
+channels. The sums are the same, apart from zeros for a twelfth row and column. Libraries compute the weight gradient as
+matrix products over the channels; three channels leave the CPU's matrix unit nearly idle. Their forward pass has a
+special case for images and is used as it is.
 """
 
 import ctypes
@@ -19,13 +19,13 @@ from alexnet.ops import native
 from alexnet.ops.native import operators
 
 MOST_COLORS = 4
-"""Channels of the input up to which blocks pay."""
+"""Input channels up to which the transform is faster."""
 WHOLE = 64
-"""Bytes: the channels of a block are filled up with zeros to whole rows of a matrix unit (AMX) or vectors."""
+"""Bytes: channels are zero-padded to a multiple of one AMX tile row or vector register."""
 
 
 def pays(layer: nn.Module) -> bool:
-    """Whether a layer is a plain convolution of images with a stride."""
+    """Whether the layer is a plain strided convolution of images, for which the transform is faster."""
     return (
         type(layer) is nn.Conv2d
         and layer.in_channels <= MOST_COLORS
@@ -40,12 +40,12 @@ def pays(layer: nn.Module) -> bool:
 
 
 def _grid(x: Tensor, kernel: int, stride: int, padding: int) -> list[int]:
-    """How many blocks of an image a convolution looks at, down and across."""
+    """The number of blocks that the convolution reads, vertically and horizontally."""
     return [(side + 2 * padding - kernel) // stride + _across(kernel, stride) for side in x.shape[2:]]
 
 
 def _across(kernel: int, stride: int) -> int:
-    """Blocks along a side of the window."""
+    """Blocks along one side of the kernel."""
     return -(-kernel // stride)
 
 
@@ -74,7 +74,7 @@ def blocks_of(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
 
 
 def _weights_of(filters: Tensor, colors: int, kernel: int, stride: int) -> Tensor:
-    """What stands in filters over blocks (O, channels, across, across) for weights (O, C, k, k)."""
+    """Filters over blocks (O, channels, across, across) -> weights over pixels (O, C, k, k)."""
     outputs, _, across, _ = filters.shape
     used = filters[:, : stride * stride * colors].reshape(outputs, stride, stride, colors, across, across)
     weights = used.permute(0, 3, 4, 1, 5, 2).reshape(outputs, colors, across * stride, across * stride)
@@ -101,7 +101,7 @@ def _backward(x: Tensor, dy: Tensor, weight: Tensor, stride: int, padding: int) 
     across = _across(kernel, stride)
     blocks = blocks_of(x, kernel, stride, padding)
     shape = (outputs, blocks.shape[1], across, across)
-    filters = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)  # only their shape is looked at
+    filters = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)  # only its shape is used
     _, gradient, sums = torch.ops.aten.convolution_backward(
         dy,
         blocks,
@@ -148,16 +148,16 @@ torch.library.register_autograd(NAME, _gradient, setup_context=_keep)
 
 
 class ImageConv:
-    """A convolution of images, whose gradient is taken over blocks where the kernels take its input.
+    """Call an nn.Conv2d, with the weight gradient of this file if the kernels support its input.
 
-    Where a gradient of the images is asked, or the weights have another type, it is the layer as it is.
+    Calls the layer unchanged if the images need a gradient, or if the weights and images differ in dtype.
     """
 
     def __init__(self, layer: nn.Conv2d) -> None:
         self.layer = layer
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to what the layer makes of it."""
+        """(N, C, H, W) -> the layer's output."""
         weight, bias = self.layer.weight, self.layer.bias
         if x.requires_grad or bias is None or not weight.dtype == bias.dtype == x.dtype or not operators.takes(x):
             return self.layer(x)  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
-"""Layers in a row that one native kernel computes: found by their kinds, computed in one pass over the map.
+"""Fuse consecutive layers into one native kernel, which passes over the feature map once.
 
-A network stays a list of ordinary layers. Where the kernels take its tensors (`alexnet.ops.native.operators.takes`),
-the layers between two convolutions are one operator, and the convolution of the images has a gradient of its own;
-everywhere else, and for layers that someone has hooked into, they are called one after the other. Both give the same
-numbers up to rounding.
+A network remains a list of ordinary layers. If the kernels support the input (`alexnet.ops.native.operators.takes`),
+the layers between two convolutions run as one operator, and the first convolution uses the backward pass of
+`alexnet.ops.blocks`. Otherwise, and if a layer has hooks, the layers are called one by one. Both paths agree up to
+rounding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +17,11 @@ from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
 
-# The kinds of layers, in their order, and the kernel that computes them; the first that fits is taken.
+# Sequences of layer kinds and the kernel that computes them. The first match wins.
 PATTERNS = (
-    (("relu", "lrn", "within"), "lrn_within"),  # krizhevsky2012's second stage; its pool follows
+    (("relu", "lrn", "within"), "lrn_within"),  # krizhevsky2012, conv2; its pool is a separate kernel
     (("relu", "lrn", "pool"), "lrn_pool"),  # paper, bvlc
-    (("lrn", "pool", "relu"), "lrn_pool"),  # krizhevsky2012's first stage
+    (("lrn", "pool", "relu"), "lrn_pool"),  # krizhevsky2012, conv1
     (("relu", "pool", "lrn"), "pool_lrn"),  # caffenet
     (("lrn", "within"), "lrn_within"),
     (("lrn", "pool"), "lrn_pool"),
@@ -29,7 +29,7 @@ PATTERNS = (
     (("relu", "lrn"), "lrn"),
     (("relu", "within"), "lrn_within"),
     (("relu", "pool"), "pool_lrn"),
-    (("pool", "relu"), "pool_lrn"),  # ReLU does not change which value is the largest
+    (("pool", "relu"), "pool_lrn"),  # ReLU is monotonic, so it may precede the pool
     (("pool",), "pool_lrn"),
     (("within",), "lrn_within"),
     (("lrn",), "lrn"),
@@ -37,7 +37,7 @@ PATTERNS = (
 
 
 def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
-    """What a map passes through, in order: layers as they are, and runs of layers that are computed as one."""
+    """The callables that compute `layers` in order, with fusible sequences replaced by one `Fused` each."""
     waiting = list(layers)
     kinds = [kind_of(layer) for layer in waiting]
     while waiting:
@@ -52,13 +52,13 @@ def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
 
 @dataclass(frozen=True)
 class Fused:
-    """A run of layers and the kernel that computes it."""
+    """A sequence of layers and the kernel that computes it."""
 
     layers: list[nn.Module]
     kernel: str
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to what the layers make of it."""
+        """(N, C, H, W) -> the output of the last layer, in x's dtype."""
         if operators.takes(x):
             return operators.apply(self.kernel, x, stage_of(self.layers))
         for layer in self.layers:
@@ -67,12 +67,12 @@ class Fused:
 
 
 def kind_of(layer: nn.Module) -> str | None:
-    """ "relu", "lrn", "within", "pool" or "images" (their convolution) for a layer with settings that the kernels know.
+    """The kind of a layer that the kernels support, else None.
 
-    None for any other.
+    Kinds: "relu", "lrn", "within", "pool", and "images" for the first convolution.
     """
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
-        return None  # whoever listens to this layer wants it called
+        return None  # hooks fire only if the layer itself is called
     if type(layer) is nn.ReLU:
         return "relu"
     if type(layer) is LocalResponseNorm and layer.beta == operators.BETA and layer.size >= 1:
@@ -83,13 +83,13 @@ def kind_of(layer: nn.Module) -> str | None:
 
 
 def _is_plain(pool: nn.MaxPool2d) -> bool:
-    """Square, without gaps, and not asked for the places of its maxima."""
+    """Square, without dilation, and without return_indices."""
     sides = (pool.kernel_size, pool.stride, pool.padding)
     return all(isinstance(side, int) for side in sides) and pool.dilation == 1 and not pool.return_indices
 
 
 def stage_of(layers: list[nn.Module]) -> Stage:
-    """The kernel's settings for a run of layers; a ReLU counts as the first step unless LRN comes before it."""
+    """The kernel's settings for a sequence of layers; a ReLU is applied first unless LRN precedes it."""
     settings: dict[str, Any] = {}
     for layer in layers:
         if isinstance(layer, nn.ReLU):

@@ -1,12 +1,13 @@
-"""Local response normalisation, both kinds: the function, the module, and the choice of the native kernel.
+"""Local response normalisation (LRN) across channels and within channels: the function and the module.
 
     b = a / (k + alpha' * sum of a² over a window) ** beta        alpha' = alpha / window, or alpha itself
 
-Between channels (Krizhevsky, Sutskever, Hinton 2012, section 3.3) the window is `size` neighbouring channels at
-the same place; within a channel (cuda-convnet's `rnorm`, Caffe's WITHIN_CHANNEL) it is `size` x `size` places of the
-same map. What lies beyond the edge counts as zero. `alexnet.ops.reference` has the formula in plain torch.
+Across channels (Krizhevsky, Sutskever, Hinton 2012, section 3.3) the window is `size` neighbouring channels at the
+same position; within a channel (cuda-convnet's `rnorm`, Caffe's WITHIN_CHANNEL) it is `size` x `size` positions of the
+same map. Values outside the tensor count as zero. `alexnet.ops.reference` implements the formula in plain torch, and a
+native kernel replaces it where `alexnet.ops.native.operators.takes` the input.
 
-Published settings differ in k and in what alpha means; alpha' a square is what the numbers come to:
+Published settings differ in k and in the meaning of alpha. The resulting alpha':
 
     the paper's text                  k=2, alpha=1e-4, not divided     1e-4
     the 2012 code, between channels   k=2, alpha=1e-4 / 5              2e-5
@@ -35,12 +36,12 @@ def local_response_norm(
     alpha_over_size: bool = True,
     within_channel: bool = False,
 ) -> Tensor:
-    """Divide each activation by a power of the energy around it.
+    """Divide each activation by (k + alpha' * sum of squares over its window) ** beta.
 
-    x: floating, (N, C, ...) between channels, (N, C, H, W) within a channel; the result has its shape and dtype.
-    size: width of the window, >= 1; an even one reaches one step further back than ahead, as torch's and
-    cuda-convnet's do. alpha_over_size: divide alpha by the window, `size` channels or `size`² places.
-    Half-precision input is computed in float32 inside, float64 stays float64. UsageError for other values and types.
+    x: floating, (N, C, ...) across channels, (N, C, H, W) within a channel. Returns a tensor of x's shape and dtype.
+    size: width of the window, >= 1. An even window extends one further back than ahead, as in torch and cuda-convnet.
+    alpha_over_size: divide alpha by the number of values in a window, `size` or, within a channel, `size`².
+    Half-precision input is computed in float32 internally. Raises UsageError for other types and values.
     """
     _check_settings(size, alpha, beta, k)
     _check_input(x, within_channel)
@@ -51,13 +52,13 @@ def local_response_norm(
 
 
 def _alpha_per_square(alpha: float, size: int, alpha_over_size: bool, within_channel: bool) -> float:
-    """alpha', the factor of each square in the sum: alpha, or alpha divided by the number of squares in a window."""
+    """alpha' of the formula: alpha, divided by the number of values in a window if alpha_over_size."""
     squares = size * size if within_channel else size
     return alpha / squares if alpha_over_size else alpha
 
 
 def _native(x: Tensor, size: int, alpha: float, k: float, within_channel: bool) -> Tensor:
-    """The same by a kernel; the result lies in memory as x does."""
+    """Run the native kernel and return a tensor in x's memory format."""
     y = operators.apply(_kernel(within_channel), x, Stage(**_settings(size, alpha, k, within_channel)))
     return y.contiguous() if x.is_contiguous() else y
 
@@ -67,7 +68,7 @@ def _kernel(within_channel: bool) -> str:
 
 
 def _settings(size: int, alpha: float, k: float, within_channel: bool) -> dict[str, Any]:
-    """The part of a kernel's `Stage`; alpha is divided already."""
+    """The LRN fields of a kernel's `Stage`; alpha is alpha' of the formula."""
     prefix = "within_" if within_channel else ""
     return {f"{prefix}size": size, f"{prefix}alpha": alpha, f"{prefix}k": k}
 
@@ -96,10 +97,10 @@ def _check_input(x: Any, within_channel: bool) -> None:
 
 
 class LocalResponseNorm(nn.Module):
-    """`local_response_norm` as a layer, inside each of `groups` equal blocks of channels.
+    """`local_response_norm` as a module, applied to each of `groups` equal blocks of channels.
 
-    groups=2 keeps the two towers of the 2012 network apart: the window never crosses from one GPU's channels into
-    the other's.
+    groups=2 normalises the two towers of the 2012 network separately: a window never crosses from the channels of one
+    GPU to those of the other.
     """
 
     def __init__(
@@ -120,10 +121,10 @@ class LocalResponseNorm(nn.Module):
         self.alpha_over_size, self.within_channel, self.groups = alpha_over_size, within_channel, groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same; C must be a multiple of `groups`."""
+        """(N, C, H, W) -> (N, C, H, W); C must be a multiple of `groups`."""
         if x.shape[1] % self.groups:
             raise UsageError(f"LocalResponseNorm got {x.shape[1]} channels; it takes multiples of groups={self.groups}")
-        # Within a channel the blocks of channels make no difference.
+        # Within-channel LRN treats every channel alone, so groups have no effect.
         if self.groups == 1 or self.within_channel:
             return self._normalize(x)
         return torch.cat([self._normalize(block) for block in x.chunk(self.groups, dim=1)], dim=1)
@@ -135,16 +136,16 @@ class LocalResponseNorm(nn.Module):
 
     @property
     def alpha_per_square(self) -> float:
-        """alpha' of the formula: alpha, divided by the window where `alpha_over_size`."""
+        """alpha' of the formula: alpha, divided by the number of values in a window if `alpha_over_size`."""
         return _alpha_per_square(self.alpha, self.size, self.alpha_over_size, self.within_channel)
 
     def settings(self) -> dict[str, Any]:
-        """This layer's part of a kernel's `Stage`."""
+        """The fields of a kernel's `Stage` that this layer sets."""
         found = _settings(self.size, self.alpha_per_square, self.k, self.within_channel)
         return found if self.within_channel else {**found, "blocks": self.groups}
 
     def extra_repr(self) -> str:
-        """What `print(network)` shows of this layer."""
+        """The settings, for repr()."""
         return (
             f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}, "
             f"alpha_over_size={self.alpha_over_size}, within_channel={self.within_channel}, groups={self.groups}"

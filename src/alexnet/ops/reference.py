@@ -1,6 +1,6 @@
-"""Local response normalisation in plain torch: the reference that the kernels are checked against.
+"""Local response normalisation in plain torch: the reference for the native kernels.
 
-It runs on every device and in every floating type, and can be differentiated any number of times.
+Runs on every device and in every floating dtype, and supports derivatives of any order.
 """
 
 from functools import reduce
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 def lrn(x: Tensor, size: int, alpha: float, beta: float, k: float, within_channel: bool) -> Tensor:
-    """x / (k + alpha * sum of x² over a window) ** beta, in x's shape and dtype; alpha is divided already.
+    """x / (k + alpha * sum of x² over a window) ** beta, in x's shape and dtype; alpha is not divided by the window.
 
-    x: floating, (N, C, ...), or (N, C, H, W) where within_channel. Half precision is computed in float32 inside.
+    x: floating, (N, C, ...), or (N, C, H, W) if within_channel. Half precision is computed in float32 internally.
     """
     a = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     dims = (2, 3) if within_channel else (1,)
@@ -25,7 +25,7 @@ def lrn(x: Tensor, size: int, alpha: float, beta: float, k: float, within_channe
 
 def _window_sum(x: Tensor, dim: int, size: int) -> Tensor:
     """The sum of x over i - size // 2 ... i + (size - 1) // 2 along `dim`, same shape as x."""
-    # Shifted additions, not cumulative sums: a difference of two large sums loses what is small between them.
+    # Shifted additions instead of cumulative sums: subtracting two large sums would cancel small values.
     edges = [0, 0] * (x.ndim - 1 - dim) + [size // 2, (size - 1) // 2]
     padded = F.pad(x, edges)
     return reduce(torch.add, (padded.narrow(dim, shift, x.shape[dim]) for shift in range(size)))

@@ -1,4 +1,4 @@
-"""Square images of bytes made smaller or larger, by Pillow or, the same to the bit, by a kernel."""
+"""Resize square uint8 images with Pillow, or with a native kernel that gives the same bits."""
 
 import ctypes
 from functools import lru_cache
@@ -12,13 +12,13 @@ from alexnet.ops import native
 
 Integers: TypeAlias = NDArray[np.int32]
 
-BITS = 22  # of the fraction in a weight, as in Pillow's Resample.c
+BITS = 22  # fractional bits of a weight, as in Pillow's Resample.c
 
 
 def resize_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """uint8 (S, S, 3) -> uint8 (size, size, 3), bilinear and antialiased as Pillow's BILINEAR.
 
-    The rows of `image` may lie apart, as those of a part of a larger image do.
+    `image` may be a crop: its rows need not be contiguous.
     """
     if native.instruction_set() is None:
         return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
@@ -36,9 +36,9 @@ def resize_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=256)
 def _line(side: int, size: int) -> tuple[Integers, Integers, Integers]:
-    """Each output pixel's first input pixel, how many it is made of, and their weights: (size,), (size,), (size, taps).
+    """For each output pixel: first input pixel (size,), number of input pixels (size,), their weights (size, taps).
 
-    The formulas of `precompute_coeffs` and `normalize_coeffs_8bpc` in Pillow's Resample.c, in their order of rounding.
+    The formulas of `precompute_coeffs` and `normalize_coeffs_8bpc` in Pillow's Resample.c, with the same rounding.
     """
     scale = side / size
     support = max(1.0, scale)

@@ -1,8 +1,8 @@
-"""One step of an optimiser over one tensor of weights: the formulas in plain torch, and the choice of the kernel.
+"""One optimiser step for one parameter tensor, by a native kernel or in plain torch.
 
-w: the weights, float32, changed in place, as is the optimiser's memory of them (m, s: float32, of w's shape). g: their
-gradient, float32 or bfloat16. copy: where given, takes the new weights in its own type; the network computes with it.
-The kernel passes over memory once, where plain torch passes four to ten times.
+w: parameters, float32, updated in place. m, s: optimiser state, float32, in w's shape, updated in place. g: gradient,
+float32 or bfloat16. copy: an optional copy of the parameters, often bfloat16, that receives the new values. The kernel
+passes over memory once, plain torch four to ten times.
 """
 
 import ctypes
@@ -124,13 +124,13 @@ def _kernel_takes(w: Tensor, g: Tensor) -> bool:
 
 
 def _call(kernel: str, settings: Any, state: tuple[Tensor, ...], g: Tensor, copy: Tensor | None) -> None:
-    """Hand over addresses; everything must lie in memory as the weights do."""
+    """Call the kernel; all tensors must have the strides of the weights."""
     w = state[0]
     if g.stride() != w.stride():
         g = torch.empty_like(w, dtype=g.dtype).copy_(g)
     fits = copy is not None and copy.dtype == g.dtype and copy.stride() == w.stride()
     if any(other.stride() != w.stride() for other in state):
-        raise ValueError("an optimiser's memory does not lie as its weights do")
+        raise ValueError("the optimiser state and its weights differ in strides")
     native.call(f"{kernel}_{native.TYPES[g.dtype]}", ctypes.byref(settings), *state, g, copy if fits else None)
     if copy is not None and not fits:
         copy.copy_(w)

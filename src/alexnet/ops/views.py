@@ -1,7 +1,7 @@
-"""From stored uint8 images to what a network takes: parts of them, scaled, mirrored, in changed colours; mixing.
+"""Stored uint8 images to network input: crop, resize, flip, colour transform, noise; and mixup and CutMix.
 
-The formulas in plain torch, and the choice of the kernel, which does all of it in one pass over memory. N images of
-S x S pixels; views of size x size; colours are RGB on the scale 0..255.
+In plain torch, or by a native kernel in one pass over memory. N images of S x S pixels, views of size x size pixels,
+RGB values in 0..255.
 """
 
 import ctypes
@@ -19,27 +19,27 @@ from alexnet.errors import UsageError
 from alexnet.ops import native
 
 Images = Sequence[NDArray[np.uint8] | Tensor]
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weight of R, G and B in a gray value
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601 weights of R, G and B in a gray value
 
 
 @dataclass(frozen=True)
 class Windows:
-    """What is shown of N images."""
+    """The crop of each of N images that is resized to the view."""
 
-    parts: Tensor  # float32 (N, 4): top, left, height, width of the part that fills the view, in pixels of the image
-    bounded: bool = True  # whether what lies outside the part is out of sight when the part is scaled
-    mirrored: Tensor | None = None  # bool (N,): left to right
+    parts: Tensor  # float32 (N, 4): top, left, height, width in pixels of the stored image
+    bounded: bool = True  # resampling ignores pixels outside the crop
+    mirrored: Tensor | None = None  # bool (N,): flip left to right
 
     @classmethod
     def square(cls, tops: Sequence[float], lefts: Sequence[float], side: float) -> "Windows":
-        """Square parts at these places."""
+        """Square crops with these top left corners."""
         places = torch.tensor([tops, lefts], dtype=torch.float32)
         return cls(torch.cat([places, torch.full_like(places, side)]).T.contiguous(), bounded=False)
 
 
 @dataclass(frozen=True)
 class ColorMap:
-    """An affine map of RGB for each image: value -> matrix @ value + offset + gray * (the image's mean gray value)."""
+    """An affine colour transform per image: value -> matrix @ value + offset + gray * (mean gray of the image)."""
 
     matrix: Tensor  # float32 (N, 3, 3)
     offset: Tensor  # float32 (N, 3)
@@ -47,21 +47,21 @@ class ColorMap:
 
     @classmethod
     def identity(cls, count: int) -> "ColorMap":
-        """The map that changes nothing, `count` times."""
+        """`count` identity transforms."""
         return cls(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3), torch.zeros(count, 3))
 
     def then(self, matrix: Tensor, offset: Tensor) -> "ColorMap":
-        """This map followed by another; matrix (N, 3, 3) or (3, 3), offset (N, 3) or (3,)."""
+        """This transform followed by another; matrix (N, 3, 3) or (3, 3), offset (N, 3) or (3,)."""
         moved, gray = ((matrix @ each[:, :, None])[:, :, 0] for each in (self.offset, self.gray))
         return ColorMap(matrix @ self.matrix, moved + offset, gray)
 
     def normalized(self, mean: Sequence[float], std: Sequence[float]) -> "ColorMap":
-        """This map followed by (value - mean) / std."""
+        """This transform followed by (value - mean) / std."""
         scale = 1 / torch.tensor(std)
         return self.then(torch.diag(scale), -torch.tensor(mean) * scale)
 
     def apply(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W), any type -> float32 of the same shape, channels last."""
+        """(N, 3, H, W) of any dtype -> float32 of the same shape, channels last."""
         matrix, offset, gray = (each.to(batch.device) for each in (self.matrix, self.offset, self.gray))
         pixels = batch.permute(0, 2, 3, 1).flatten(1, 2).float()
         if self.gray.any():
@@ -72,13 +72,13 @@ class ColorMap:
 
 @dataclass(frozen=True)
 class Mixing:
-    """How each image of a batch is mixed with its partner: image n with image N - 1 - n."""
+    """Mixup and CutMix parameters of a batch: image n is mixed with image N - 1 - n, its partner."""
 
-    share: Tensor  # float32 (N,), 0..1: of the image itself outside its box; inside there is the partner alone
-    box: Tensor  # int32 (N, 4): rows from, to (one behind), columns from, to
+    share: Tensor  # float32 (N,), 0..1: weight of the image outside its box; inside the box is the partner alone
+    box: Tensor  # int32 (N, 4): top, bottom (exclusive), left, right (exclusive)
 
     def visible(self, size: int) -> Tensor:
-        """float32 (N,): the share of each image in what is shown."""
+        """float32 (N,): the fraction of each mixed image that comes from image n."""
         top, bottom, left, right = self.box.unbind(1)
         return self.share * (1 - (bottom - top) * (right - left) / size**2)
 
@@ -92,14 +92,12 @@ def render(
     device: torch.device | None = None,
     noise: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Views of N images, each uint8 (S, S, 3): `dtype` (N, 3, size, size), channels last.
+    """Render views of N images, each uint8 (S, S, 3), as `dtype` (N, 3, size, size), channels last.
 
-    device: where it is computed; None: where the images are.
-
-    A part that is as large as the view is copied, another one scaled, bilinear and antialiased as torch's interpolate
-    does it. noise: keys, int64 (N,), and deviations, float32 (3,): `normals` of an image's key are added after the
-    colours' change, each times the deviation of its channel. UsageError for images of different sizes and for parts
-    outside of them.
+    device: where to compute; None: on the device of the images. A crop of the view's size is copied, others are resized
+    with bilinear interpolation and antialiasing, as in torch's interpolate. noise: keys, int64 (N,), and standard
+    deviations per channel, float32 (3,); `normals` of the keys times the deviations are added after the colour
+    transform. Raises UsageError for images of different sizes and for crops that exceed them.
     """
     _check(images, shown)
     given = images[0].device if isinstance(images[0], Tensor) else torch.device("cpu")
@@ -119,12 +117,12 @@ def render(
 
 
 def normals(keys: Tensor, count: int, device: torch.device | None = None) -> Tensor:
-    """float32 (N, count): standard normal values, each a function of its key, int64 (N,), and of its place alone.
+    """float32 (N, count): standard normal values, each a function of its key, int64 (N,), and its index only.
 
-    device: where they are wanted; None: where the keys are. A device without float64 gets them from the CPU.
+    device: of the result; None: that of the keys. They are computed on the CPU if the device lacks float64.
 
-    Philox-4x32-10 (Salmon et al. 2011) makes four words of each counter 0, 1, ..., which two transforms of Box and
-    Muller make four values: places i, i + Q, i + 2 Q and i + 3 Q, Q being count / 4 rounded up to a multiple of 16.
+    Philox-4x32-10 (Salmon et al. 2011) turns each counter i = 0, 1, ... into four words, and two Box-Muller transforms
+    turn these into the values at i, i + Q, i + 2 Q and i + 3 Q, where Q is count / 4 rounded up to a multiple of 16.
     """
     device = device or keys.device
     keys = keys.to(device if has_float64(device) else "cpu")
@@ -134,7 +132,7 @@ def normals(keys: Tensor, count: int, device: torch.device | None = None) -> Ten
     b = c = d = torch.zeros_like(a)
     key0, key1 = (keys & low)[:, None], (keys >> 32 & low)[:, None]
     for _ in range(10):
-        product0, product1 = a * 0xD2511F53, c * 0xCD9E8D57  # modulo 2^64, all of whose bits are there
+        product0, product1 = a * 0xD2511F53, c * 0xCD9E8D57  # 32 x 32 bits; the wrap at 2^64 loses nothing
         a, b, c, d = (
             (product1 >> 32 & low) ^ b ^ key0,
             product1 & low,
@@ -153,7 +151,7 @@ def _radius(words: Tensor) -> Tensor:
 
 
 def _check(images: Images, shown: Windows) -> None:
-    """UsageError for what would read other memory than the images'."""
+    """Raise UsageError for crops outside the images, which the kernel would read out of bounds."""
     side = len(images[0])
     if any(tuple(image.shape) != (side, side, 3) for image in images):
         shapes = sorted({tuple(image.shape) for image in images})
@@ -170,7 +168,7 @@ def _stacked(images: Images) -> Tensor:
 
 
 def _part(image: Tensor, part: list[float], bounded: bool, size: int) -> Tensor:
-    """uint8 (S, S, 3) -> a part of it, (3, size, size): the pixels as they are, or scaled, float32."""
+    """uint8 (S, S, 3) -> a crop as float32 (3, size, size), resized unless it has that size."""
     top, left, height, width = part
     if height == width == size and top == int(top) and left == int(left):
         return image[int(top) : int(top) + size, int(left) : int(left) + size].permute(2, 0, 1).float()
@@ -181,7 +179,7 @@ def _part(image: Tensor, part: list[float], bounded: bool, size: int) -> Tensor:
 
 
 def _weights(begin: float, length: float, size: int, side: int, bounded: bool) -> Tensor:
-    """float32 (size, side): the weight of each pixel of a line in each pixel of its part, scaled."""
+    """float32 (size, side): resampling weights of the `side` input pixels of a line for each output pixel."""
     low, high = (int(begin), int(begin + length)) if bounded else (0, side)
     scale = length / size
     centers = begin + (torch.arange(size) + 0.5)[:, None] * scale
@@ -192,9 +190,9 @@ def _weights(begin: float, length: float, size: int, side: int, bounded: bool) -
 
 
 def mix(batch: Tensor, how: Mixing) -> Tensor:
-    """Mixed images, (N, 3, size, size) of any type; the batch's own memory may be used for them.
+    """Mix images, (N, 3, size, size) of any floating dtype; may modify `batch` in place.
 
-    UsageError for a box outside of the images.
+    Raises UsageError for a box outside the images.
     """
     size = batch.shape[-1]
     if len(how.box) and not (how.box.min() >= 0 and how.box.max() <= size):
@@ -213,7 +211,7 @@ def mix(batch: Tensor, how: Mixing) -> Tensor:
     return torch.lerp(batch.flip(0), batch, weight)
 
 
-# --- the kernels' records, of views.cpp and mix.cpp ---
+# --- the records of views.cpp and mix.cpp ---
 
 _VIEW = np.dtype(
     [
@@ -249,7 +247,7 @@ def _render(
     dtype: torch.dtype,
     noise: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
-    """`render` by the kernel, which works on bare memory."""
+    """`render` by the native kernel."""
     arrays = [np.ascontiguousarray(each.numpy() if isinstance(each, Tensor) else each) for each in images]
     record = np.zeros(len(arrays), _VIEW)
     record["image"] = [array.__array_interface__["data"][0] for array in arrays]

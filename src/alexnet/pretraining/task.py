@@ -19,6 +19,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from alexnet.data.loader import Batch, Loader
+from alexnet.data.splits import evenly_spaced
 from alexnet.data.store import Store
 from alexnet.data.store.joined import join, without_twins
 from alexnet.device import autocast, pick_device, pick_precision
@@ -239,7 +240,8 @@ class Pretraining:
 
     def held_out(self) -> NDArray[np.int64]:
         """Rows of the store that errors are measured on."""
-        return spread(self.state.parts[self.measured], MEASURED)
+        rows = self.state.parts[self.measured]
+        return rows[evenly_spaced(len(rows), MEASURED)]
 
     def views(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
         """The centre views of these rows, a batch at a time."""
@@ -262,7 +264,7 @@ class Pretraining:
     def _calibrate(self, norms: Sequence[nn.BatchNorm2d], images: int) -> None:
         """Mean and variance over training images, in batches of one size, for each counts alike."""
         rows = self.state.loader.indices
-        taken = spread(rows, min(images, len(rows) // PROBE * PROBE) or PROBE)
+        taken = rows[evenly_spaced(len(rows), min(images, len(rows) // PROBE * PROBE) or PROBE)]
         usual = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
@@ -344,13 +346,8 @@ def learner(
 def probe(loader: Loader, layer: Layer) -> Tensor:
     """The layer's inputs for a few training images, float32: what scales are measured on."""
     with autocast(loader.device, loader.dtype):
-        return torch.cat([layer.inputs(images) for images in views(loader, spread(loader.indices, PROBE))])
-
-
-def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of the rows, spread evenly over them: rows of one class stand together."""
-    found: NDArray[np.int64] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
-    return found
+        rows = loader.indices[evenly_spaced(len(loader.indices), PROBE)]
+        return torch.cat([layer.inputs(images) for images in views(loader, rows)])
 
 
 def views(loader: Loader, rows: NDArray[np.int64]) -> Iterator[Tensor]:

@@ -138,7 +138,7 @@ def stop_signal() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name)]
     before = {kind: signal.getsignal(kind) for kind in kinds}
 
     def stop(kind: int, frame: FrameType | None) -> None:

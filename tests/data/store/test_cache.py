@@ -11,10 +11,10 @@ import pytest
 
 from alexnet.data.samples import Source
 from alexnet.data.sources import check_classes, open_source
-from alexnet.data.sources.download import WAIT_LOGGED, cache_folder
+from alexnet.data.sources.download import cache_folder
 from alexnet.data.store import Store, named_store, open_store, pack, packed, verified
 from alexnet.errors import DataError
-from alexnet.files import alone
+from alexnet.files import exclusive_lock
 
 SIZE = 32
 ROW = SIZE * SIZE * 3
@@ -83,11 +83,11 @@ def test_waiting_for_another_process_is_logged(photos: Path, caplog: pytest.LogC
     caplog.set_level("INFO", "alexnet")
     source = open_source(str(photos))
     folder = cache_folder() / "stores" / f"photos-{SIZE}-{source.fingerprint()[:16]}"
-    with alone(folder):
+    with exclusive_lock(folder):
         waiting = threading.Thread(target=packed, args=(source, SIZE))
         waiting.start()
-        waiting.join(WAIT_LOGGED + 0.2)
-        assert caplog.messages == [f"waiting for another process, which packs photos into {folder}"]
+        waiting.join(0.5)
+        assert caplog.messages == ["waiting for another process that packs photos"]
     waiting.join(60)
     assert len(open_store(folder)) == 20
 

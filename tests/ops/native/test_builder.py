@@ -12,7 +12,6 @@ from alexnet.ops import native
 from alexnet.ops.native import builder
 
 SOURCES = Path(builder.__file__).parent
-ROOT = SOURCES.parents[3]
 EXERCISE = Path(__file__).parent / "exercise.cpp"
 
 

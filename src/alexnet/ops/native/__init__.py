@@ -1,8 +1,7 @@
-"""The kernels' library: found, checked, loaded, and called.
+"""Load the library of native kernels and call its functions.
 
-ALEXNET_NATIVE=off leaves it unused; ALEXNET_NATIVE=avx2 (avx512bf16, avx512, portable) takes that instruction set in
-place of the best one that the processor has. Where it is missing everything is computed in plain torch, which is slower
-and right, and that is said once.
+ALEXNET_NATIVE=off disables it; ALEXNET_NATIVE=avx2 (avx512bf16, avx512, portable) selects an instruction set instead of
+the best one of the CPU. Without the library plain torch computes the same results more slowly, with one warning.
 """
 
 import ctypes
@@ -14,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch  # loads the OpenMP library that the kernels share, too
+import torch  # also loads the OpenMP library that the kernels link to
 
 from alexnet.errors import UsageError, unknown_name
 from alexnet.ops.native.builder import LIBRARY, REASON, instruction_sets, source_hash
@@ -23,12 +22,12 @@ FOLDER = Path(__file__).parent
 VARIABLE = "ALEXNET_NATIVE"
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
-_chosen: str | None = None  # by `using`
+_chosen: str | None = None  # set by `using`
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The library; None where there is none that belongs to these sources, which is said once, with what to do."""
+    """The library, or None, with a warning, if there is none that was built from these sources."""
     try:
         return _load()
     except LookupError as error:
@@ -41,7 +40,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def _load() -> ctypes.CDLL:
-    """The library; LookupError with the reason where there is none that fits."""
+    """The library; raises LookupError with the reason if there is none that matches the sources."""
     if not (FOLDER / LIBRARY).is_file():
         reason = FOLDER / REASON
         raise LookupError(
@@ -59,7 +58,7 @@ def _load() -> ctypes.CDLL:
 
 
 def instruction_set() -> str | None:
-    """The name of the instruction set that kernels are called for now; None where they are not to be used."""
+    """The instruction set of the kernels in use, or None if they are disabled or missing."""
     wanted = _chosen or os.environ.get(VARIABLE) or "auto"
     if wanted == "off":
         return None
@@ -77,13 +76,13 @@ def instruction_set() -> str | None:
     return wanted
 
 
-# What torch.compiler.assume_constant_result does, which imports the whole compiler: three seconds at every start.
+# The effect of torch.compiler.assume_constant_result, which would import the compiler: three seconds at every start.
 instruction_set._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Inside the block kernels of this instruction set are called; "off": none, "auto": the best."""
+    """Context manager: use the kernels of one instruction set; "off" disables them, "auto" takes the best."""
     global _chosen
     before, _chosen = _chosen, name
     try:
@@ -93,9 +92,9 @@ def using(name: str) -> Iterator[None]:
 
 
 def call(kernel: str, *arguments: Any) -> None:
-    """Call `kernel` for the present instruction set: ctypes values and tensors, of which the address is handed on.
+    """Call `kernel` of the instruction set in use; arguments are ctypes values and tensors, passed by address.
 
-    The interpreter lock is released. Shapes, types and memory layouts are the caller's to check.
+    Releases the GIL. The caller must check shapes, dtypes and memory layouts.
     """
     function = getattr(library(), f"{kernel}_{instruction_set()}")
     function.restype = None

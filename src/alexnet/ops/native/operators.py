@@ -1,16 +1,16 @@
-"""The kernels as torch operators, with gradients and shapes: what a network computes between two convolutions.
+"""The native kernels as torch operators with gradients: the layers between two convolutions.
 
-Each takes a map x, float32 or bfloat16 (N, C, H, W) in channels-last memory on the processor, and one `Stage` of
-settings; its gradient recomputes what it needs from x, so that nothing but x is kept.
+Each takes a CPU tensor x, float32 or bfloat16 (N, C, H, W), in channels-last memory, and the settings of a `Stage`. The
+backward pass recomputes intermediate values from x, the only tensor saved.
 
     lrn         [ReLU ->] LRN between channels
     lrn_within  [ReLU -> LRN between channels ->] LRN within each map
     lrn_pool    [ReLU ->] LRN between channels -> max-pool [-> ReLU]
     pool_lrn    [ReLU ->] max-pool [-> LRN between channels]
 
-Operators named alexnet::<kernel> stand in graphs that torch.compile makes. The kernels compute values and first
-derivatives in reverse mode. `plain` computes the other derivatives: a backward pass that records a graph
-(create_graph=True) differentiates it, and `takes` refuses the kernels inside torch.func and forward-mode AD.
+They are registered as alexnet::<kernel>, and torch.compile keeps them in its graphs. The kernels compute values and
+first derivatives in reverse mode. `plain` provides all other derivatives: a backward pass with create_graph=True
+differentiates it, and `takes` returns False inside torch.func transforms and forward-mode AD.
 """
 
 import ctypes
@@ -27,19 +27,19 @@ from alexnet.errors import UsageError
 from alexnet.ops import native, reference
 
 BETA = 0.75
-"""The published exponent, and the only one that the kernels know."""
+"""The published exponent, and the only one that the kernels support."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What happens to a map; sizes of 0 leave a part out."""
+    """The settings of a kernel; a size of 0 omits that step."""
 
     relu: bool = False
-    blocks: int = 1  # equal parts of the channels that are normalised on their own
-    size: int = 0  # window between channels
-    alpha: float = 0.0  # of a sum of squares, divided by the window already
+    blocks: int = 1  # groups of channels that are normalised separately
+    size: int = 0  # channels in a window
+    alpha: float = 0.0  # alpha' of `alexnet.ops.lrn`
     k: float = 1.0
-    within_size: int = 0  # window within a map, a square of so many places a side
+    within_size: int = 0  # side of the square window of within-channel LRN
     within_alpha: float = 0.0
     within_k: float = 1.0
     kernel: int = 0  # the pool's window
@@ -49,7 +49,7 @@ class Stage:
     relu_after: bool = False
 
     def pooled(self, length: int) -> int:
-        """Places along a side after the pool, as torch counts them: no window begins beyond the map."""
+        """Output length of the pool along one side; as in torch, no window starts beyond the map."""
         if not self.kernel:
             return length
         span = length + 2 * self.padding - self.kernel
@@ -58,12 +58,12 @@ class Stage:
 
 
 def takes(x: Tensor) -> bool:
-    """Whether the kernels compute on this tensor now; whatever they do not take, plain torch does."""
+    """Whether the kernels support this tensor in the current context; if not, plain torch computes."""
     return (
         x.device.type == "cpu"
         and x.ndim == 4
         and x.dtype in native.TYPES
-        and not torch.compiler.is_exporting()  # an exported graph has to run where there are no kernels
+        and not torch.compiler.is_exporting()  # exported graphs must run without the kernels
         and not transformed()
         and native.instruction_set() is not None
     )
@@ -75,7 +75,7 @@ def transformed() -> bool:
 
 
 def apply(kernel: str, x: Tensor, stage: Stage) -> Tensor:
-    """`kernel` ("lrn", ...) on x (N, C, H, W); the result has its type, in channels-last memory."""
+    """Run `kernel` ("lrn", ...) on x (N, C, H, W); returns x's dtype in channels-last memory."""
     operator = getattr(torch.ops.alexnet, kernel)
     result: Tensor = operator(x, *astuple(stage))
     return result
@@ -130,7 +130,7 @@ class _Stage(ctypes.Structure):
 
 
 def _check(kernel: str, x: Tensor, stage: Stage) -> None:
-    """UsageError for what the kernel cannot compute: it works on bare memory and checks nothing itself."""
+    """Raise UsageError for unsupported input; the kernels themselves check nothing."""
     if x.ndim != 4 or x.dtype not in native.TYPES:
         raise UsageError(f"{kernel} got {x.dtype} {tuple(x.shape)}; it takes float32 or bfloat16 (N, C, H, W)")
     if stage.blocks < 1 or x.shape[1] % stage.blocks:
