@@ -1,6 +1,5 @@
 """Beginning from another run's weights: what is taken, what is slower, what stays as it was."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +32,6 @@ def written(network: Network, path: Path, names: list[str], layers: list[str] | 
     card = Card(network.name, len(names), 64, {"width": 0.25}, names, NORMALIZED)
     save(path, network, card, layers)
     return path
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, write_digits: Callable[[Path, int, int], Path]) -> Path:
-    """Three classes of twelve real digits."""
-    return write_digits(tmp_path_factory.mktemp("data") / "digits", 3, 12)
 
 
 def test_layers_that_fit_are_taken_and_the_rest_is_logged(tmp_path, caplog):
@@ -165,10 +158,10 @@ def test_init_lr_factor_needs_init():
         recipe("modern", init_lr_factor=0.1)
 
 
-def test_an_initialised_run_resumes_when_its_source_is_gone(photos, tmp_path):
-    first = train(str(photos), recipe("modern", epochs=1, **SMALL), tmp_path / "first")
+def test_an_initialised_run_resumes_when_its_source_is_gone(small_data, tmp_path):
+    first = train(str(small_data), recipe("modern", epochs=1, **SMALL), tmp_path / "first")
     settings = {"epochs": 2, "init": str(first), "init_lr_factor": 0.1, "freeze": "2", "ema": 0.0, **SMALL}
-    run = train(str(photos), recipe("modern", **settings), tmp_path / "second")
+    run = train(str(small_data), recipe("modern", **settings), tmp_path / "second")
     before, after = load_file(first / BEST), load_file(run / BEST)
     frozen = [name for name in after if name.split(".")[0] in ("conv1", "bn1", "conv2", "bn2")]
     assert len(frozen) == 12
@@ -183,10 +176,10 @@ def test_an_initialised_run_resumes_when_its_source_is_gone(photos, tmp_path):
         resume(run)
 
 
-def test_bfloat16_copies_of_frozen_weights_never_change(photos, tmp_path):
-    first = train(str(photos), recipe("modern", epochs=1, precision="bfloat16", **SMALL), tmp_path / "first")
+def test_bfloat16_copies_of_frozen_weights_never_change(small_data, tmp_path):
+    first = train(str(small_data), recipe("modern", epochs=1, precision="bfloat16", **SMALL), tmp_path / "first")
     settings = {"init": str(first), "freeze": "conv1", "precision": "bfloat16", "ema": 0.0, "epochs": 1}
-    run = train(str(photos), recipe("modern", **settings, **SMALL), tmp_path / "second")
+    run = train(str(small_data), recipe("modern", **settings, **SMALL), tmp_path / "second")
     before, after = load_file(first / BEST), load_file(run / BEST)
     assert torch.equal(before["conv1.weight"], after["conv1.weight"])
     assert np.isfinite(after["conv2.weight"].numpy()).all()
