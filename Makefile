@@ -44,10 +44,13 @@ help:
 install: .venv/.package
 
 demo: install
-	@$(BIN)/python examples/digits.py
+	@$(BIN)/alexnet demo
+
+# A worker a core, each with one thread; the tests of a file stay together, for they share runs.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) --dist loadfile
 
 test: install .venv/.test
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: install .venv/.test .venv/.lint
 	$(BIN)/ruff check .
@@ -55,8 +58,8 @@ lint: install .venv/.test .venv/.lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint
-	$(BIN)/pytest
+check: lint test
+	$(BIN)/pytest -m slow
 
 bench: install
 	$(BIN)/python tools/write_results.py --runs $(or $(RUNS),1)

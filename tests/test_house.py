@@ -79,6 +79,19 @@ def test_every_module_is_in_the_layout() -> None:
     assert [name for name in names if name not in shown] == []
 
 
+def test_contributing_lists_the_rooms_in_the_order_of_the_contract() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (rooms,) = re.findall(r"From the top: (.*?) \(a slash", text)
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    contract = [sorted(re.findall(r"alexnet\.(\w+)", layer)) for layer in reversed(layers)]
+    assert [sorted(re.findall(r"`(\w+)`", group)) for group in rooms.split(", ")] == contract
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "src").rglob("*.py")}
+    assert {str(path.relative_to(ROOT)): length for path, length in lengths.items() if length > 400} == {}
+
+
 def test_captions_reads_a_drawn_tree() -> None:
     tree = "src/alexnet/\n├── ops/      tensors\n│   └── lrn.py  a formula\n└── cli.py    parse\nMakefile   no branch\n"
     assert captions(tree) == {

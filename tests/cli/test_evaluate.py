@@ -46,7 +46,7 @@ def test_evaluate_prints_percent_for_people(
     assert str(trained[0] / "evaluation-all-10" / "confusion.png") in out
 
 
-@pytest.mark.filterwarnings("always:the data has no parts")
+@pytest.mark.filterwarnings("always:the data has no train")
 def test_evaluate_of_bare_weights_says_that_it_writes_nothing(
     weights: Path, digits: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +54,7 @@ def test_evaluate_of_bare_weights_says_that_it_writes_nothing(
     assert cli.main(["evaluate", str(weights), str(digits)]) == 0
     out, err = capsys.readouterr()
     assert "where --out FOLDER says" in out
-    assert "alexnet: warning: the data has no parts of its own" in err
+    assert "alexnet: warning: the data has no train, val or test part" in err
     assert sorted(weights.parent.iterdir()) == before
 
 

@@ -66,16 +66,16 @@ def test_run_alone_is_enough_and_its_own_split_is_used(explained: dict) -> None:
     assert {path.name for path in folder.iterdir()} == {"explain.json", "index.html", *(f"{n}.png" for n in found)}
 
 
-def test_a_network_without_normalisation_is_not_told_that_it_has_none(explained: dict) -> None:
+def test_network_without_normalisation_has_no_mention_of_it(explained: dict) -> None:
     assert not any("normalisation" in row["title"] for row in explained["left_out"])
     assert "normalisation" not in (Path(explained["folder"]) / "index.html").read_text()
 
 
-def test_a_network_with_normalisation_has_its_picture(data: Path, tmp_path: Path) -> None:
+def test_network_with_normalisation_has_its_picture(data: Path, tmp_path: Path) -> None:
     network = create("cifar-11pct", 3)
     preprocessing = Preprocessing(24, 32, network.mean, network.std, store_size=32)
-    save(tmp_path / "m.safetensors", network, Card("cifar-11pct", 3, 24, {}, ["0", "1", "4"], preprocessing.to_json()))
-    answer = explain(tmp_path / "m.safetensors", [data / "0" / "0.png"], out=tmp_path / "out", device="cpu")
+    save(tmp_path / "m.safetensors", network, Card("cifar-11pct", 3, 24, {}, list("abc"), preprocessing.to_json()))
+    answer = explain(tmp_path / "m.safetensors", [data / "digit 0" / "0.png"], out=tmp_path / "out", device="cpu")
     assert names(answer) == [*ALWAYS, "inhibition"]
 
 

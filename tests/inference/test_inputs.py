@@ -64,7 +64,9 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_image_alone_or_in_a_list_gives_the_same_pixels(kind: str, photo: Path) -> None:
     image = KINDS[kind](photo)
-    for images in (image, [image], (image,), iter([image])):
+    column = np.empty(1, object)
+    column[0] = image
+    for images in (image, [image], (image,), iter([image]), column):
         (found,) = pixels(images)
         assert np.array_equal(found, RGB)
     if hasattr(image, "close"):

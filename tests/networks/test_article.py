@@ -1,4 +1,4 @@
-"""The article's network, against Keras itself building the article's program."""
+"""The article network equals the tutorial's program run by Keras."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -111,13 +111,13 @@ def test_inference_equals_keras_layer_by_layer(program: Any, ours: torch.nn.Modu
     assert expected[-1].max() < 0.99  # not saturated, so equality says something
 
 
-def test_keras_counts_the_same_parameters(program: Any) -> None:
+def test_parameter_count_equals_keras(program: Any) -> None:
     summary = summarize("article")
     assert program.count_params() == summary.params == 28_096_769
     assert sum(int(np.prod(w.shape)) for w in program.trainable_weights) == summary.trainable_params == 28_075_633
 
 
-def test_a_fresh_network_begins_with_keras_initialisers_and_constants() -> None:
+def test_initialisation_follows_keras() -> None:
     torch.manual_seed(0)
     network = create("article")
     limit = (6 / (11 * 11 * 3 + 11 * 11 * 96)) ** 0.5  # glorot_uniform: sqrt(6 / (fan_in + fan_out))
@@ -129,7 +129,7 @@ def test_a_fresh_network_begins_with_keras_initialisers_and_constants() -> None:
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
 
 
-def test_running_averages_move_as_keras_moves_them(keras: ModuleType) -> None:
+def test_running_statistics_update_as_in_keras(keras: ModuleType) -> None:
     x = torch.randn(64, 1000, generator=torch.Generator().manual_seed(0)) * 3 + 2
     layer = keras.layers.BatchNormalization()
     layer(x, training=True)
@@ -151,7 +151,7 @@ def test_running_averages_move_as_keras_moves_them(keras: ModuleType) -> None:
         ({"padding": True, "conv2": 5, "pool": 3}, {"pool1": 27, "conv2": 27, "pool2": 14, "pool5": 7}, 12544),
     ],
 )
-def test_what_is_put_right_changes_the_maps_as_it_says_and_nothing_is_averaged_away(
+def test_corrections_change_the_map_sizes_and_leave_avgpool_an_identity(
     differences: dict[str, Any], maps: dict[str, int], features: int
 ) -> None:
     with torch.device("meta"):
@@ -162,7 +162,7 @@ def test_what_is_put_right_changes_the_maps_as_it_says_and_nothing_is_averaged_a
     assert network(torch.empty(1, 3, 100, 100, device="meta")).shape == (1, 17)
 
 
-def test_the_hidden_layer_of_1000_can_lose_its_relu_or_go() -> None:
+def test_the_hidden_layer_of_1000_and_its_relu_are_optional() -> None:
     with torch.device("meta"):
         linear, none = create("article", hidden_relu=False), create("article", hidden=0)
     names = [name for name, _ in linear.stages()]
@@ -171,7 +171,7 @@ def test_the_hidden_layer_of_1000_can_lose_its_relu_or_go() -> None:
     assert dict(none.named_children())["fc9"].in_features == 4096
 
 
-def test_batchnorm_forgets_by_the_memory_that_it_is_given() -> None:
+def test_memory_sets_the_momentum_of_batchnorm() -> None:
     with torch.device("meta"):
         usual, short = create("article"), create("article", memory=0.5)
     assert [dict(n.named_children())["bn3"].momentum for n in (usual, short)] == pytest.approx([0.01, 0.5])

@@ -1,4 +1,4 @@
-"""Caffe's networks, against an independent forward pass in NumPy that follows Caffe's C++ sources."""
+"""Caffe's networks equal an independent NumPy implementation that follows Caffe's C++ sources."""
 
 import math
 
@@ -94,7 +94,7 @@ def photo(size: int, mean: tuple[float, float, float]) -> Array:
 
 @pytest.mark.parametrize("name", ["bvlc", "caffenet"])
 @pytest.mark.parametrize("size", [63, 227])
-def test_the_forward_pass_equals_an_independent_one_in_numpy(name: str, size: int) -> None:
+def test_forward_equals_an_independent_numpy_implementation(name: str, size: int) -> None:
     torch.manual_seed(0)
     network = create(name, num_classes=10, input_size=size).eval().double()
     weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
@@ -107,7 +107,7 @@ def test_the_forward_pass_equals_an_independent_one_in_numpy(name: str, size: in
 
 
 @pytest.mark.parametrize(("name", "hidden_bias"), [("bvlc", 0.1), ("caffenet", 1.0)])
-def test_weights_and_biases_begin_with_caffes_fillers(name: str, hidden_bias: float) -> None:
+def test_initialisation_follows_caffes_fillers(name: str, hidden_bias: float) -> None:
     torch.manual_seed(0)
     network = create(name, num_classes=10)
     for layer in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
@@ -117,7 +117,7 @@ def test_weights_and_biases_begin_with_caffes_fillers(name: str, hidden_bias: fl
         assert parameters.bias.tolist() == pytest.approx([bias] * len(parameters.bias)), layer
 
 
-def test_the_parameters_have_the_names_and_shapes_of_the_published_caffemodel() -> None:
+def test_parameter_names_and_shapes_match_the_published_caffemodel() -> None:
     with torch.device("meta"):
         shapes = {key: tuple(tensor.shape) for key, tensor in create("bvlc").state_dict().items()}
     assert {key.removesuffix(".weight"): shape for key, shape in shapes.items() if key.endswith("weight")} == {

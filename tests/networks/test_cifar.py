@@ -1,4 +1,4 @@
-"""cuda-convnet's networks are those of its files: counts, deviations, pooling, normalisations, local layers."""
+"""cuda-convnet's networks match its files: parameter counts, initialisation, pooling, LRN, locally connected layers."""
 
 import pytest
 import torch
@@ -43,18 +43,18 @@ def images(network: Network, count: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_the_parameters_are_counted_as_published(name: str) -> None:
+def test_parameter_counts_match_the_published_files(name: str) -> None:
     assert summarize(name).params == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", ORDER)
-def test_the_layers_stand_in_the_order_of_the_published_file(name: str) -> None:
+def test_layer_order_matches_the_published_files(name: str) -> None:
     skipped = ("avgpool", "flatten", "drop")
     assert [s for s, _ in make(name).stages() if not s.startswith(skipped)] == ORDER[name].split()
 
 
 @pytest.mark.parametrize("name", DEVIATIONS)
-def test_weights_begin_with_the_published_deviations_and_biases_at_nothing(name: str) -> None:
+def test_initialisation_matches_the_published_files(name: str) -> None:
     layers = dict(make(name).named_children())
     for layer, deviation in DEVIATIONS[name].items():
         weight = layers[layer].weight
@@ -74,7 +74,7 @@ def test_maps_are_32_16_8_4_and_24_12_6_pixels() -> None:
         assert [maps[f"pool{n}"].shape[2] for n in range(1, len(sides))] == pooled
 
 
-def test_a_window_at_the_edge_averages_what_lies_inside() -> None:
+def test_average_pooling_at_the_edge_ignores_values_outside() -> None:
     pool = dict(make("cifar-19pct").named_children())["pool2"]
     x = torch.arange(16.0).view(1, 1, 4, 4)
     inside = x[0, 0]
@@ -82,7 +82,7 @@ def test_a_window_at_the_edge_averages_what_lies_inside() -> None:
     torch.testing.assert_close(pool(x)[0, 0], torch.tensor(expected))
 
 
-def test_normalisations_have_the_published_constants() -> None:
+def test_lrn_constants_match_the_published_files() -> None:
     within = dict(make("cifar-18pct").named_children())["norm1"]
     between = dict(make("cifar-11pct").named_children())["norm2"]
     assert isinstance(within, LocalResponseNorm)
@@ -111,9 +111,7 @@ def naive_local(x: torch.Tensor, layer: LocallyConnected2d) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("channels", "maps", "kernel", "size"), [(3, 2, 3, 4), (1, 3, 5, 3), (2, 1, 1, 2)])
-def test_a_local_layer_is_a_convolution_with_weights_of_its_own_at_every_place(
-    channels: int, maps: int, kernel: int, size: int
-) -> None:
+def test_locally_connected_layer_equals_a_naive_loop(channels: int, maps: int, kernel: int, size: int) -> None:
     torch.manual_seed(3)
     layer = LocallyConnected2d(channels, maps, kernel, size).double()
     nn.init.normal_(layer.bias)
@@ -130,7 +128,7 @@ def test_a_local_layer_is_a_convolution_with_weights_of_its_own_at_every_place(
         torch.testing.assert_close(one, other)
 
 
-def test_a_local_layer_with_equal_weights_everywhere_is_a_convolution() -> None:
+def test_locally_connected_layer_with_shared_weights_equals_conv2d() -> None:
     layer, conv = LocallyConnected2d(3, 4, 3, 6), nn.Conv2d(3, 4, 3, padding=1)
     with torch.no_grad():
         layer.weight.copy_(conv.weight.flatten(1).T.expand(36, -1, -1))
@@ -139,7 +137,7 @@ def test_a_local_layer_with_equal_weights_everywhere_is_a_convolution() -> None:
     torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-5)
 
 
-def test_an_exported_local_layer_takes_batches_of_any_size() -> None:
+def test_exported_locally_connected_layer_has_a_dynamic_batch() -> None:
     layer = LocallyConnected2d(3, 2, 3, 4)
     batch = torch.export.Dim("batch")
     exported = torch.export.export(layer, (torch.zeros(2, 3, 4, 4),), dynamic_shapes={"x": {0: batch}}).module()
@@ -147,20 +145,20 @@ def test_an_exported_local_layer_takes_batches_of_any_size() -> None:
     torch.testing.assert_close(exported(x), layer(x))
 
 
-def test_a_local_layer_counts_one_multiplication_a_weight() -> None:
+def test_locally_connected_layer_counts_one_mac_per_weight() -> None:
     local3 = next(layer for layer in summarize("cifar-13pct").layers if layer.name == "local3")
     assert (local3.params, local3.macs) == (36 * 32 * (576 + 1), 36 * 32 * 576)
 
 
 @pytest.mark.parametrize(("activation", "kind"), [("relu", nn.ReLU), ("tanh", nn.Tanh), ("sigmoid", nn.Sigmoid)])
-def test_the_activation_is_a_difference_that_leaves_the_first_weights_alone(activation: str, kind: type) -> None:
+def test_activation_does_not_change_the_initial_weights(activation: str, kind: type) -> None:
     network, usual = make("cifar-80sec", activation=activation), make("cifar-80sec")
     neurons = [stage for name, stage in network.stages() if name.startswith("neuron")]
     assert [type(neuron) for neuron in neurons] == [kind] * 4
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), usual.parameters(), strict=True))
 
 
-def test_without_its_norm_the_18_percent_network_is_the_19_percent_network() -> None:
+def test_cifar_18pct_without_norm_equals_cifar_19pct() -> None:
     one, other = make("cifar-18pct", norm="none"), make("cifar-19pct")
     other.load_state_dict(one.state_dict())
     assert torch.equal(one(images(one)), other(images(other)))
@@ -181,6 +179,6 @@ def test_without_its_norm_the_18_percent_network_is_the_19_percent_network() -> 
         ({"input_size": 7}, r"input_size=7: cifar-19pct .* at least 8 px"),
     ],
 )
-def test_a_wrong_difference_is_answered_with_what_is_accepted(differences: dict[str, object], message: str) -> None:
+def test_invalid_differences_are_rejected_with_accepted_values(differences: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         create("cifar-19pct", **differences)

@@ -1,4 +1,4 @@
-"""A network with kernels has all the derivatives of the same network in plain torch."""
+"""Networks with native kernels have the derivatives of plain torch, of any order and in any mode."""
 
 from collections.abc import Callable
 
@@ -44,11 +44,11 @@ def with_and_without(compute: Callable[[], list[Tensor]]) -> tuple[list[Tensor],
         return found, compute()
 
 
-def test_gradients_of_gradients(network: Network) -> None:
+def test_double_backward_matches_plain_torch(network: Network) -> None:
     assert_near(*with_and_without(lambda: penalty_gradients(network, images())))
 
 
-def test_gradients_of_gradients_in_bfloat16(network: Network) -> None:
+def test_double_backward_in_bfloat16_approximates_float32(network: Network) -> None:
     exact = penalty_gradients(network, images())
     half = penalty_gradients(create_like(network).bfloat16(), images().bfloat16())
     assert_near(half, exact, 0.5)  # eight bits of a mantissa through some ten layers, four times
@@ -60,7 +60,7 @@ def create_like(network: Network) -> Network:
     return copy
 
 
-def test_torch_func_grad_and_jacrev(network: Network) -> None:
+def test_torch_func_grad_and_jacrev_match_autograd(network: Network) -> None:
     x = images(1)
     (expected,) = torch.autograd.grad(network(x.requires_grad_())[0, 0], x)
     x = x.detach()
@@ -69,7 +69,7 @@ def test_torch_func_grad_and_jacrev(network: Network) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # torch's own, at the first dual tensor
-def test_forward_mode(network: Network) -> None:
+def test_forward_mode_matches_the_jacobian(network: Network) -> None:
     x, direction = images(1), images(2)[1:]
     _, along = torch.func.jvp(network, (x,), (direction,))
     jacobian = torch.func.jacrev(network)(x)
@@ -79,7 +79,7 @@ def test_forward_mode(network: Network) -> None:
         assert_near([torch.autograd.forward_ad.unpack_dual(dual).tangent], [along])
 
 
-def test_gradients_for_each_sample(network: Network) -> None:
+def test_vmapped_per_sample_gradients_match_a_loop(network: Network) -> None:
     weights = {name: value.detach() for name, value in network.named_parameters()}
 
     def loss(weights: dict[str, Tensor], image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`create` and `list_networks`: every network by name, at every size, with one line for what is wrong."""
+"""`create` and `list_networks`: every network by name and input size, and one-line errors."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def images(size: int, count: int = 2) -> torch.Tensor:
 
 
 def on_meta(name: str, **settings: object) -> torch.nn.Module:
-    """Shapes without values: a network of 60 million weights costs nothing."""
+    """A network on the meta device, which allocates no memory."""
     with torch.device("meta"):
         return create(name, **settings).eval()
 
@@ -40,7 +40,7 @@ def test_every_published_network_is_listed() -> None:
 
 
 @pytest.mark.parametrize("name", FIVE_MAPS)
-def test_a_network_knows_its_name_sizes_and_scale(name: str) -> None:
+def test_networks_have_the_published_sizes_and_normalisation(name: str) -> None:
     network = on_meta(name)
     assert network.name == name
     assert network.num_classes == network.default_classes == (17 if name == "article" else 1000)
@@ -51,7 +51,7 @@ def test_a_network_knows_its_name_sizes_and_scale(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIVE_MAPS)
-def test_the_named_maps_have_the_published_shapes(name: str) -> None:
+def test_named_maps_have_the_published_shapes(name: str) -> None:
     network = on_meta(name)
     x = images(network.input_size).to("meta")
     logits, maps = network(x, return_maps=True)
@@ -63,7 +63,7 @@ def test_the_named_maps_have_the_published_shapes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_every_size_from_63_pixels_up_gives_logits_from_the_same_parameters(name: str) -> None:
+def test_any_input_size_from_63_pixels_works_with_the_same_parameters(name: str) -> None:
     usual = {key: tensor.shape for key, tensor in on_meta(name).state_dict().items()}
     for size in (*range(63, 80), 100, 128, 192, 214, 215, 223, 224, 225, 226, 227, 256, 299, 320):
         network = on_meta(name, input_size=size)
@@ -73,7 +73,7 @@ def test_every_size_from_63_pixels_up_gives_logits_from_the_same_parameters(name
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_torch_export_gives_the_same_answers_at_its_own_size_and_at_63_pixels(name: str) -> None:
+def test_torch_export_gives_equal_outputs_at_default_and_minimum_size(name: str) -> None:
     network = create(name, num_classes=10).eval()
     for size in (network.input_size, 63):
         x = (images(size) * 255 - 120) / network.std[0]
@@ -83,7 +83,7 @@ def test_torch_export_gives_the_same_answers_at_its_own_size_and_at_63_pixels(na
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_every_parameter_learns(name: str) -> None:
+def test_every_parameter_gets_a_gradient(name: str) -> None:
     network = create(name, num_classes=3, dropout=0).train()
     x = (images(63, count=4) * 255 - 120) / network.std[0]
     torch.nn.functional.cross_entropy(network(x), torch.tensor([0, 1, 2, 0])).backward()
@@ -99,27 +99,27 @@ def test_dropout_can_be_set_in_every_network(name: str) -> None:
     assert set(shares) <= {0.25, 0.125}
 
 
-def test_an_unknown_network_is_answered_with_the_nearest() -> None:
+def test_unknown_network_suggests_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"unknown network 'cafenet'.*did you mean 'caffenet'"):
         create("cafenet")
 
 
 @pytest.mark.parametrize("name", ["alexnet", "AlexNet"])
-def test_the_name_alexnet_is_answered_with_the_networks_that_carry_it(name: str) -> None:
+def test_the_name_alexnet_lists_the_candidates(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         create(name)
     (line,) = str(refused.value).splitlines()
     assert all(f"'{each}'" in line for each in ("modern", "one_weird_trick", "krizhevsky2012", "paper", "bvlc"))
 
 
-def test_each_network_has_a_line_of_its_own_that_tells_it_from_the_others() -> None:
+def test_each_network_has_a_distinct_one_line_description() -> None:
     described = describe_networks()
     assert list(described) == list_networks()
     assert len(set(described.values())) == len(described)
     assert all(description and "\n" not in description for description in described.values())
 
 
-def test_an_unknown_difference_is_answered_with_the_nearest() -> None:
+def test_unknown_difference_suggests_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"unknown difference of modern 'droput'.*did you mean 'dropout'.*width"):
         create("modern", droput=0.1)
 
@@ -140,18 +140,18 @@ def test_an_unknown_difference_is_answered_with_the_nearest() -> None:
         ({"dropout": None}, r"dropout=None: it takes a number"),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_what_is_accepted(settings: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_rejected_with_the_accepted_values(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         create("modern", **settings)
 
 
 @pytest.mark.parametrize("name", [None, 5, ["modern"]])
-def test_a_name_that_is_no_word_is_refused_with_the_names(name: Any) -> None:
+def test_a_name_that_is_not_a_string_is_rejected_with_the_names(name: Any) -> None:
     with pytest.raises(UsageError, match=r"it takes a name, one of krizhevsky2012, .*modern"):
         create(name)
 
 
-def test_the_number_of_classes_may_be_any_kind_of_whole_number() -> None:
+def test_num_classes_and_input_size_accept_any_integer_type() -> None:
     network = create("cifar-80sec", np.int64(3), torch.tensor(16))
     assert (type(network.num_classes), type(network.input_size)) == (int, int)
     assert network(torch.zeros(1, 3, 16, 16)).shape == (1, 3)
@@ -166,12 +166,12 @@ def test_the_number_of_classes_may_be_any_kind_of_whole_number() -> None:
         (torch.zeros(1, 3, 100, 100, dtype=torch.uint8), r"uint8.*\(images - mean\) / std"),
     ],
 )
-def test_images_that_are_none_are_refused_before_they_meet_a_layer(x: torch.Tensor, message: str) -> None:
+def test_invalid_images_are_rejected_before_the_first_layer(x: torch.Tensor, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         create("modern")(x)
 
 
-def test_listing_the_networks_does_not_load_torch() -> None:
+def test_listing_the_networks_does_not_import_torch() -> None:
     source = Path(__file__).parents[2] / "src"
     code = "import sys, alexnet; alexnet.errors.UsageError; alexnet.list_networks(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(source)}).returncode == 0

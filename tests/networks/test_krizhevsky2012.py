@@ -1,4 +1,4 @@
-"""The network of 2012 as its code trained it, and as the paper describes it."""
+"""The 2012 network matches the released code and the paper's text."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def pixels(size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("name", "expected"), [("code", CODE), ("text", TEXT)])
-def test_weights_and_biases_begin_as_published(
+def test_initialisation_matches_the_published_files(
     name: str, expected: dict[str, tuple[float, float]], request: pytest.FixtureRequest
 ) -> None:
     network = request.getfixturevalue(name)
@@ -48,7 +48,7 @@ def test_weights_and_biases_begin_as_published(
         assert (parameters.bias == bias).all(), layer
 
 
-def test_the_layers_of_the_code_stand_in_its_order(code: torch.nn.Module) -> None:
+def test_layer_order_of_krizhevsky2012_matches_the_code(code: torch.nn.Module) -> None:
     order = [name for name, _ in code.stages()]
     assert order[:11] == [
         "pad",
@@ -66,12 +66,12 @@ def test_the_layers_of_the_code_stand_in_its_order(code: torch.nn.Module) -> Non
     assert order[-7:] == ["fc6", "relu6", "drop6", "fc7", "relu7", "drop7", "fc8"]
 
 
-def test_the_layers_of_the_text_stand_in_its_order(text: torch.nn.Module) -> None:
+def test_layer_order_of_paper_matches_the_text(text: torch.nn.Module) -> None:
     order = [name for name, _ in text.stages()]
     assert order[:9] == ["conv1", "relu1", "norm1", "pool1", "conv2", "relu2", "norm2", "pool2", "conv3"]
 
 
-def test_the_front_of_the_code_equals_its_formulas(code: torch.nn.Module) -> None:
+def test_first_stages_of_krizhevsky2012_equal_the_formulas(code: torch.nn.Module) -> None:
     x = pixels(224)
     with torch.no_grad():
         maps = code(x, return_maps=True)[1]
@@ -87,7 +87,7 @@ def test_the_front_of_the_code_equals_its_formulas(code: torch.nn.Module) -> Non
     torch.testing.assert_close(maps["mapnorm2"], torch.cat(second, dim=1))
 
 
-def test_the_front_of_the_text_equals_its_formulas(text: torch.nn.Module) -> None:
+def test_first_stages_of_paper_equal_the_formulas(text: torch.nn.Module) -> None:
     x = pixels(227)
     with torch.no_grad():
         maps = text(x, return_maps=True)[1]
@@ -97,7 +97,7 @@ def test_the_front_of_the_text_equals_its_formulas(text: torch.nn.Module) -> Non
     torch.testing.assert_close(maps["pool1"], expected)
 
 
-def test_the_towers_meet_in_conv3_and_not_before(code: torch.nn.Module) -> None:
+def test_towers_are_independent_before_conv3(code: torch.nn.Module) -> None:
     x = pixels(100)
     with torch.no_grad():
         before = code(x, return_maps=True)[1]
@@ -111,7 +111,7 @@ def test_the_towers_meet_in_conv3_and_not_before(code: torch.nn.Module) -> None:
     assert changed == {"norm1": [False, True], "mapnorm2": [False, True], "conv3": [True, True]}
 
 
-def test_in_the_text_the_normalisation_crosses_from_tower_to_tower(text: torch.nn.Module) -> None:
+def test_lrn_of_paper_extends_across_towers(text: torch.nn.Module) -> None:
     x = pixels(100)
     with torch.no_grad():
         before = text(x, return_maps=True)[1]["norm1"]
@@ -122,7 +122,7 @@ def test_in_the_text_the_normalisation_crosses_from_tower_to_tower(text: torch.n
     assert changed == [0] * 46 + [1] * 50  # maps 46 and 47 have neighbours beyond 48
 
 
-def test_without_towers_every_layer_sees_all_maps() -> None:
+def test_one_tower_connects_every_layer_to_all_maps() -> None:
     with torch.device("meta"):
         network = create("krizhevsky2012", towers=1)
     assert sum(p.numel() for p in network.parameters()) == 62_378_344

@@ -1,4 +1,4 @@
-"""The shared layers do what torch's do."""
+"""The shared layers equal torch's layers."""
 
 import pytest
 import torch
@@ -8,19 +8,19 @@ from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, gaussian_
 
 @pytest.mark.parametrize("size", [1, 6])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 5), (6, 6), (6, 7), (7, 7), (12, 9), (13, 40)])
-def test_adaptive_pooling_equals_torchs(shape: tuple[int, int], size: int) -> None:
+def test_adaptive_pooling_equals_torch(shape: tuple[int, int], size: int) -> None:
     x = torch.randn(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(AdaptiveAvgPool2d(size)(x), torch.nn.AdaptiveAvgPool2d(size)(x))
 
 
-def test_adaptive_pooling_in_bfloat16_is_right_to_its_own_precision() -> None:
+def test_adaptive_pooling_in_bfloat16_is_accurate_to_its_precision() -> None:
     x = torch.rand(2, 3, 13, 13, generator=torch.Generator().manual_seed(0)).bfloat16()
     ours = AdaptiveAvgPool2d(6)(x)
     assert ours.dtype == torch.bfloat16
     torch.testing.assert_close(ours.double(), torch.nn.AdaptiveAvgPool2d(6)(x.double()), rtol=2**-7, atol=0)
 
 
-def test_only_images_with_a_side_below_the_least_are_enlarged() -> None:
+def test_enlarge_resizes_only_images_below_the_minimum() -> None:
     enlarge = Enlarge(least=215, size=224)
     enough = torch.rand(1, 3, 215, 300)
     assert enlarge(enough) is enough
@@ -28,7 +28,7 @@ def test_only_images_with_a_side_below_the_least_are_enlarged() -> None:
     torch.testing.assert_close(enlarge(torch.full((1, 3, 63, 63), 0.5)), torch.full((1, 3, 224, 224), 0.5))
 
 
-def test_gaussian_fills_weights_and_biases_and_accepts_layers_without_bias() -> None:
+def test_gaussian_initialises_weights_and_an_optional_bias() -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(500, 400)
     gaussian_(layer, std=0.03, bias=1)

@@ -1,4 +1,4 @@
-"""Ours: recognisably AlexNet, small, and able to learn."""
+"""The recommended network keeps AlexNet's structure and learns."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from alexnet.networks import create
 from alexnet.networks.summary import summarize
 
 
-def test_it_is_recognisably_alexnet() -> None:
+def test_modern_keeps_the_structure_of_alexnet() -> None:
     layers = summarize("modern").layers
     assert [layer.kernel for layer in layers if layer.kind == "Conv2d"] == [11, 5, 3, 3, 3]
     assert sum(layer.kind == "Linear" for layer in layers) == 3
@@ -23,7 +23,7 @@ def test_width_scales_the_convolutions() -> None:
     assert usual / narrow == pytest.approx(4, rel=0.25)
 
 
-def test_a_fresh_network_is_undecided() -> None:
+def test_initial_predictions_are_nearly_uniform() -> None:
     torch.manual_seed(0)
     network = create("modern", num_classes=10).train()
     x = torch.randn(16, 3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -31,7 +31,7 @@ def test_a_fresh_network_is_undecided() -> None:
     assert loss.item() == pytest.approx(torch.tensor(10.0).log().item(), rel=0.1)
 
 
-def test_a_few_steps_teach_it_real_digits() -> None:
+def test_a_few_steps_fit_handwritten_digits() -> None:
     torch.manual_seed(0)
     digits, labels = load_digits(return_X_y=True)
     x = torch.from_numpy(digits[:64]).float().view(-1, 1, 8, 8).repeat(1, 3, 1, 1) / 8 - 1

@@ -1,4 +1,4 @@
-"""torchvision's AlexNet and ours are one network."""
+"""one_weird_trick equals torchvision's AlexNet."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
 
 
 @pytest.mark.parametrize("shape", [(63, 63), (64, 64), (127, 127), (224, 224), (256, 256), (299, 180)])
-def test_a_torchvision_state_dict_loads_strictly_and_gives_equal_outputs(
+def test_torchvision_state_dict_loads_strictly_with_equal_outputs(
     shape: tuple[int, int], pair: tuple[torch.nn.Module, torch.nn.Module]
 ) -> None:
     ours, theirs = pair
@@ -26,7 +26,7 @@ def test_a_torchvision_state_dict_loads_strictly_and_gives_equal_outputs(
         torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-7)
 
 
-def test_a_gradient_penalty_has_torchvisions_gradients(pair: tuple[torch.nn.Module, torch.nn.Module]) -> None:
+def test_gradient_penalty_equals_torchvision(pair: tuple[torch.nn.Module, torch.nn.Module]) -> None:
     """The penalty of WGAN-GP (Gulrajani et al. 2017), whose gradient differentiates the network's gradient."""
     x = torch.randn(2, 3, 63, 63, generator=torch.Generator().manual_seed(1))
 
@@ -42,7 +42,7 @@ def test_a_gradient_penalty_has_torchvisions_gradients(pair: tuple[torch.nn.Modu
         assert (mine - other).norm() <= 1e-4 * other.norm()
 
 
-def test_dropout_comes_before_the_hidden_dense_layers_as_in_torchvision(
+def test_dropout_equals_torchvision(
     pair: tuple[torch.nn.Module, torch.nn.Module],
 ) -> None:
     ours, theirs = (network.train() for network in pair)
@@ -55,7 +55,7 @@ def test_dropout_comes_before_the_hidden_dense_layers_as_in_torchvision(
     ours.eval(), theirs.eval()
 
 
-def test_the_scale_is_torchvisions_in_pixels(pair: tuple[torch.nn.Module, torch.nn.Module]) -> None:
+def test_mean_and_std_equal_torchvision(pair: tuple[torch.nn.Module, torch.nn.Module]) -> None:
     transform = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
     assert pair[0].mean == pytest.approx([255 * value for value in transform.mean])
     assert pair[0].std == pytest.approx([255 * value for value in transform.std])

@@ -1,4 +1,4 @@
-"""The structure table gives the published figures."""
+"""The summary gives the published figures."""
 
 import io
 import json
@@ -22,12 +22,12 @@ LAYER_KEYS = ["name", "kind", "kernel", "stride", "padding", "groups", "output_s
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_totals_are_the_published_ones(name: str) -> None:
+def test_totals_match_the_published_figures(name: str) -> None:
     summary = summarize(name)
     assert (summary.params, summary.trainable_params, summary.macs) == PUBLISHED[name]
 
 
-def test_each_layer_of_the_network_of_2012_has_its_published_figures() -> None:
+def test_layers_of_krizhevsky2012_match_the_published_figures() -> None:
     layers = {layer.name: (layer.params, layer.macs) for layer in summarize("krizhevsky2012").layers if layer.params}
     assert layers == {
         "conv1": (34_944, 105_415_200),
@@ -41,7 +41,7 @@ def test_each_layer_of_the_network_of_2012_has_its_published_figures() -> None:
     }
 
 
-def test_each_layer_of_the_articles_table_has_its_figures() -> None:
+def test_layers_of_article_match_its_table() -> None:
     layers = {layer.name: (layer.output_shape, layer.params) for layer in summarize("article").layers}
     assert layers["conv1"] == ([96, 54, 54], 34_944)
     assert layers["conv2"] == ([256, 17, 17], 2_973_952)
@@ -52,7 +52,7 @@ def test_each_layer_of_the_articles_table_has_its_figures() -> None:
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_the_layers_add_up_to_the_totals_and_to_the_real_network(name: str) -> None:
+def test_layers_add_up_to_the_totals_and_the_real_network(name: str) -> None:
     summary = summarize(name, num_classes=5)
     assert sum(layer.params for layer in summary.layers) == summary.params
     assert sum(layer.macs for layer in summary.layers) == summary.macs
@@ -61,7 +61,7 @@ def test_the_layers_add_up_to_the_totals_and_to_the_real_network(name: str) -> N
     assert sum(p.numel() for p in create(name, num_classes=5).parameters()) == summary.trainable_params
 
 
-def test_the_json_form_has_the_promised_keys_and_survives_json() -> None:
+def test_to_json_has_the_documented_keys_and_round_trips() -> None:
     form = summarize("krizhevsky2012").to_json()
     assert json.loads(json.dumps(form)) == form
     assert list(form) == KEYS
@@ -71,14 +71,14 @@ def test_the_json_form_has_the_promised_keys_and_survives_json() -> None:
     assert (conv1["kernel"], conv1["stride"], conv1["padding"], conv1["groups"]) == (11, 4, 0, 1)
 
 
-def test_another_input_size_changes_the_work_and_not_the_weights() -> None:
+def test_input_size_changes_macs_but_not_parameters() -> None:
     small, usual = summarize("modern", input_size=96), summarize("modern")
     assert small.params == usual.params
     assert small.macs < usual.macs / 3
     assert small.input_size == 96
 
 
-def test_the_table_shows_every_layer_and_the_totals() -> None:
+def test_table_shows_every_layer_and_the_totals() -> None:
     summary = summarize("bvlc")
     console = Console(width=160, file=io.StringIO())
     console.print(table(summary))
@@ -89,12 +89,12 @@ def test_the_table_shows_every_layer_and_the_totals() -> None:
     assert "96 x 55 x 55" in text
 
 
-def test_the_eleven_hundred_million_are_explained_under_the_network_of_2012_alone() -> None:
+def test_eleven_hundred_million_macs_are_explained_for_krizhevsky2012_only() -> None:
     told = " ".join(notes(summarize("krizhevsky2012")))
     assert "'eleven hundred million parameters'" in told
     assert "1,135,256,096 multiply-accumulates of the ungrouped network" in told
     assert not any("eleven" in line for line in notes(summarize("paper")))
 
 
-def test_the_notes_say_what_is_trainable_and_how_large_the_weights_are() -> None:
+def test_notes_give_trainable_parameters_and_weight_size() -> None:
     assert notes(summarize("article"))[0].startswith("28,075,633 parameters trainable, 21,136 not; weights 112.4 MB")

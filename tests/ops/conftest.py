@@ -1,4 +1,4 @@
-"""What the tests of operators share."""
+"""Fixtures for the tests of operators."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from alexnet.ops.native.builder import instruction_sets
 
 @pytest.fixture(params=["off", *instruction_sets()])
 def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The kernels of each instruction set that this processor has, and plain torch: "off"."""
+    """Each instruction set that this CPU supports, and "off" for plain torch."""
     names = list(instruction_sets())
     if request.param != "off" and names.index(request.param) < names.index(native.instruction_set() or "portable"):
         pytest.skip(f"this processor lacks {request.param}")

@@ -1,4 +1,4 @@
-"""The convolution of images gives torch's values, and its gradients, taken over blocks of pixels, are torch's too."""
+"""The first convolution with the space-to-depth weight gradient equals torch's, in values and in all derivatives."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ LAYERS = {  # colours, outputs, window, stride, padding, height and width of the
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_values_and_gradients_are_those_of_torch(instructions, name, dtype):
+def test_values_and_gradients_match_torch(instructions, name, dtype):
     colors, outputs, kernel, stride, padding, height, width = LAYERS[name]
     torch.manual_seed(0)
     layer = nn.Conv2d(colors, outputs, kernel, stride, padding).to(dtype)
@@ -38,7 +38,7 @@ def test_values_and_gradients_are_those_of_torch(instructions, name, dtype):
 
 
 @needs_kernels
-def test_a_block_holds_its_pixels_as_they_lie_in_memory():
+def test_a_block_holds_its_pixels_in_memory_order():
     x = torch.arange(2 * 3 * 5 * 6, dtype=torch.float32).view(2, 3, 5, 6)
     blocks = blocks_of(x, kernel=3, stride=2, padding=1)
     assert blocks.shape == (2, 16, 4, 4)
@@ -50,7 +50,7 @@ def test_a_block_holds_its_pixels_as_they_lie_in_memory():
 
 
 @needs_kernels
-def test_the_bits_are_the_same_for_any_number_of_threads():
+def test_result_is_bit_identical_for_any_thread_count():
     x = torch.randn(3, 3, 67, 67)
     threads = torch.get_num_threads()
     try:
@@ -62,7 +62,7 @@ def test_the_bits_are_the_same_for_any_number_of_threads():
         torch.set_num_threads(threads)
 
 
-def test_images_that_need_a_gradient_get_torchs():
+def test_image_gradients_match_torch():
     layer = nn.Conv2d(3, 4, 5, 2)
     x = torch.randn(1, 3, 17, 17, requires_grad=True)
     ImageConv(layer)(x).sum().backward()
@@ -73,7 +73,7 @@ def test_images_that_need_a_gradient_get_torchs():
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("name", LAYERS)
-def test_gradients_of_gradients_are_those_of_torch(name, dtype, tolerance):
+def test_double_backward_matches_torch(name, dtype, tolerance):
     colors, outputs, kernel, stride, padding, height, width = LAYERS[name]
     torch.manual_seed(0)
     layer = nn.Conv2d(colors, outputs, kernel, stride, padding).to(dtype)
@@ -94,7 +94,7 @@ def test_gradients_of_gradients_are_those_of_torch(name, dtype, tolerance):
 
 
 @needs_kernels
-def test_per_sample_gradients_of_the_weights_are_those_taken_one_by_one():
+def test_vmapped_per_sample_gradients_match_a_loop():
     torch.manual_seed(0)
     layer, x = nn.Conv2d(3, 4, 5, 2), torch.randn(3, 1, 3, 17, 17)
 
@@ -132,9 +132,9 @@ class Calling(nn.Module):
         nn.Conv2d(3, 8, 5, 2, padding=2, padding_mode="reflect"),
     ],
 )
-def test_other_convolutions_are_left_alone(layer):
+def test_unsupported_convolutions_are_not_replaced(layer):
     assert not pays(layer)
 
 
-def test_a_published_first_convolution_is_taken():
+def test_the_published_first_convolution_is_replaced():
     assert pays(nn.Conv2d(3, 96, 11, 4))

@@ -1,4 +1,4 @@
-"""Runs of layers become one kernel, with the numbers of the layers."""
+"""Fused layers compute the values and gradients of the separate layers."""
 
 import pytest
 import torch
@@ -26,14 +26,14 @@ KERNELS = {
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_every_pool_and_normalisation_of_a_published_network_is_in_a_kernel(name: str) -> None:
+def test_every_pool_and_lrn_of_a_published_network_is_fused(name: str) -> None:
     steps = list(fused(stage for _, stage in alexnet.create(name, 2).stages()))
     assert [step.kernel for step in steps if isinstance(step, Fused)] == KERNELS[name]
     assert not any(isinstance(step, (LocalResponseNorm, nn.MaxPool2d)) for step in steps)
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_a_network_gives_the_same_numbers_with_kernels_and_without(name: str) -> None:
+def test_networks_agree_with_and_without_kernels(name: str) -> None:
     torch.manual_seed(0)
     network = alexnet.create(name, 5).eval()
     images = torch.randn(2, 3, network.input_size, network.input_size) * 50
@@ -50,7 +50,7 @@ def test_a_network_gives_the_same_numbers_with_kernels_and_without(name: str) ->
         assert (one - other).norm() <= 1e-2 * other.norm()
 
 
-def test_layers_that_someone_listens_to_are_called() -> None:
+def test_layers_with_hooks_are_called() -> None:
     network = alexnet.create("bvlc", 2).eval()
     seen = []
     network.norm1.register_forward_hook(lambda *_: seen.append("norm1"))
@@ -68,17 +68,17 @@ def test_layers_that_someone_listens_to_are_called() -> None:
         nn.LeakyReLU(),
     ],
 )
-def test_layers_with_other_settings_stay_as_they_are(layer: nn.Module) -> None:
+def test_layers_with_unsupported_settings_are_not_fused(layer: nn.Module) -> None:
     assert list(fused([layer])) == [layer]
 
 
-def test_an_exported_network_holds_no_kernel_of_ours() -> None:
+def test_exported_networks_contain_no_native_operator() -> None:
     network = alexnet.create("krizhevsky2012", 2, input_size=63).eval()
     program = torch.export.export(network, (torch.zeros(1, 3, 63, 63),))
     assert "alexnet" not in str(program.graph)
 
 
-def test_torch_compile_takes_a_whole_network() -> None:
+def test_torch_compile_accepts_a_network_as_one_graph() -> None:
     torch.manual_seed(0)
     network = alexnet.create("krizhevsky2012", 2, input_size=63).eval()
     images = torch.randn(2, 3, 63, 63) * 50

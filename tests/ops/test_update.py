@@ -1,4 +1,4 @@
-"""An optimiser's step is its formula, by the kernel of each instruction set and in plain torch, in every type."""
+"""Optimiser steps equal torch.optim and the published formulas, for every instruction set and dtype."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def made(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, Te
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("rule", RULES)
-def test_momentum_follows_torchs_sgd_and_the_velocity_of_2012(instructions, rule, shape, dtype):
+def test_momentum_step_equals_torch_sgd_and_the_2012_velocity(instructions, rule, shape, dtype):
     w, g, copy = made(shape, dtype)
     m, theirs = torch.zeros_like(w), torch.nn.Parameter(w.clone())
     sgd = torch.optim.SGD([theirs], 0.1, 0.9, weight_decay=0.01, nesterov=rule == "nesterov")
@@ -38,7 +38,7 @@ def test_momentum_follows_torchs_sgd_and_the_velocity_of_2012(instructions, rule
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("decoupled", [False, True])
-def test_adam_follows_torchs(instructions, decoupled, shape, dtype):
+def test_adam_step_equals_torch(instructions, decoupled, shape, dtype):
     w, g, copy = made(shape, dtype)
     m, s, theirs = torch.zeros_like(w), torch.zeros_like(w), torch.nn.Parameter(w.clone())
     kind = torch.optim.AdamW if decoupled else torch.optim.Adam
@@ -51,7 +51,7 @@ def test_adam_follows_torchs(instructions, decoupled, shape, dtype):
     assert torch.equal(copy, w.to(dtype))
 
 
-def test_the_number_of_threads_changes_no_bit():
+def test_result_is_bit_identical_for_any_thread_count():
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 5):
@@ -64,7 +64,7 @@ def test_the_number_of_threads_changes_no_bit():
     assert all(torch.equal(w, found[0]) for w in found)
 
 
-def test_a_memory_that_lies_otherwise_than_its_weights_is_refused():
+def test_state_with_other_strides_is_rejected():
     w, g, _ = made((8, 5, 3, 3), torch.float32)
     with pytest.raises(ValueError, match="differ in strides"):
         momentum_step(w, torch.zeros(8, 5, 3, 3), g, None, "sgd", 0.1, 0.9, 0.0)

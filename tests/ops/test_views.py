@@ -1,4 +1,4 @@
-"""Views of stored images are what their formula says, by the kernel of each instruction set and in plain torch."""
+"""Views of stored images follow the documented formula, for every instruction set and in plain torch."""
 
 import math
 
@@ -29,7 +29,7 @@ def colors() -> ColorMap:
 
 
 @pytest.mark.parametrize("size", [1, 5, 16, 23, SIDE])
-def test_a_part_as_large_as_the_view_is_copied(instructions, size):
+def test_a_crop_of_the_views_size_is_copied(instructions, size):
     top, left = (SIDE - size) // 2, (SIDE - size) // 3
     shown = Windows.square([top] * COUNT, [left] * COUNT, size)
     view = render(images(), shown, ColorMap.identity(COUNT), size)
@@ -39,7 +39,7 @@ def test_a_part_as_large_as_the_view_is_copied(instructions, size):
 
 
 @pytest.mark.parametrize("size", [1, 4, 11, 31, 50, 80])
-def test_a_part_is_scaled_as_torchs_interpolate_does_it(instructions, size):
+def test_resizing_equals_torch_interpolate(instructions, size):
     parts = torch.tensor([[0.0, 0, SIDE, SIDE], [3, 5, 20, 11], [30, 1, 7, 36], [0, 36, 1, 1], [2, 2, 33, 4]])
     view = render(images(), Windows(parts), ColorMap.identity(COUNT), size)
     for n, (top, left, height, width) in enumerate(parts.int().tolist()):
@@ -48,7 +48,7 @@ def test_a_part_is_scaled_as_torchs_interpolate_does_it(instructions, size):
         torch.testing.assert_close(view[n : n + 1], wanted, rtol=1e-4, atol=1e-2)
 
 
-def test_a_window_of_a_scaled_image_sees_what_lies_beside_it(instructions):
+def test_an_unbounded_crop_resamples_pixels_around_it(instructions):
     scale = SIDE / 23
     shown = Windows.square([scale * 3] * COUNT, [scale * 9] * COUNT, scale * 12)
     view = render(images(), shown, ColorMap.identity(COUNT), 12)
@@ -57,7 +57,7 @@ def test_a_window_of_a_scaled_image_sees_what_lies_beside_it(instructions):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_views_are_mirrored_and_their_colours_mapped(instructions, dtype):
+def test_flip_colour_and_noise_follow_the_formula(instructions, dtype):
     mirrored = torch.tensor([True, False, True, True, False])
     parts = Windows.square([2] * COUNT, [4] * COUNT, 21).parts
     keys, deviation = torch.tensor([0, 1, -1, 2**62, -(2**63)]), torch.tensor([0.5, 1.0, 2.0])
@@ -73,7 +73,7 @@ def test_views_are_mirrored_and_their_colours_mapped(instructions, dtype):
     torch.testing.assert_close(view.permute(0, 2, 3, 1).float(), wanted, rtol=tolerance, atol=tolerance)
 
 
-def test_normal_numbers_are_normal_and_those_of_the_published_generator():
+def test_normals_are_normal_and_match_philox_known_answers():
     values = normals(torch.tensor([5, 6]), 2**18)
     assert values.mean(1).abs().max() < 0.01
     assert (values.std(1) - 1).abs().max() < 0.01
@@ -89,14 +89,14 @@ def test_normal_numbers_are_normal_and_those_of_the_published_generator():
         assert pair.tolist() == pytest.approx([length * math.cos(turn), length * math.sin(turn)], abs=1e-6)
 
 
-def test_rows_of_a_larger_memory_are_read_where_they_lie(instructions):
+def test_images_in_a_larger_buffer_are_read_in_place(instructions):
     wide = images().numpy()
     shown = Windows.square([0.0] * COUNT, [0.0] * COUNT, SIDE)
     rows = [wide[n] for n in range(COUNT)]
     assert torch.equal(render(rows, shown, colors(), SIDE), render(images(), shown, colors(), SIDE))
 
 
-def test_the_number_of_threads_changes_no_bit():
+def test_result_is_bit_identical_for_any_thread_count():
     parts = torch.tensor([[0.0, 0, SIDE, SIDE], [3, 5, 20, 11], [30, 1, 7, 36], [0, 36, 1, 1], [2, 2, 33, 4]])
     before, views = torch.get_num_threads(), []
     try:
@@ -115,7 +115,7 @@ def how() -> Mixing:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_pairs_are_mixed_outside_their_boxes_and_exchanged_inside(instructions, dtype):
+def test_mixing_blends_outside_the_box_and_replaces_inside(instructions, dtype):
     batch = torch.randn(COUNT, 3, 19, 19, generator=random()).to(dtype, memory_format=torch.channels_last)
     mixed = mix(batch.clone(), how())
     for n, (share, (top, bottom, left, right)) in enumerate(zip(how().share, how().box.tolist(), strict=True)):
@@ -126,7 +126,7 @@ def test_pairs_are_mixed_outside_their_boxes_and_exchanged_inside(instructions, 
     assert torch.allclose(how().visible(19)[1], torch.tensor(1 - 7 * 16 / 361))
 
 
-def test_what_lies_outside_of_the_memory_is_refused(instructions):
+def test_out_of_bounds_crops_and_boxes_are_rejected(instructions):
     for part in ([0.0, 0, 38, 20], [-1, 0, 5, 5], [30, 36, 5, 5], [0, 0, 0, 5], [float("nan"), 0, 5, 5]):
         with pytest.raises(UsageError, match="of images of 37 x 37 pixels"):
             render(images(), Windows(torch.tensor([part] * COUNT)), colors(), 24)

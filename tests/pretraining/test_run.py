@@ -60,7 +60,7 @@ def coded(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def test_a_run_leaves_everything_that_it_promises(coded):
+def test_a_run_writes_all_its_files(coded):
     files = "config.json metrics.csv metrics.json split.csv samples.png filters.png rebuilt.png errors.png"
     assert {path.name for path in coded.iterdir()} == {*files.split(), "filters", "weights", "last"}
     rows = table(coded / "metrics.csv")
@@ -74,7 +74,7 @@ def test_a_run_leaves_everything_that_it_promises(coded):
 @pytest.mark.parametrize(
     ("method", "whiten", "speaks"), [("crbm", True, True), ("crbm", False, False), ("autoencoder", True, False)]
 )
-def test_the_picture_of_the_filters_speaks_of_whitening_where_there_is_one(digits, tmp_path, method, whiten, speaks):
+def test_the_filter_figure_mentions_whitening_only_if_there_is_any(digits, tmp_path, method, whiten, speaks):
     settings = Settings(**{**SMALL, "layers": "1"}, method=method, whiten=whiten)
     run = pretraining.build(open_all(str(digits), settings), settings)
     run.state.path = tmp_path
@@ -85,7 +85,7 @@ def test_the_picture_of_the_filters_speaks_of_whitening_where_there_is_one(digit
     assert (tmp_path / "filters.png").read_bytes() == (tmp_path / "wanted.png").read_bytes()
 
 
-def test_the_auto_encoders_error_on_held_out_images_falls_below_that_of_a_constant(coded):
+def test_the_held_out_error_falls_below_a_constant_prediction(coded):
     layers = json.loads((coded / "metrics.json").read_text())["layers"]
     assert layers.keys() == {"conv1", "conv2"}
     assert layers["conv1"]["error"] < 0.7 * layers["conv1"]["constant_error"]
@@ -93,7 +93,7 @@ def test_the_auto_encoders_error_on_held_out_images_falls_below_that_of_a_consta
     assert errors[-1] < errors[0]
 
 
-def test_more_data_is_learned_from_and_never_measured_on(digits, tmp_path):
+def test_additional_data_is_trained_on_and_never_measured_on(digits, tmp_path):
     more = tmp_path / "more"
     more.mkdir()
     for row in range(48, 68):
@@ -114,7 +114,7 @@ def test_more_data_is_learned_from_and_never_measured_on(digits, tmp_path):
         resume(run)
 
 
-def test_images_that_are_kept_aside_are_not_learned_from_in_more_data_either(digits, tmp_path):
+def test_held_out_images_are_excluded_from_additional_data(digits, tmp_path):
     settings = Settings(**{**SMALL, "layers": "1", "epochs": 1}, also=str(digits))
     run = pretraining.build(open_all(str(digits), settings), settings)
     held_out = set(run.state.parts["val"])
@@ -122,7 +122,7 @@ def test_images_that_are_kept_aside_are_not_learned_from_in_more_data_either(dig
     assert set(run.state.parts["train"]) == {row for row in range(2 * 48) if row % 48 not in held_out}
 
 
-def test_few_images_may_be_learned_from_beside_many(digits, tmp_path):
+def test_few_images_can_be_trained_on_beside_many(digits, tmp_path):
     for row in (0, 1):
         shutil.copy(digits / f"{row}.png", tmp_path / f"{row}.png")
     settings = Settings(**{**SMALL, "layers": "1", "epochs": 1, "validation": 0.0}, also=str(digits))
@@ -131,7 +131,7 @@ def test_few_images_may_be_learned_from_beside_many(digits, tmp_path):
         open_all(str(tmp_path), Settings(**{**SMALL, "validation": 0.0}), pretraining.look)
 
 
-def test_what_is_measured_before_learning_is_of_all_classes_though_a_store_has_them_one_after_another(tmp_path):
+def test_initial_scales_are_measured_on_all_classes(tmp_path):
     for name, gray in (("black", 0), ("white", 255)):
         (tmp_path / "data" / name).mkdir(parents=True)
         for number in range(100):
@@ -143,7 +143,7 @@ def test_what_is_measured_before_learning_is_of_all_classes_though_a_store_has_t
     assert (seen[:, 0, 32, 32] > 0).float().mean() == 0.5
 
 
-def test_a_stopped_run_does_not_go_on_with_other_defaults_than_it_began_with(digits, tmp_path):
+def test_resume_refuses_other_defaults(digits, tmp_path):
     run = pretrain(str(digits), Settings(**SMALL), tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
     config["recipe"]["lr"] = 0.5
@@ -152,7 +152,7 @@ def test_a_stopped_run_does_not_go_on_with_other_defaults_than_it_began_with(dig
         resume(run)
 
 
-def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, caplog):
+def test_training_starts_from_pretrained_layers(coded, tmp_path, caplog):
     source, root = open_source("digits"), tmp_path / "classes"
     for row in [row for row, sample in enumerate(source.samples) if sample.label < 2][:32]:
         folder = root / str(source.samples[row].label)
@@ -165,7 +165,7 @@ def test_training_begins_from_it_with_new_dense_layers(coded, tmp_path, caplog):
     assert not torch.equal(load_file(run / BEST)["conv2.weight"], load_file(coded / BEST)["conv2.weight"])
 
 
-def test_batchnorm_has_the_statistics_of_what_the_layer_gives(coded, digits):
+def test_batchnorm_statistics_are_those_of_the_layers_output(coded, digits):
     run = pretraining.build(open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
     run.state.network.load_state_dict(load_file(coded / BEST), strict=False)
     images = torch.cat(list(run.views(run.state.parts["train"]))).float()
@@ -173,7 +173,7 @@ def test_batchnorm_has_the_statistics_of_what_the_layer_gives(coded, digits):
     assert torch.allclose(run.layer.norm.running_mean, found.mean((0, 2, 3)), atol=0.02 * found.std().item())
 
 
-def test_weights_written_while_a_layer_learns_have_their_batchnorms_statistics(digits, tmp_path):
+def test_weights_kept_within_a_layer_have_batchnorm_statistics(digits, tmp_path):
     run = pretraining.build(open_all(str(digits), Settings(**SMALL)), Settings(**SMALL))
     run.state.path = tmp_path
     with Saver(minutes=5, size=0) as saver:
@@ -199,7 +199,7 @@ def test_labels_are_not_read(digits, tmp_path):
 
 @pytest.mark.parametrize("method", ["autoencoder", "crbm"])
 @pytest.mark.parametrize("step", [4, 10, 11, 13])  # in the first layer, at its end, after it, in the second
-def test_a_stopped_run_goes_on_bit_for_bit(digits, tmp_path, monkeypatch, method, step):
+def test_resume_is_bit_exact(digits, tmp_path, monkeypatch, method, step):
     settings = Settings(**{**SMALL, "method": method})
     unbroken = tmp_path.parent / f"unbroken-{method}"
     if not unbroken.exists():
@@ -230,21 +230,21 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(pretraining.Pretraining, "step", counting)
 
 
-def test_the_machines_mean_activation_comes_near_its_target(digits, tmp_path):
+def test_mean_activation_of_the_crbm_approaches_its_target(digits, tmp_path):
     settings = {**SMALL, "method": "crbm", "layers": "1", "epochs": 24, "sparsity": 0.02}
     run = pretrain(str(digits), Settings(**settings), tmp_path / "run")
     rows = table(run / "metrics.csv")
     assert 0.01 < float(rows[-1]["on"]) < 0.04  # contrastive divergence pulls the other way: they meet at .032
 
 
-def test_a_run_in_bfloat16_learns_too(digits, tmp_path):
+def test_bfloat16_runs_stay_finite(digits, tmp_path):
     for method in ("autoencoder", "crbm"):
         settings = {**SMALL, "method": method, "precision": "bfloat16", "layers": "1"}
         run = pretrain(str(digits), Settings(**settings), tmp_path / method)
         assert all(tensor.isfinite().all() for tensor in load_file(run / BEST).values())
 
 
-def test_each_command_sends_the_others_runs_away_and_a_classifier_refuses_them(coded, tmp_path):
+def test_runs_of_the_other_command_are_refused(coded, tmp_path):
     with pytest.raises(UsageError, match="alexnet pretrain --resume"):
         resume_training(coded)
     with pytest.raises(WeightsError, match="knows no classes; train it first"):
@@ -258,7 +258,7 @@ def test_each_command_sends_the_others_runs_away_and_a_classifier_refuses_them(c
         resume(other)
 
 
-def test_a_damaged_checkpoint_is_refused_in_a_line(coded, tmp_path):
+def test_a_damaged_checkpoint_is_one_line(coded, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(coded, broken)
     (broken / CHECKPOINT).write_bytes(b"nothing")
@@ -266,7 +266,7 @@ def test_a_damaged_checkpoint_is_refused_in_a_line(coded, tmp_path):
         resume(broken)
 
 
-def test_folders_without_enough_images_are_refused(tmp_path):
+def test_too_few_images_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="is empty"):
         pretrain(str(tmp_path / "empty"), Settings(**SMALL), tmp_path / "run")
@@ -277,7 +277,7 @@ def test_folders_without_enough_images_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_from_the_command_line(digits, tmp_path, capsys):
+def test_the_command_line_reports_json(digits, tmp_path, capsys):
     small = ["--input-size", "64", "--batch-size", "8", "--epochs", "1", "--layers", "1"]
     assert cli.main(["pretrain", str(digits), "--method", "crbm", *small, "--out", str(tmp_path / "r"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -285,7 +285,7 @@ def test_from_the_command_line(digits, tmp_path, capsys):
     assert told["layers"]["conv1"]["constant_error"] > 0
 
 
-def test_the_command_that_is_named_next_fine_tunes_what_was_learnt(tmp_path, monkeypatch, capsys):
+def test_the_printed_next_command_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     source = open_source("digits")
     for row in range(36):

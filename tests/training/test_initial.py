@@ -1,6 +1,5 @@
 """Beginning from another run's weights: what is taken, what is slower, what stays as it was."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +34,6 @@ def written(network: Network, path: Path, names: list[str], layers: list[str] | 
     return path
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, write_digits: Callable[[Path, int, int], Path]) -> Path:
-    """Three classes of twelve real digits."""
-    return write_digits(tmp_path_factory.mktemp("data") / "digits", 3, 12)
-
-
 def test_layers_that_fit_are_taken_and_the_rest_is_logged(tmp_path, caplog):
     file = written(small(5, seed=1), tmp_path / "five.safetensors", list("abcde"))
     network = small(3)
@@ -57,7 +50,7 @@ def test_layers_that_fit_are_taken_and_the_rest_is_logged(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_every_networks_layers_are_found_frozen_and_kept_by_their_stages_names(name, tmp_path):
+def test_layers_of_every_network_are_initialised_and_frozen_by_name(name, tmp_path):
     with skip_init():
         network = create(name, 3)
     every = network.stage_tensors()
@@ -78,7 +71,7 @@ def test_the_last_layer_is_taken_for_the_same_classes_only(tmp_path):
     assert "fc8" not in begin_from(small(3), str(file), list("abd"))
 
 
-def test_a_file_of_some_layers_gives_those_and_cannot_be_used_as_a_classifier(tmp_path):
+def test_a_file_of_some_layers_initialises_those_and_is_no_classifier(tmp_path):
     file = written(small(3, seed=1), tmp_path / "some.safetensors", [], ["conv1", "bn1"])
     network = small(3)
     assert begin_from(network, str(file), list("abc")) == ["conv1", "bn1"]
@@ -86,7 +79,7 @@ def test_a_file_of_some_layers_gives_those_and_cannot_be_used_as_a_classifier(tm
         load(file)
 
 
-def test_a_file_of_another_network_and_one_that_fits_nowhere_are_refused(tmp_path):
+def test_files_that_fit_nowhere_are_refused(tmp_path):
     wide = create("modern", 3, 64, width=0.5)
     file = written(wide, tmp_path / "wide.safetensors", list("abc"), None)
     narrow = create("modern", 3, 64, width=0.25)
@@ -116,7 +109,7 @@ def test_frozen_layers_are_named_or_counted(frozen, names):
     assert fixed == set(names)
 
 
-def test_layers_whose_weights_differ_from_place_to_place_are_no_convolutions():
+def test_locally_connected_layers_do_not_count_as_convolutions():
     assert freeze(create("cifar-13pct"), "2") == ["conv1", "conv2"]
 
 
@@ -129,7 +122,7 @@ def test_what_cannot_be_frozen_is_refused(frozen, said):
         freeze(small(), frozen)
 
 
-def test_frozen_layers_neither_move_nor_count_images():
+def test_frozen_layers_keep_weights_and_batchnorm_statistics():
     network = small()
     freeze(network, "2")
     training_mode(network)
@@ -144,7 +137,7 @@ def test_frozen_layers_neither_move_nor_count_images():
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "nesterov"])
-def test_layers_that_were_taken_have_their_own_rate_and_every_parameter_one_group(optimizer):
+def test_initialised_layers_have_their_own_learning_rate(optimizer):
     network = small()
     settings = recipe("modern", init="somewhere", init_lr_factor=0.1, optimizer=optimizer)
     slow = [*network.conv1.parameters(), *network.bn1.parameters()]
@@ -160,15 +153,15 @@ def test_layers_that_were_taken_have_their_own_rate_and_every_parameter_one_grou
     assert sorted(set(ratio.values())) == pytest.approx([0.1, 1.0])
 
 
-def test_a_rate_for_taken_layers_needs_a_run_to_take_them_from():
+def test_init_lr_factor_needs_init():
     with pytest.raises(UsageError, match="no init is given"):
         recipe("modern", init_lr_factor=0.1)
 
 
-def test_a_run_begins_from_another_keeps_what_is_frozen_and_resumes_when_that_one_is_gone(photos, tmp_path):
-    first = train(str(photos), recipe("modern", epochs=1, **SMALL), tmp_path / "first")
+def test_an_initialised_run_resumes_when_its_source_is_gone(small_data, tmp_path):
+    first = train(str(small_data), recipe("modern", epochs=1, **SMALL), tmp_path / "first")
     settings = {"epochs": 2, "init": str(first), "init_lr_factor": 0.1, "freeze": "2", "ema": 0.0, **SMALL}
-    run = train(str(photos), recipe("modern", **settings), tmp_path / "second")
+    run = train(str(small_data), recipe("modern", **settings), tmp_path / "second")
     before, after = load_file(first / BEST), load_file(run / BEST)
     frozen = [name for name in after if name.split(".")[0] in ("conv1", "bn1", "conv2", "bn2")]
     assert len(frozen) == 12
@@ -183,10 +176,10 @@ def test_a_run_begins_from_another_keeps_what_is_frozen_and_resumes_when_that_on
         resume(run)
 
 
-def test_bfloat16_copies_of_frozen_weights_are_used_and_stay(photos, tmp_path):
-    first = train(str(photos), recipe("modern", epochs=1, precision="bfloat16", **SMALL), tmp_path / "first")
+def test_bfloat16_copies_of_frozen_weights_never_change(small_data, tmp_path):
+    first = train(str(small_data), recipe("modern", epochs=1, precision="bfloat16", **SMALL), tmp_path / "first")
     settings = {"init": str(first), "freeze": "conv1", "precision": "bfloat16", "ema": 0.0, "epochs": 1}
-    run = train(str(photos), recipe("modern", **settings, **SMALL), tmp_path / "second")
+    run = train(str(small_data), recipe("modern", **settings, **SMALL), tmp_path / "second")
     before, after = load_file(first / BEST), load_file(run / BEST)
     assert torch.equal(before["conv1.weight"], after["conv1.weight"])
     assert np.isfinite(after["conv2.weight"].numpy()).all()

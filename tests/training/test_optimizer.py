@@ -20,7 +20,7 @@ from alexnet.training.optimizer import (
 from alexnet.training.recipes import recipe
 
 
-def test_velocity_takes_the_steps_of_2012_also_across_a_drop_of_the_rate():
+def test_velocity_takes_the_2012_steps_across_a_rate_drop():
     """v <- .9 v - lr (g + wd w); w <- w + v, computed by hand beside it."""
     w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     optimizer = Momentum([w], lr=0.1, momentum=0.9, weight_decay=0.01, rule="velocity")
@@ -36,7 +36,7 @@ def test_velocity_takes_the_steps_of_2012_also_across_a_drop_of_the_rate():
     assert torch.allclose(w.double(), mine, atol=1e-6)
 
 
-def test_velocity_and_torchs_momentum_part_at_a_drop_of_the_rate():
+def test_velocity_differs_from_torch_momentum_after_a_rate_drop():
     def train(optimizer_class, **settings):
         w = torch.nn.Parameter(torch.tensor([1.0]))
         optimizer = optimizer_class([w], lr=0.1, momentum=0.9, **settings)
@@ -54,7 +54,7 @@ def small() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
 
 
-def test_2012_biases_learn_at_twice_the_rate_and_do_not_decay():
+def test_2012_biases_have_twice_the_rate_and_no_decay():
     network = small()
     optimizer = build_optimizer(network, recipe("krizhevsky2012"))
     set_learning_rate(optimizer, 0.01)
@@ -70,7 +70,7 @@ def test_torchvisions_recipe_decays_everything():
     assert {group["weight_decay"] for group in optimizer.param_groups} == {1e-4}
 
 
-def test_a_layer_may_have_a_weight_decay_of_its_own_and_local_layers_are_layers():
+def test_layers_can_have_their_own_weight_decay():
     network = create("cifar-13pct")
     groups = parameter_groups(network, recipe("cifar-13pct"))
     of = {id(p): (group["weight_decay"], group["factor"]) for group in groups for p in group["params"]}
@@ -99,13 +99,13 @@ def test_every_optimizer_reduces_a_loss(name):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_the_rate_drops_where_the_2012_notes_say():
+def test_the_rate_drops_at_the_2012_epochs():
     settings = recipe("krizhevsky2012")
     rates = [learning_rate(settings, epoch) for epoch in (0, 24.9, 25, 50.9, 51, 78.9, 79, 90)]
     assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
 
 
-def test_cosine_goes_from_the_full_rate_to_nothing_after_its_warm_up():
+def test_cosine_decays_to_zero_after_warm_up():
     settings = dataclasses.replace(recipe("modern", epochs=20), warmup_epochs=4, lr=1.0)
     assert learning_rate(settings, 2.0) == pytest.approx(0.5, abs=1e-3)
     assert learning_rate(settings, 4.0) == pytest.approx(1.0)
@@ -113,7 +113,7 @@ def test_cosine_goes_from_the_full_rate_to_nothing_after_its_warm_up():
     assert learning_rate(settings, 20.0) == pytest.approx(0.0)
 
 
-def test_the_average_follows_the_weights_by_its_formula_and_copies_buffers():
+def test_the_moving_average_follows_its_formula_and_copies_buffers():
     average, network = small(), small()
     before = average[0].weight.detach().clone()
     network[1].running_mean.fill_(3.0)
@@ -125,7 +125,7 @@ def test_the_average_follows_the_weights_by_its_formula_and_copies_buffers():
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (12, 40), (40, 12)])
-def test_orthogonalizing_keeps_the_directions_and_makes_them_equally_long(shape):
+def test_orthogonalize_keeps_singular_vectors_and_evens_singular_values(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     ours = orthogonalize(matrix)
@@ -135,7 +135,7 @@ def test_orthogonalizing_keeps_the_directions_and_makes_them_equally_long(shape)
     assert ((u.T @ ours @ v.T).diagonal() > 0.6).all()
 
 
-def test_muon_takes_adamws_step_for_what_is_no_hidden_weight():
+def test_muon_uses_adamw_for_other_parameters():
     torch.manual_seed(0)
     ours, theirs = torch.nn.Parameter(torch.ones(5)), torch.nn.Parameter(torch.ones(5))
     muon = Muon([{"params": [ours], "weight_decay": 0.1}], lr=0.01)
@@ -148,7 +148,7 @@ def test_muon_takes_adamws_step_for_what_is_no_hidden_weight():
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
-def test_muon_moves_hidden_weights_by_its_formula_and_leaves_the_last_layer_to_adamw():
+def test_muon_updates_hidden_weights_by_its_formula():
     torch.manual_seed(0)
     network = small()
     optimizer = build_optimizer(network, recipe("modern", lr=0.1, weight_decay=0.5, momentum=0.0))

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet.data.sources import open_source
-from alexnet.data.store import named_store
+from alexnet.data.store import Store, named_store
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
 from alexnet.plots.pictures import samples, shares_title
 from alexnet.runs.checkpoint import Progress
@@ -254,10 +254,36 @@ def test_class_weights_balance_the_classes():
     assert weighed[torch.from_numpy(labels)].mean() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("balance", ["weights", "sampling"])
-def test_balanced_runs_finish(digits, tmp_path, balance):
-    run = train(str(digits), recipe("modern", epochs=1, balance=balance, **SMALL), tmp_path / "run")
-    assert (run / "metrics.json").is_file()
+@pytest.fixture
+def imbalanced(digits: Path, tmp_path: Path) -> Store:
+    """Sixteen images of one class and four of another, all for training."""
+    root = tmp_path / "imbalanced"
+    for label, count in (("digit 0", 16), ("digit 1", 4)):
+        (root / label).mkdir(parents=True)
+        for image in sorted((digits / label).iterdir())[:count]:
+            (root / label / image.name).write_bytes(image.read_bytes())
+    return named_store(str(root), size=80)
+
+
+EVERY = {"validation": 0.0, "test": 0.0, "epochs": 1, **SMALL}
+
+
+def test_balanced_sampling_draws_every_class_equally_often(imbalanced):
+    loader = build(imbalanced, recipe("modern", balance="sampling", **EVERY)).state.loader
+    drawn = np.concatenate([imbalanced.labels[loader.order(epoch)] for epoch in range(50)])
+    assert np.mean(drawn == 1) == pytest.approx(0.5, abs=0.06)  # three standard deviations of 1,000 draws
+    plain = build(imbalanced, recipe("modern", **EVERY)).state.loader
+    assert np.mean(imbalanced.labels[plain.order(0)] == 1) == pytest.approx(0.2)
+
+
+def test_balanced_weights_reach_the_loss_of_a_step(imbalanced):
+    tasks = [build(imbalanced, recipe("modern", balance=balance, lr=1e-6, **EVERY)) for balance in ("weights", "none")]
+    assert torch.allclose(tasks[0].class_weights, torch.tensor([20 / 32, 20 / 8]))
+    losses = []
+    for task in tasks:
+        task.begin_epoch(0)
+        losses.append(task.step(next(task.state.loader.batches(0)), 0, 0)[0])
+    assert losses[0] != losses[1]
 
 
 def test_tensorboard_writes_events(digits, tmp_path):

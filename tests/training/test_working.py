@@ -38,7 +38,7 @@ def test_logits_and_gradients_are_those_of_autocast():
         torch.testing.assert_close(gradients[name], weight.grad, rtol=2**-7, atol=1e-6)
 
 
-def test_after_every_optimizers_step_the_copies_are_the_weights_rounded():
+def test_copies_equal_rounded_weights_after_every_step():
     for name in ("sgd", "velocity", "adam", "adamw", "muon"):
         _, optimizer, working = small(optimizer=name)
         if name != "muon":

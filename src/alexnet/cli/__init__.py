@@ -22,6 +22,7 @@ from alexnet import __version__
 from alexnet.cli import (
     benchmark,
     check,
+    demo,
     evaluate,
     experiment,
     explain,
@@ -117,6 +118,7 @@ def _options(
 
 app.callback()(_options)
 for command in (
+    demo.demo,
     summary.summary,
     check.check,
     pack.pack,

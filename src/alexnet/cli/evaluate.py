@@ -37,11 +37,11 @@ def evaluate(
     if as_json:
         print_json(scores)
     else:
-        _print_scores(scores)
+        print_scores(scores)
     return 0
 
 
-def _print_scores(scores: dict[str, Any]) -> None:
+def print_scores(scores: dict[str, Any]) -> None:
     from alexnet.evaluation.metrics import top5_told
 
     scored = table("class", "images", "precision", "recall", "F1")

@@ -40,7 +40,7 @@ def predict(
     elif as_csv:
         _print_csv(answers)
     else:
-        _print_answers(answers)
+        print_answers(answers)
     failed = [answer for answer in answers if answer.error]
     for answer in failed:
         print_message(f"{answer.path}: {answer.error}")
@@ -57,7 +57,7 @@ def _print_csv(answers: Iterable["Prediction"]) -> None:
             table.writerow([answer.path, rank, guess.label, f"{guess.probability:.6f}", ""])
 
 
-def _print_answers(answers: Iterable["Prediction"]) -> None:
+def print_answers(answers: Iterable["Prediction"]) -> None:
     for answer in answers:
         if not answer.error:
             print(answer.path)

@@ -107,7 +107,9 @@ class Classifier:
             stored = [image.pixels for image in batch if image.pixels is not None]
             guesses = iter(self._guess(stored, top_k, views) if stored else ())
             answers += [
-                Prediction(image.path, error=image.error) if image.error else Prediction(image.path, next(guesses))
+                Prediction(image.path, error=image.error)
+                if image.pixels is None
+                else Prediction(image.path, next(guesses))
                 for image in batch
             ]
         return answers

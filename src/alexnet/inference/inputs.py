@@ -37,6 +37,8 @@ def each_image(images: ImageInputs) -> Iterable[ImageInput]:
     elements of a generator are checked as they arrive, those of all other collections at once.
     Raises UsageError for anything that is no image; whether a file can be read is not looked at here.
     """
+    if isinstance(images, np.ndarray) and images.dtype.kind in "OU":  # an array of paths, as from a table's column
+        images = images.tolist()
     if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
         return [_checked(image, place) for place, image in enumerate(images)]
     if _is_single(images) or isinstance(images, Mapping) or not isinstance(images, Iterable):

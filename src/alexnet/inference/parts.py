@@ -1,7 +1,7 @@
 """Data opened for a model: the part of each image as the model's run recorded it, classes paired by name."""
 
-import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,6 @@ from alexnet.inference.classifier import Classifier
 from alexnet.runs.folder import RunFolder
 
 PARTS = ("train", "val", "test")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,10 @@ def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_]:
     if run and (run.fingerprint == store.fingerprint or _same_data(run.data, data)):
         return np.array([run.parts.get(key, "") for key in _occurrences(store.paths)], dtype="<U5")
     if run is None and not any(store.splits):
-        log.warning(
+        warnings.warn(  # not logged: without a handler, a caller in Python would never see it
             "the data has no train, val or test part and the model belongs to no run that recorded one; scores are too"
-            " good if the model was trained on some of these images"
+            " good if the model was trained on some of these images",
+            stacklevel=4,  # the caller of `evaluate`
         )
     return np.array(store.splits, dtype="<U5")
 

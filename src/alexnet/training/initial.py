@@ -1,4 +1,4 @@
-"""First weights from an earlier run of the same network: which layers fit, and which stay as they are."""
+"""Initial weights from an earlier run of the same network, and frozen layers."""
 
 import itertools
 import logging
@@ -14,7 +14,7 @@ from alexnet.weights.card import Card, model_file, read, shape_text
 logger = logging.getLogger(__name__)
 
 ENDS = (nn.Linear, nn.Flatten, LocallyConnected2d)
-"""What ends the convolutions of a network and all that stands between them."""
+"""Layers that end the convolutional part of a network."""
 
 
 def check_initial(network: Network, path: str) -> None:
@@ -29,11 +29,11 @@ def check_initial(network: Network, path: str) -> None:
 
 
 def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[str]:
-    """Fill the layers of the network that fit those in a run's folder or weights file; their names.
+    """Copy the matching layers of a run folder or weights file into the network; returns their names.
 
-    A layer fits where the file has all its tensors in their shapes; the last one, whose outputs are the classes, only
-    where the file has the same classes in the same order. What is taken and what is new is said in one line.
-    WeightsError for a file of another network, and for one from which nothing fits.
+    A layer matches if the file has all its tensors in the same shapes; the last layer only if the file also has the
+    same classes in the same order. Copied and new layers are logged. WeightsError for a file of another network or
+    without a matching layer.
     """
     file = model_file(path)
     card, tensors = read(file)
@@ -52,10 +52,10 @@ def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[
 
 
 def freeze(network: Network, frozen: str) -> list[str]:
-    """Let these layers stay as they are; their names.
+    """Exclude layers from training; returns their names.
 
-    frozen: a comma list of names, or how many convolutions, counted from the image, with all layers up to the next one;
-    empty for none. UsageError for a layer that does not exist, and for the last, which must learn the classes.
+    frozen: comma-separated names, or the number of convolutions from the input on, each with the layers up to the next;
+    empty for none. UsageError for an unknown layer, and for the last one, which must learn the classes.
     """
     stages, layers = dict(network.stages()), list(network.stage_tensors())
     names = _first(network, int(frozen)) if frozen.strip().isdigit() else _listed(frozen)
@@ -70,13 +70,13 @@ def freeze(network: Network, frozen: str) -> list[str]:
 
 
 def frozen(network: Network) -> list[str]:
-    """The layers whose tensors all stay as they are, by name."""
+    """Names of the layers with parameters none of which is trained."""
     tensors = {name: list(stage.parameters()) for name, stage in network.stages()}
     return [name for name, own in tensors.items() if own and not any(each.requires_grad for each in own)]
 
 
 def training_mode(network: nn.Module) -> None:
-    """Training mode, but for what is frozen, whose BatchNorm keeps the statistics that it has."""
+    """Set training mode, except for frozen modules: their BatchNorm statistics stay fixed."""
     network.train()
     for module in network.modules():
         own = list(module.parameters(recurse=False))
@@ -85,7 +85,7 @@ def training_mode(network: nn.Module) -> None:
 
 
 def _first(network: Network, convolutions: int) -> list[str]:
-    """The layers before convolution number `convolutions`, counted from 0, among those of convolutions."""
+    """Names of the layers before the convolution of index `convolutions`."""
     stages = list(network.stages())
     places = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Conv2d)]
     if convolutions > len(places):
@@ -110,7 +110,7 @@ def _listed(names: str) -> list[str]:
 
 
 def _misfit(name: str, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str | None:
-    """Why a layer cannot be taken, "" where the file does not have it, None where it fits."""
+    """Reason why a layer does not match: "" if the file lacks it, None if it matches."""
     if not any(key in tensors for key in wanted):
         return ""
     for key, tensor in wanted.items():

@@ -1,4 +1,4 @@
-"""The kernels compute what the layers that they stand for compute, forward and backward, for every instruction set."""
+"""The kernels equal the layers that they replace, forward and backward, for every instruction set."""
 
 from collections.abc import Callable, Iterator
 
@@ -67,7 +67,7 @@ SHAPES = [(2, 38, 13, 14), (1, 96, 7, 9), (3, 2, 5, 3), (1, 16, 3, 3), (2, 66, 4
 
 
 def usable() -> list[str]:
-    """The instruction sets that this machine has."""
+    """The instruction sets that this CPU supports."""
     names = list(instruction_sets())
     return names[names.index(native.instruction_set() or "portable") :]
 
@@ -81,25 +81,25 @@ def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def activations(*shape: int, seed: int = 0) -> Tensor:
-    """Of the size that conv1 gives for pixels of 0..255, so that the denominator is far from k."""
+    """Values as large as conv1's outputs for pixels in 0..255, so that the denominator is far from k."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 100
 
 
 def values(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The function's value at x, and the gradient of a fixed weighting of it."""
+    """function(x), and the gradient of its product with a fixed random weighting."""
     x = x.clone(memory_format=torch.preserve_format).requires_grad_()
     y = function(x)
     weighting = activations(*y.shape, seed=1).to(y.dtype)
     return y.detach(), torch.autograd.grad(y, x, weighting)[0]
 
 
-def test_there_is_a_library() -> None:
+def test_library_is_built() -> None:
     assert native.instruction_set() is not None, "the kernels are not built: python -m alexnet.ops.native"
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("case", CASES)
-def test_float32_equals_the_layers_in_float64(case: str, shape: tuple[int, ...], instructions: str) -> None:
+def test_float32_kernels_match_float64_layers(case: str, shape: tuple[int, ...], instructions: str) -> None:
     kernel, stage, layers = CASES[case]
     x = activations(*shape).to(memory_format=LAST)
     y, dx = values(lambda x: operators.apply(kernel, x, stage), x)
@@ -110,18 +110,18 @@ def test_float32_equals_the_layers_in_float64(case: str, shape: tuple[int, ...],
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bfloat16_is_the_exact_result_rounded_once(case: str, instructions: str) -> None:
+def test_bfloat16_kernels_round_the_exact_result_once(case: str, instructions: str) -> None:
     kernel, stage, layers = CASES[case]
     x = activations(2, 38, 13, 14).bfloat16().to(memory_format=LAST)
     y, dx = values(lambda x: operators.apply(kernel, x, stage), x)
-    expected, gradient = values(layers, x.double())  # the same pool winners, because x is the same
+    expected, gradient = values(layers, x.double())  # x is the same, and so are the maxima that the pool selects
     assert y.dtype == dx.dtype == torch.bfloat16
     torch.testing.assert_close(y.double(), expected, rtol=2**-8, atol=0)
     torch.testing.assert_close(dx.double(), gradient, rtol=2**-7, atol=2**-8 * gradient.abs().max().item())
 
 
 def second_derivatives(function: Function, x: Tensor) -> tuple[Tensor, ...]:
-    """The gradient as a graph, and the derivatives of its product with a direction by the input and the weighting."""
+    """The gradient dx with create_graph=True, and the gradients of <dx, direction> by the input and the weighting."""
     x = x.clone(memory_format=torch.preserve_format).requires_grad_()
     y = function(x)
     weighting = activations(*y.shape, seed=1).to(y.dtype).requires_grad_()
@@ -133,7 +133,7 @@ def second_derivatives(function: Function, x: Tensor) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("shape", SHAPES[:3])
 @pytest.mark.parametrize("case", CASES)
-def test_second_derivatives_equal_those_of_the_layers_in_float64(
+def test_double_backward_matches_float64_layers(
     case: str, shape: tuple[int, ...], dtype: torch.dtype, tolerance: float
 ) -> None:
     kernel, stage, layers = CASES[case]
@@ -144,7 +144,7 @@ def test_second_derivatives_equal_those_of_the_layers_in_float64(
         assert (one.double() - other).norm() <= tolerance * other.norm()
 
 
-def test_a_graph_of_gradients_changes_the_first_derivatives_by_rounding_alone() -> None:
+def test_create_graph_changes_first_derivatives_by_rounding_only() -> None:
     kernel, stage, _ = CASES["relu, lrn, pool"]
     x = activations(2, 38, 13, 14)
     _, dx = values(lambda x: operators.apply(kernel, x, stage), x)
@@ -152,7 +152,7 @@ def test_a_graph_of_gradients_changes_the_first_derivatives_by_rounding_alone() 
     torch.testing.assert_close(recorded, dx, rtol=2e-6, atol=1e-4)
 
 
-def test_batched_gradients_are_those_taken_one_by_one() -> None:
+def test_batched_gradients_match_a_loop() -> None:
     kernel, stage, _ = CASES["relu, lrn, pool"]
     x = activations(1, 38, 5, 5).requires_grad_()
     y = operators.apply(kernel, x, stage)
@@ -164,7 +164,7 @@ def test_batched_gradients_are_those_taken_one_by_one() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_number_of_threads_changes_no_bit(case: str, dtype: torch.dtype) -> None:
+def test_result_is_bit_identical_for_any_thread_count(case: str, dtype: torch.dtype) -> None:
     kernel, stage, _ = CASES[case]
     before, found = torch.get_num_threads(), []
     try:
@@ -179,7 +179,7 @@ def test_the_number_of_threads_changes_no_bit(case: str, dtype: torch.dtype) -> 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_nan_and_infinity_are_where_the_layers_have_them(case: str, instructions: str) -> None:
+def test_nan_and_infinity_propagate_as_in_torch(case: str, instructions: str) -> None:
     kernel, stage, layers = CASES[case]
     x = activations(1, 38, 9, 9)
     x[0, 3, 2, 2], x[0, 20, 4, 4], x[0, 30, 7, 7], x[0, 10, 6, 1] = torch.nan, torch.inf, -torch.inf, 1e30
@@ -188,7 +188,7 @@ def test_nan_and_infinity_are_where_the_layers_have_them(case: str, instructions
     torch.testing.assert_close(ours, expected, equal_nan=True, rtol=1e-5, atol=1e-3)
 
 
-def test_among_equal_values_the_first_has_the_gradient(instructions: str) -> None:
+def test_ties_in_a_pool_send_the_gradient_to_the_first(instructions: str) -> None:
     x = torch.ones(1, 5, 6, 6)
     stage = Stage(kernel=3, stride=2)
     _, ours = values(lambda x: operators.apply("pool_lrn", x, stage), x)
@@ -197,7 +197,7 @@ def test_among_equal_values_the_first_has_the_gradient(instructions: str) -> Non
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_empty_batch_stays_empty(case: str) -> None:
+def test_empty_batches_are_accepted(case: str) -> None:
     kernel, stage, layers = CASES[case]
     x = torch.zeros(0, 38, 13, 14)
     y, dx = values(lambda x: operators.apply(kernel, x, stage), x)
@@ -209,7 +209,7 @@ def test_an_empty_batch_stays_empty(case: str) -> None:
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 1), (3, 2), (3, 3), (2, 5)])
-def test_pooled_sizes_are_torchs(length: int, padding: int, ceil_mode: bool, kernel: int, stride: int) -> None:
+def test_pooled_sizes_match_torch(length: int, padding: int, ceil_mode: bool, kernel: int, stride: int) -> None:
     stage = Stage(kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
     if length + 2 * padding < kernel:
         assert stage.pooled(length) < 1 or ceil_mode
@@ -236,14 +236,12 @@ def test_torch_compile_keeps_the_operators_in_one_graph() -> None:
         ("pool_lrn", (1, 7, 9, 9), Stage(kernel=3, padding=2), "at most half"),
     ],
 )
-def test_what_a_kernel_cannot_compute_is_refused(
-    kernel: str, shape: tuple[int, ...], stage: Stage, message: str
-) -> None:
+def test_unsupported_input_is_rejected(kernel: str, shape: tuple[int, ...], stage: Stage, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         operators.apply(kernel, torch.zeros(shape), stage)
 
 
-def test_other_types_are_left_to_plain_torch() -> None:
+def test_takes_rejects_other_dtypes_and_devices() -> None:
     assert operators.takes(torch.zeros(1, 1, 1, 1))
     assert not operators.takes(torch.zeros(1, 1, 1, 1, dtype=torch.float64))
     assert not operators.takes(torch.zeros(1, 1, 1, 1, dtype=torch.float16))
@@ -252,7 +250,7 @@ def test_other_types_are_left_to_plain_torch() -> None:
         assert not operators.takes(torch.zeros(1, 1, 1, 1))
 
 
-def test_torch_func_and_forward_mode_are_left_to_plain_torch() -> None:
+def test_takes_rejects_torch_func_and_forward_mode() -> None:
     taken = torch.func.vmap(lambda x: torch.tensor(operators.takes(x)) | (x[0, 0, 0, 0] > 0))
     assert not taken(torch.zeros(2, 1, 1, 1, 1)).any()
     with forward_ad.dual_level():
