@@ -57,10 +57,11 @@ def test_a_caller_of_the_library_sees_nothing(
 def test_messages_are_plain_lines_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     with console.show_log(), console.show_progress():
         work()
+        logging.getLogger("alexnet.data").warning("few images")
     work()  # after the end of the context nothing is shown
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == LINES  # and no bar, for there is no terminal
+    assert err.splitlines() == [*LINES, "alexnet: warning: few images"]  # and no bar, for there is no terminal
 
 
 def test_a_program_that_configures_logging_gets_each_message_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -73,7 +74,7 @@ def test_bars_are_drawn_on_a_terminal_and_messages_stand_above_them(monkeypatch:
     terminal = open_terminal(monkeypatch)
     with console.show_log(), console.show_progress(), console.bar("packing") as move:
         move(1, 2)
-        console.say(f"a message [bold] {'long ' * 30}end")
+        console.logger.info(f"a message [bold] {'long ' * 30}end")
         move(2, 2)
     text = terminal.getvalue()
     assert "packing" in text
@@ -105,7 +106,7 @@ def test_rich_is_imported_only_to_draw() -> None:
     program = (
         "import sys; from alexnet import console\n"
         "with console.show_log(), console.show_progress(), console.bar('a') as move, console.TrainingBar(3) as bar:\n"
-        "    move(1, 2); bar.step('1', 1.0, 1.0, 1.0); console.say('b'); console.print_lines('c')\n"
+        "    move(1, 2); bar.step('1', 1.0, 1.0, 1.0); console.logger.info('b'); console.print_lines('c')\n"
         "print('rich' in sys.modules)"
     )
     command = [sys.executable, "-c", program]

@@ -25,11 +25,6 @@ _allowed = False  # whether bars may be drawn
 _live: list["Progress"] = []  # the bars on the screen, the latest last
 
 
-def say(text: str) -> None:
-    """Log one line at INFO; modules with a logger of their own use that instead."""
-    logger.info(text)
-
-
 @contextmanager
 def show_log() -> Iterator[None]:
     """Write what is logged to `alexnet.*` at INFO and above to standard error, a plain line each, above a live bar."""
@@ -116,10 +111,7 @@ class TrainingBar:
         score += "".join(f"  {key} {row[key]:.4f}" for key in row if key.endswith("error"))
         layer = f"  {row['layer']}" if "layer" in row else ""
         speed = f"{row['images_per_second']:.0f} images/s"
-        say(f"epoch {row['epoch']}{layer}  loss {row['train_loss']:.3f}{score}  {speed}")
-
-
-Report = TrainingBar  # the former name
+        logger.info(f"epoch {row['epoch']}{layer}  loss {row['train_loss']:.3f}{score}  {speed}")
 
 
 def table(label: str, *numbers: str) -> "Table":
@@ -149,10 +141,12 @@ def _answers() -> "Console":
 
 
 class _Lines(logging.Handler):
-    """Writes each record as one plain line to what standard error is at that time."""
+    """Writes each record as one line to the current standard error, warnings marked as such."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = " ".join(record.getMessage().split("\n"))
+        if record.levelno >= logging.WARNING:
+            text = f"alexnet: warning: {text}"
         if _live:
             _live[-1].console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
         else:

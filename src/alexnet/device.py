@@ -1,4 +1,4 @@
-"""Where and in which type a network computes: chosen by name, or by what the machine has."""
+"""The device and floating-point type that a network computes with: by name, or the best that the machine has."""
 
 import contextlib
 

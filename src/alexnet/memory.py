@@ -1,15 +1,14 @@
-"""How this process holds its memory."""
+"""How this process allocates memory."""
 
 import contextlib
 import ctypes
 
 
 def reuse_memory() -> None:
-    """Let this process keep the memory that it frees, where glibc allocates.
+    """Tell glibc's allocator to keep freed memory for reuse; does nothing on other systems.
 
-    By default glibc gives every freed block above 32 MB back to the kernel and gets it again page by page, each page
-    cleared: a third of a training step with maps of 75 MB, a third of the decoding of a photo. The names of the
-    settings are those of mallopt(3).
+    By default glibc returns every freed block above 32 MB to the kernel, and the next allocation is zeroed page by
+    page: a third of a training step with feature maps of 75 MB, a third of decoding a photo. See mallopt(3).
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # other systems have no mallopt
         mallopt = ctypes.CDLL(None).mallopt

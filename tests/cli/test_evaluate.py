@@ -53,7 +53,7 @@ def test_evaluate_of_bare_weights_says_that_it_writes_nothing(
     before = sorted(weights.parent.iterdir())
     assert cli.main(["evaluate", str(weights), str(digits)]) == 0
     out, err = capsys.readouterr()
-    assert "where --out FOLDER says" in out
+    assert "give --out FOLDER to write" in out
     assert "alexnet: warning: the data has no train, val or test part" in err
     assert sorted(weights.parent.iterdir()) == before
 

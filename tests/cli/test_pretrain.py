@@ -40,5 +40,5 @@ def test_images_without_classes_have_no_next_command(
     shutil.copytree(digits / "0", "flat")
     done = run("pretrain", "flat", *SMALL.split(), "--batch-size", "4", "--out", "run")
     assert done.code == 0, done.err
-    assert done.err.splitlines()[-1].endswith("with images that have: alexnet train DATA --init run")
+    assert done.err.splitlines()[-1].endswith("give images with classes: alexnet train DATA --init run")
     assert "next:" not in done.err

@@ -1,8 +1,8 @@
 """The command `alexnet`: parse, call, print.
 
-Whatever is heavy is imported inside the command that needs it, so that `alexnet --help` is instant. A command returns
-its exit code; `main` turns every error into one line (`alexnet.errors` says which code it carries). Answers go to
-standard output; progress, warnings and errors go to standard error.
+Heavy modules are imported inside the command that needs them, so that `alexnet --help` is instant. A command returns
+its exit code; `main` turns every error into one line and the exit code of `alexnet.errors`. Results go to standard
+output; progress, warnings and errors go to standard error.
 """
 
 import io
@@ -112,7 +112,7 @@ def _options(
         bool, typer.Option("--debug", help="Print the traceback of an error; goes with any command.")
     ] = False,
 ) -> None:
-    """`main` takes --debug out of the arguments before they are parsed; it stands here to be shown by --help."""
+    """Options before the command. `main` removes --debug before parsing; it is declared here for --help."""
     reuse_memory()
 
 

@@ -13,12 +13,12 @@ def benchmark(
     subject: Annotated[
         str, typer.Argument(metavar="[SUBJECT]", help="ops, train, data, evaluate, predict or all.")
     ] = "all",
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
-    repeats: Annotated[int, typer.Option(help="Rounds in which every contender is timed once.")] = 5,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
+    repeats: Annotated[int, typer.Option(help="Rounds; each times every contender once.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Only see that it runs: small batches, once; such figures mean nothing."),
+        typer.Option("--quick", help="Check only that it runs: small batches, once; the figures mean nothing."),
     ] = False,
     as_json: AsJson = False,
 ) -> int:

@@ -11,7 +11,7 @@ def check(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> int:
-    """Read every image as training would, and report what is wrong with the data; changes nothing."""
+    """Read every image as training would and report problems; changes nothing."""
     from alexnet.data.check import check as check_source
     from alexnet.data.check import render
     from alexnet.data.sources import open_source

@@ -1,4 +1,4 @@
-"""alexnet demo: train AlexNet on scikit-learn's 1,797 handwritten digits, evaluate it, and let it read a few."""
+"""alexnet demo: train on scikit-learn's 1,797 handwritten digits, evaluate, and classify a few."""
 
 import csv
 import shlex
@@ -30,11 +30,11 @@ SIDE = 128  # pixels a side of their pictures; the digits have 8
 
 
 def demo(
-    quick: Annotated[bool, typer.Option("--quick", help="Only see that it runs: one epoch on a few images.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Check only that it runs: one epoch on a few images.")] = False,
     out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Train AlexNet on handwritten digits, evaluate it and let it read a few: a minute or two, nothing downloaded."""
+    """Train on handwritten digits, evaluate, and classify a few; takes a minute or two and downloads nothing."""
     from alexnet.inference.classifier import load
     from alexnet.inference.evaluate import evaluate
     from alexnet.training.run import train

@@ -15,7 +15,8 @@ def evaluate(
     data: DataOrStore,
     views: Views = 1,
     split: Annotated[
-        str | None, typer.Option(help="train, val, test or all.", show_default="test, else val, else all")
+        str | None,
+        typer.Option(help="Images to evaluate: train, val, test or all.", show_default="test, else val, else all"),
     ] = None,
     out: Annotated[
         Path | None,
@@ -24,12 +25,12 @@ def evaluate(
             show_default="evaluation-<split>-<views> in a run's folder",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Views at once.")] = 64,
+    batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
     as_json: AsJson = False,
 ) -> int:
-    """Measure a trained network on data; on the data of its own run, on the part that the run kept for it."""
+    """Measure a trained network on DATA; on the data it was trained on, the held-out part is used."""
     from alexnet.inference.evaluate import evaluate as measure
 
     with bar("evaluating") as progress:
@@ -42,6 +43,7 @@ def evaluate(
 
 
 def print_scores(scores: dict[str, Any]) -> None:
+    """Print an evaluation as a table of classes and three lines."""
     from alexnet.evaluation.metrics import top5_told
 
     scored = table("class", "images", "precision", "recall", "F1")
@@ -55,5 +57,5 @@ def print_scores(scores: dict[str, Any]) -> None:
         f"{scores['images']} images ({scores['split']}), {views} of each",
         f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5_told(scores)}",
         f"macro-F1 {scores['macro_f1']:.2%}, expected calibration error {scores['ece']:.2%}",
-        *(scores["files"] or ["the measures, their picture and the predictions are written where --out FOLDER says"]),
+        *(scores["files"] or ["give --out FOLDER to write the metrics, the confusion matrix and the predictions"]),
     )

@@ -11,15 +11,18 @@ from alexnet.cli.output import print_json
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(metavar="NAME|list", help="Its name, or list.", show_default=False)],
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: an answer within ten minutes.")] = False,
-    seeds: Annotated[int | None, typer.Option(help="Runs of every arm.", show_default="3; 1 or 2 with --quick")] = None,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|list", help="Name of the experiment, or list.", show_default=False)
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: results within ten minutes.")] = False,
+    seeds: Annotated[int | None, typer.Option(help="Runs per arm.", show_default="3; 1 or 2 with --quick")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Its folder.", show_default="runs/experiment-NAME, with -quick for --quick")
+        Path | None,
+        typer.Option(help="Folder of the experiment.", show_default="runs/experiment-NAME, with -quick for --quick"),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Try a claim of the paper or the article; the same command goes on where it was stopped."""
+    """Test a claim of the paper or the article; the same command resumes it."""
     from alexnet.experiments import catalog
 
     if name == "list":

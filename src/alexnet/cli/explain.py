@@ -15,30 +15,36 @@ def explain(
     model: Model,
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE|FOLDER...]", help="At most 16 images.", show_default="eight images of the data"),
+        typer.Argument(
+            metavar="[IMAGE|FOLDER...]",
+            help="At most 16 image files, or folders of images.",
+            show_default="eight images of the data",
+        ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="As for evaluate.", show_default="what the run was trained on"),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="train, val, test or all.", show_default="test, else val, else all")
+        str | None,
+        typer.Option(help="Images to choose from: train, val, test or all.", show_default="test, else val, else all"),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(help="The class whose evidence is looked for.", show_default="each image's most probable"),
+        typer.Option(help="Class to explain.", show_default="the most probable one of each image"),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Whose units' favourite images are shown; may be repeated.", show_default="the last maps"),
+        typer.Option(help="Layer whose most exciting images to show; may be repeated.", show_default="the last maps"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The pictures' folder.", show_default="explain in a run's folder")
+        Path | None,
+        typer.Option(help="Folder for the page and its pictures.", show_default="explain in a run's folder"),
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
-    """Look inside a trained network: filters, maps, what excites it, why it answers so; pictures and one page."""
+    """Show what a trained network learned as one page: filters, feature maps, exciting images, attributions."""
     from alexnet.inference.explain import explain as look_inside
 
     asked = list(expand(images or []))

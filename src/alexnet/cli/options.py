@@ -30,7 +30,7 @@ DataOrStore = Annotated[
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON alone on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
 Views = Annotated[
     int,
     typer.Option(
@@ -62,7 +62,7 @@ def with_settings(
 
 
 def _setting(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Parameter:
-    """One recipe field as an option; not given means None, 'as the recipe has it'. Choices and tuples are text."""
+    """The option for one field of a settings record. None: not given. Choices and tuples are parsed by the record."""
     if isinstance(kind, types.UnionType):
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) in (tuple, typing.Literal):
@@ -76,7 +76,7 @@ def _setting(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.
 
 
 def _shown(default: Any) -> str | bool:
-    """A setting's default as --help has it; False where there is nothing to show."""
+    """The default as text for --help; False: show none."""
     if default in (None, "", ()):
         return False
     if isinstance(default, bool):
@@ -85,13 +85,13 @@ def _shown(default: Any) -> str | bool:
 
 
 def expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
-    """The paths, a folder replaced by its images, each with None or with why nothing can be read there."""
+    """Yield (path, None) for each image, also those in folders, or (path, reason) where none can be read."""
     for path in paths:
         yield from list(_below(path)) or [(path, "a folder without images")]
 
 
 def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
-    """A folder's images and its sub-folders', naturally sorted, dot-names left out; what is no folder, itself."""
+    """Yield the images in a folder and its sub-folders, naturally sorted, without hidden ones; a file yields itself."""
     from alexnet.data.images import IMAGE_SUFFIXES
     from alexnet.data.samples import natural_key
 
@@ -99,7 +99,7 @@ def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
         with os.scandir(path) as found:
             entries = sorted(found, key=lambda entry: natural_key(entry.name))
     except (FileNotFoundError, NotADirectoryError):
-        yield path, None  # a file, or what its reader will say is missing
+        yield path, None  # a file, or missing, which its reader reports
         return
     except OSError as error:
         yield path, f"cannot be read: {error.strerror}"

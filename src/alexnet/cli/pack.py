@@ -18,25 +18,28 @@ def pack(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The store's folder, which train and evaluate take as DATA.",
-            show_default="in the cache, where train and evaluate look for it",
+            help="Folder of the store; train and evaluate accept it as DATA.",
+            show_default="in the cache, where train and evaluate find it",
         ),
     ] = None,
     size: Annotated[
         int | None,
         typer.Option(
-            help="Pixels a side; train looks for the default, or --store-size.", show_default="256; 64 for tiny images"
+            help="Side of stored images in pixels; must equal train's --store-size.",
+            show_default="256; 64 for tiny images",
         ),
     ] = None,
-    max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images that is skipped over.")] = 0.01,
+    max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images to skip.")] = 0.01,
     workers: Workers = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Only check every checksum of DATA's store; DATA may be a store's folder here."),
+        typer.Option(
+            "--verify", help="Verify all checksums of an existing store and write nothing; DATA may be its folder."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Decode every image once into a store that training reads at full speed."""
+    """Decode every image once into a packed store, which training reads at full speed."""
     from alexnet.data import store as stores
     from alexnet.data.sources import open_source
 

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 def predict(
     model: Model,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Folders give their images.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="IMAGE|FOLDER...", help="Image files, or folders of images.", show_default=False),
     ],
-    top: Annotated[int, typer.Option(help="Names an image.", min=1)] = 5,
+    top: Annotated[int, typer.Option(help="Number of most probable classes to print for each image.", min=1)] = 5,
     views: Views = 1,
     device: Device = "auto",
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Answer with CSV alone on standard output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, and nothing else, to standard output.")] = False,
 ) -> int:
-    """Name what is in images, in the order given. Exit code 3 if any could not be read."""
+    """Classify images, in the order given. Exit code 3 if any cannot be read."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
     from alexnet.inference import classifier
@@ -58,6 +59,7 @@ def _print_csv(answers: Iterable["Prediction"]) -> None:
 
 
 def print_answers(answers: Iterable["Prediction"]) -> None:
+    """Print each image with its most probable classes; images that cannot be read are left out."""
     for answer in answers:
         if not answer.error:
             print(answer.path)

@@ -9,7 +9,7 @@ import typer
 
 from alexnet.cli.options import AsJson, with_settings
 from alexnet.cli.output import print_json, print_message
-from alexnet.errors import DataError, UsageError
+from alexnet.errors import AlexNetError, UsageError
 from alexnet.pretraining.settings import Settings
 from alexnet.training.recipes import recipe
 
@@ -29,13 +29,15 @@ def pretrain(
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Go on with an interrupted run; takes --device and --workers.", show_default=False
+            metavar="RUN",
+            help="Resume an interrupted run; takes no settings but --device and --workers.",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
-    """Train a network's convolutions on images without labels, for `train --init`; or go on with such a run."""
+    """Train a network's convolutions on unlabelled images, for `train --init`; or resume such a run."""
     changes = {name: value for name, value in settings.items() if value is not None}
     if resume is None and data is None:
         raise UsageError("pretrain needs DATA: a folder of images, a CSV or a name such as digits; or --resume RUN")
@@ -58,20 +60,20 @@ def pretrain(
 
 
 def _next(folder: Path) -> str:
-    """What to do with a pre-training run: the command that trains on from it, complete where its data has labels."""
+    """The line to print at the end: the command that fine-tunes the run on its own data, if that is labelled."""
     from alexnet.runs.folder import RunFolder
 
     config, init = RunFolder(folder).read_config(), shlex.quote(str(folder))
     try:
         changes = _changes(config.data, config.pretraining)
-    except DataError:
-        return f"its images have no classes; with images that have: alexnet train DATA --init {init}"
+    except AlexNetError:  # usually images without classes
+        return f"to train from it, give images with classes: alexnet train DATA --init {init}"
     options = (_option(name, value) for name, value in changes.items())
     return " ".join([f"next: alexnet train {shlex.quote(config.data)} --init {init}", *options])
 
 
 def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings in which `train` has to differ from the usual recipe: network, sizes, division, batch size."""
+    """Settings that fine-tuning must set: those that differ from the default recipe, and a batch size that fits."""
     import numpy as np
 
     from alexnet.data.sources import open_source

@@ -11,16 +11,19 @@ from alexnet.console import print_lines
 
 def summary(
     network: Annotated[
-        str | None, typer.Argument(metavar="[NETWORK]", help="Its name.", show_default="each is described in a line")
+        str | None,
+        typer.Argument(metavar="[NETWORK]", help="Name of the network.", show_default="each is described in a line"),
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.", show_default="the network's own")] = None,
     input_size: Annotated[
         int | None,
-        typer.Option(help="Pixels a side, 63 or more; cifar networks: 8 or more.", show_default="the network's own"),
+        typer.Option(
+            help="Side of the input in pixels, 63 or more; cifar networks: 8 or more.", show_default="the network's own"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Print a network's layers, parameters and multiply-accumulates; without a name, the networks that there are."""
+    """Print a network's layers, parameters and multiply-accumulates; without a name, list all networks."""
     if network is None:
         return _list_networks(as_json)
     from alexnet.networks.summary import notes, summarize, table

@@ -21,21 +21,21 @@ def train(
         str | None, typer.Option("--recipe", help=f"{', '.join(RECIPES)}.", show_default="modern")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A YAML or TOML file of settings; options win over it.", show_default=False)
+        Path | None, typer.Option(help="A YAML or TOML file of settings; options override it.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with an interrupted run; of the settings it takes --device and --workers.",
+            help="Resume an interrupted run; takes no settings but --device and --workers.",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
-    """Train a network on DATA, or go on with an interrupted run."""
+    """Train a network on DATA, or resume an interrupted run."""
     changes = {name: value for name, value in settings.items() if value is not None}
     if resume is None:
         if data is None:
