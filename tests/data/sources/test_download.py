@@ -16,8 +16,6 @@ import pytest
 from alexnet.data.sources.download import Archive, cache_folder, download, extracted, find, find_or_download
 from alexnet.errors import AlexNetError, DataError, UsageError
 
-pytestmark = pytest.mark.usefixtures("shown_log")
-
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
 
 

@@ -239,7 +239,7 @@ def test_ctrl_c_leaves_no_partial_store(ready_photos: Path, tmp_path: Path, run:
     )
     assert packing.stdout is not None
     assert packing.stdout.readline() == "packing\n"
-    assert len(list((tmp_path / "out").iterdir())) == 1  # being written, under another name
+    assert len(list((tmp_path / "out").glob(".*.half"))) == 1  # being written, under another name
     packing.send_signal(signal.SIGINT)
     _, error = packing.communicate(timeout=60)
     assert (packing.returncode, error) == (130, "")
