@@ -276,11 +276,14 @@ def _try_lock(name: Path) -> "BaseFileLock | None":
     from filelock import FileLock, Timeout
 
     lock = FileLock(name, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    return lock
+    for _ in range(3):
+        try:
+            lock.acquire(timeout=0)
+            return lock
+        except Timeout:
+            if name.exists():
+                return None  # else just released, or filelock takes a folder without files, as /proc, for a held lock
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(name))
 
 
 def _wait_for_lock(name: Path) -> "BaseFileLock":
