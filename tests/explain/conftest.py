@@ -1,4 +1,4 @@
-"""A small network with everything that the published ones have: two towers, LRN, pools, dense layers."""
+"""A small network with the features of the published ones: two towers, LRN, pools, dense layers."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from alexnet.ops import LocalResponseNorm
 
 
 class Tiny(Network):
-    """Three classes; 64 px a side, so that the maps are 14, 7 and 7 a side."""
+    """Three classes, input of 64 px, maps of 14, 7 and 7 px."""
 
     name = "tiny"
     input_size = 64

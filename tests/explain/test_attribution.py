@@ -1,4 +1,4 @@
-"""Occlusion and Grad-CAM find what the answer depends on, and are the published formulas."""
+"""Occlusion and Grad-CAM locate the evidence and equal the published formulas."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ class Corner(Network):
         return torch.stack([0 * bright, bright], 1)
 
 
-def test_what_is_hidden_outside_of_what_counts_costs_nothing() -> None:
+def test_occluding_irrelevant_pixels_changes_nothing() -> None:
     lost = occlusion(Corner(), torch.ones(1, 3, 64, 64), 1)
     assert lost.shape == (64, 64)
     assert lost[:16, :16].max() > 0.05
@@ -40,12 +40,12 @@ def test_what_is_hidden_outside_of_what_counts_costs_nothing() -> None:
     assert np.abs(lost[:, 16 + patch :]).max() < 1e-6
 
 
-def test_hiding_what_speaks_for_the_other_label_helps() -> None:
+def test_occluding_evidence_for_the_other_label_raises_the_probability() -> None:
     assert occlusion(Corner(), torch.ones(1, 3, 64, 64), 0)[:16, :16].max() < 0
 
 
 @pytest.mark.parametrize("label", [0, 2])
-def test_grad_cam_is_its_formula(tiny: Network, label: int) -> None:
+def test_grad_cam_equals_its_formula(tiny: Network, label: int) -> None:
     torch.manual_seed(1)
     batch = torch.randn(1, 3, 64, 64)
     tiny.eval()
@@ -59,7 +59,7 @@ def test_grad_cam_is_its_formula(tiny: Network, label: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["modern", "krizhevsky2012"])
-def test_the_networks_that_are_fused_show_their_maps_too(name: str) -> None:
+def test_grad_cam_works_for_fused_networks(name: str) -> None:
     torch.manual_seed(0)
     network = create(name, 2, 63, **({"width": 0.25} if name == "modern" else {}))
     network.train()
@@ -70,7 +70,7 @@ def test_the_networks_that_are_fused_show_their_maps_too(name: str) -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_the_picture_asks_about_the_label_that_it_names(tiny: Network, preprocessing: Preprocessing) -> None:
+def test_the_title_has_the_explained_label_and_its_probability(tiny: Network, preprocessing: Preprocessing) -> None:
     images = list(np.random.default_rng(0).integers(0, 256, (2, 72, 72, 3), np.uint8))
     steps: list[tuple[int, int]] = []
     drawn = figure(tiny, preprocessing, images, [2, 0], ["a", "b", "$c_"], lambda *step: steps.append(step))

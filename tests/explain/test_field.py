@@ -1,4 +1,4 @@
-"""A receptive field is all that a unit sees, and no more."""
+"""A receptive field contains every pixel that a unit depends on, and no others."""
 
 import pytest
 import torch
@@ -15,14 +15,14 @@ from alexnet.networks.layers import Network
     # Computing Receptive Fields of Convolutional Neural Networks, Distill 2019.
     [("conv1", 11, 4), ("pool1", 19, 8), ("conv2", 51, 8), ("conv3", 99, 16), ("conv5", 163, 16), ("pool5", 195, 32)],
 )
-def test_alexnets_fields_are_the_published_ones(layer: str, size: int, step: int) -> None:
+def test_receptive_fields_of_alexnet_equal_the_published_sizes(layer: str, size: int, step: int) -> None:
     with torch.device("meta"):
         network = create("bvlc")
     field = receptive_field(network, layer)
     assert (field.size, field.step) == (size, step)
 
 
-def test_the_second_normalisation_of_2012_looks_two_places_further() -> None:
+def test_normalisation_within_a_channel_enlarges_the_field() -> None:
     with torch.device("meta"):
         network = create("krizhevsky2012")
     assert receptive_field(network, "norm2").size == 51
@@ -38,7 +38,7 @@ def test_layers_inside_a_stage_count_one_by_one() -> None:
 
 @pytest.mark.parametrize("layer", ["conv1", "pool1", "conv2"])
 @pytest.mark.parametrize("place", [(0, 0), (2, 5), (6, 6)])
-def test_a_unit_depends_on_its_field_and_on_nothing_outside(tiny: Network, layer: str, place: tuple[int, int]) -> None:
+def test_a_unit_depends_on_its_field_only(tiny: Network, layer: str, place: tuple[int, int]) -> None:
     box = receptive_field(tiny, layer).box(*place)
     top, left, bottom, right = map(int, box)
     torch.manual_seed(0)
@@ -51,19 +51,19 @@ def test_a_unit_depends_on_its_field_and_on_nothing_outside(tiny: Network, layer
     )
     assert torch.allclose(one, same, atol=1e-6)
     assert not torch.allclose(one, changed, atol=1e-3)
-    # The field is not larger than it must be, but at the edge, where a pool that rounds up has less than a window.
+    # The field is minimal, except at the edge, where a pool that rounds up has a partial window.
     for row in (top, bottom - 1) if max(place) < 6 else ():
         touched = image.clone()
         touched[..., row, left:right] += 50
         assert not torch.allclose(one, stage_outputs(tiny, touched)[1][layer][0, :, place[0], place[1]], atol=1e-4)
 
 
-def test_behind_a_dense_layer_a_unit_sees_everything(tiny: Network) -> None:
+def test_the_field_after_a_dense_layer_is_the_whole_image(tiny: Network) -> None:
     for layer in ("flatten", "fc3", "fc4"):
         assert receptive_field(tiny, layer).box(0, 0) == (0, 0, 64, 64)
 
 
-def test_a_field_ends_with_the_image(tiny: Network) -> None:
+def test_a_field_is_clipped_to_the_image(tiny: Network) -> None:
     top, left, bottom, right = receptive_field(tiny, "conv2").box(0, 6)
     assert (top, right) == (0, 64)
     assert bottom < 64

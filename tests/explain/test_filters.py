@@ -1,4 +1,4 @@
-"""The first layer's filters are drawn as they are, in the tower that sees them."""
+"""Filters are grouped by tower, with the fraction of their energy in colour."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from alexnet.networks import create
 from alexnet.networks.layers import Network
 
 
-def test_the_share_of_colour_is_none_for_gray_and_all_for_opposed_colours() -> None:
+def test_color_share_is_zero_for_gray_and_one_for_opposed_colours() -> None:
     gray = torch.randn(5, 1, 3, 3).expand(-1, 3, -1, -1)
     opposed = torch.cat([gray[:, :1], -gray[:, :1], 0 * gray[:, :1]], 1)
     assert color_share(gray) == pytest.approx(0, abs=1e-6)
@@ -22,7 +22,7 @@ def test_towers_are_the_groups_of_the_second_convolution(name: str, count: int) 
         assert towers(create(name)) == count
 
 
-def test_a_block_is_what_one_tower_sees(tiny: Network) -> None:
+def test_a_block_of_filters_feeds_one_tower(tiny: Network) -> None:
     titles = [axes.get_title() for axes in figure(tiny).axes]
     assert [title.split(";")[0] for title in titles] == ["tower 1: filters 0 to 3", "tower 2: filters 4 to 7"]
     # The second tower of conv2 does not change when the first block of filters does.

@@ -1,4 +1,4 @@
-"""What neighbours take is what is missing when they are there."""
+"""The reduction by neighbours equals the loss that their presence causes."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
 from alexnet.explain.activations import stage_outputs
-from alexnet.explain.inhibition import figure, normalization, taken_by_neighbours, values_before
+from alexnet.explain.inhibition import figure, normalization, reduction_by_neighbours, values_before
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.ops import LocalResponseNorm
@@ -15,39 +15,39 @@ from alexnet.plots.canvas import png
 
 
 @pytest.mark.parametrize("norm", [LocalResponseNorm(), LocalResponseNorm(3, 0.5, 0.6, 1.0, False, groups=2)])
-def test_the_share_that_is_taken_is_what_a_unit_loses_beside_its_neighbours(norm: LocalResponseNorm) -> None:
+def test_the_reduction_is_the_loss_caused_by_neighbours(norm: LocalResponseNorm) -> None:
     torch.manual_seed(0)
     before = 30 * torch.randn(8, 2, 3)
-    taken = taken_by_neighbours(before, norm)
+    reduction = reduction_by_neighbours(before, norm)
     beside = norm(before[None])[0]
     for unit in range(8):
         alone = torch.zeros_like(before)
         alone[unit] = before[unit]
         lost = 1 - beside[unit] / norm(alone[None])[0, unit]
-        assert torch.allclose(taken[unit], lost, atol=1e-5)
-    assert taken.min() >= 0
-    assert taken.max() < 1
+        assert torch.allclose(reduction[unit], lost, atol=1e-5)
+    assert reduction.min() >= 0
+    assert reduction.max() < 1
 
 
-def test_a_unit_that_is_silent_or_alone_loses_nothing() -> None:
+def test_a_unit_that_is_zero_or_alone_is_not_reduced() -> None:
     before = torch.zeros(8, 1, 1)
     before[3] = 100.0
-    assert taken_by_neighbours(before, LocalResponseNorm()).abs().max() < 1e-6
+    assert reduction_by_neighbours(before, LocalResponseNorm()).abs().max() < 1e-6
 
 
-def test_the_weak_lose_to_the_strong_beside_them_but_not_across_towers() -> None:
+def test_strong_units_reduce_weak_neighbours_but_not_across_towers() -> None:
     before = torch.ones(8, 1, 1)
     before[3] = 300.0
-    taken = taken_by_neighbours(before, LocalResponseNorm(groups=2)).flatten()
-    assert taken[2] > 0.3 > 1e-4 > taken[3]
-    assert taken[4] < 1e-4  # the first of the other tower
+    reduction = reduction_by_neighbours(before, LocalResponseNorm(groups=2)).flatten()
+    assert reduction[2] > 0.3 > 1e-4 > reduction[3]
+    assert reduction[4] < 1e-4  # the first of the other tower
 
 
-def test_the_picture_shows_the_strongest_unit_before_and_after(tiny: Network, preprocessing: Preprocessing) -> None:
+def test_the_figure_shows_the_strongest_unit_before_and_after(tiny: Network, preprocessing: Preprocessing) -> None:
     drawn = figure(tiny, preprocessing, np.random.default_rng(0).integers(0, 256, (72, 72, 3), np.uint8))
     titles = [axes.get_title() for axes in drawn.axes if axes.get_title()]
     unit = titles[1].split()[1]
-    assert titles[1:] == [f"map {unit} before norm1", f"map {unit} after norm1", "taken by its neighbours (%)"]
+    assert titles[1:] == [f"map {unit} before norm1", f"map {unit} after norm1", "reduction by neighbours (%)"]
     assert png(drawn)
 
 
@@ -63,7 +63,7 @@ def test_a_normalisation_inside_a_stage_is_found_and_has_its_own_input() -> None
 
 
 @pytest.mark.parametrize("name", ["modern", "article", "one_weird_trick"])
-def test_a_network_without_it_is_told_which_have_it(name: str) -> None:
+def test_a_network_without_normalisation_is_refused(name: str) -> None:
     with torch.device("meta"):
         network = create(name)
     with pytest.raises(UsageError, match=f"network '{name}' has no local response normalisation between channels"):

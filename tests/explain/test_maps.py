@@ -1,4 +1,4 @@
-"""The picture of the maps shows every layer that does something, once."""
+"""The figure shows every layer that changes its input, once."""
 
 import io
 
@@ -13,7 +13,7 @@ from alexnet.networks.layers import Network
 from alexnet.plots.canvas import png
 
 
-def test_every_layer_that_changes_something_has_a_row_with_its_size(
+def test_every_layer_that_changes_its_input_has_a_row_with_its_shape(
     tiny: Network, preprocessing: Preprocessing
 ) -> None:
     image = np.random.default_rng(1).integers(0, 256, (72, 72, 3), np.uint8)
@@ -28,13 +28,13 @@ def test_every_layer_that_changes_something_has_a_row_with_its_size(
     assert labels[1][2].startswith("0 …")
 
 
-def test_the_picture_is_as_wide_as_a_page(tiny: Network, preprocessing: Preprocessing) -> None:
+def test_the_figure_fits_the_page(tiny: Network, preprocessing: Preprocessing) -> None:
     drawn = figure(tiny, preprocessing, np.full((72, 72, 3), 90, np.uint8))
     width, _ = Image.open(io.BytesIO(png(drawn))).size
     assert 1300 < width < 1700
 
 
-def test_the_strongest_maps_are_those_of_largest_magnitude_in_the_order_of_their_numbers() -> None:
+def test_the_strongest_maps_have_the_largest_magnitude_and_ascending_numbers() -> None:
     maps = torch.tensor([0.1, -5.0, 3.0, 0.0, 4.0])[:, None, None].expand(-1, 2, 2)
     assert strongest(maps, 3) == [1, 2, 4]
     assert strongest(maps, 9) == [0, 1, 2, 3, 4]
@@ -45,7 +45,7 @@ def test_an_image_without_contrast_is_drawn(tiny: Network, preprocessing: Prepro
     assert png(figure(tiny, preprocessing, np.full((72, 72, 3), value, np.uint8)))
 
 
-def test_the_scale_of_a_row_is_that_of_the_maps_in_it(tiny: Network, preprocessing: Preprocessing) -> None:
+def test_the_scale_of_a_row_covers_the_shown_maps_only(tiny: Network, preprocessing: Preprocessing) -> None:
     with torch.no_grad():  # one map of conv2 that its ReLU silences, so that it is not among the ten of twelve
         tiny.conv2.bias.fill_(5.0)
         tiny.conv2.bias[0] = -1000.0

@@ -37,6 +37,17 @@ def test_values_and_gradients_match_torch(instructions, name, dtype):
         assert (one.double() - other).norm() <= tolerance * other.norm()
 
 
+def test_autocast_of_float32_images_gives_its_own_gradients():
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(3, 96, 11, 4), torch.randn(2, 3, 227, 227)
+    gradients = []
+    for convolution in (ImageConv(layer), layer):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = convolution(x)
+        gradients.append(torch.autograd.grad(y.float().square().mean(), layer.weight)[0])
+    assert torch.equal(*gradients)
+
+
 @needs_kernels
 def test_a_block_holds_its_pixels_in_memory_order():
     x = torch.arange(2 * 3 * 5 * 6, dtype=torch.float32).view(2, 3, 5, 6)

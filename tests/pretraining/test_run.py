@@ -19,7 +19,7 @@ from alexnet.errors import DataError, Interrupted, UsageError, WeightsError
 from alexnet.inference.classifier import load
 from alexnet.plots import pretraining as drawn
 from alexnet.pretraining import task as pretraining
-from alexnet.pretraining.run import open_all, pretrain, resume
+from alexnet.pretraining.run import open_all, pretrain, refuse_data, resume
 from alexnet.pretraining.settings import Settings
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import CHECKPOINT
@@ -126,9 +126,9 @@ def test_few_images_can_be_trained_on_beside_many(digits, tmp_path):
     for row in (0, 1):
         shutil.copy(digits / f"{row}.png", tmp_path / f"{row}.png")
     settings = Settings(**{**SMALL, "layers": "1", "epochs": 1, "validation": 0.0}, also=str(digits))
-    assert len(open_all(str(tmp_path), settings, pretraining.look)) == 2
+    assert len(open_all(str(tmp_path), settings, refuse_data)) == 2
     with pytest.raises(UsageError, match="batch size 8 is larger than the 2 training images"):
-        open_all(str(tmp_path), Settings(**{**SMALL, "validation": 0.0}), pretraining.look)
+        open_all(str(tmp_path), Settings(**{**SMALL, "validation": 0.0}), refuse_data)
 
 
 def test_initial_scales_are_measured_on_all_classes(tmp_path):

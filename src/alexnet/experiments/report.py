@@ -38,6 +38,7 @@ RUN_COLUMNS = (
     "epochs_to_target",
 )
 HARDWARE = ("processor", "cores", "threads", "device", "precision", "versions", "alexnet", "commit")
+PICTURE = "Learning curves where there are few arms; results with a marker for each seed and a bar for the mean."
 SIGNIFICANCE = (
     "± is one standard deviation over seeds. Significant: the 95 % interval of the difference, paired by seed, excludes"
     " zero, or that of the ratio excludes one."
@@ -137,7 +138,7 @@ def markdown(results: Mapping[str, Any], tables: Sequence[list[list[str]]]) -> s
 
 def page(results: Mapping[str, Any], tables: Sequence[list[list[str]]], picture: bytes) -> str:
     """The results as one self-contained HTML page."""
-    sections: list[Picture | Table] = [Picture("picture", "Arms and learning curves", "", picture)]
+    sections: list[Picture | Table] = [Picture("picture", "Arms and learning curves", PICTURE, picture)]
     for study, (heading, *rows) in zip(results["studies"], tables, strict=True):
         notes = [SIGNIFICANCE, f"{study['images']}.", *([study["rates"]] if study["rates"] else [])]
         sections.append(Table(slug(study["title"]), study["title"], heading, rows, notes))

@@ -1,4 +1,4 @@
-"""Which part of an image a unit sees: the receptive field, from the kernels, strides and borders of the layers."""
+"""Receptive fields: the part of an image that a unit depends on, from the layers' kernels, strides and padding."""
 
 from dataclasses import dataclass
 
@@ -14,38 +14,38 @@ POINTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.BatchNorm2d, nn.Dropout, nn.Dropou
 
 @dataclass(frozen=True)
 class Field:
-    """The unit at row y and column x of a layer's map sees the square of `size` pixels from (top, left) =
-    (start + step * y, start + step * x); what lies outside of the image is a border of zeros.
+    """The receptive field of the unit at row y and column x of a layer's map: the square of `size` pixels with its
+    upper left corner at (start + step * y, start + step * x). It may extend into the zero padding around the image.
     """
 
     step: float
     start: float
     size: float
-    side: int  # pixels a side of the image
+    side: int  # of the image, pixels
 
     def box(self, y: int, x: int) -> tuple[float, float, float, float]:
-        """Top, left, bottom, right in pixels (the latter two one behind), without what lies outside of the image."""
+        """Top, left, bottom, right in pixels (the latter two exclusive), clipped to the image."""
         top, left = self.start + self.step * y, self.start + self.step * x
         low, high = 0.0, float(self.side)
         return max(low, top), max(low, left), min(high, top + self.size), min(high, left + self.size)
 
 
 def receptive_field(network: Network, layer: str) -> Field:
-    """The field of a layer's units in images of the network's input size.
+    """The receptive field of a layer's units in images of the network's input size.
 
-    A layer with kernel k, stride s and border p takes the values s * i - p ... s * i - p + k - 1 of the layer below for
-    its value i, so that step -> step * s, start -> start - step * p and size -> size + step * (k - 1). Behind a dense
-    layer, or one that nobody knows, a unit sees the whole image. UsageError for an unknown layer.
+    Output i of a layer with kernel k, stride s and padding p depends on inputs s * i - p ... s * i - p + k - 1, so
+    step -> step * s, start -> start - step * p and size -> size + step * (k - 1). After a dense layer or a layer of
+    unknown type it is the whole image. UsageError for a layer that the network does not have.
     """
     check_layer(network, layer)
     side = network.input_size
     step, start, size = 1.0, 0.0, 1.0
-    for known in _windows(network, layer):
-        if known is None:
+    for window in _windows(network, layer):
+        if window is None:
             return Field(0.0, 0.0, float(side), side)
-        kernel, stride, border, scale = known
+        kernel, stride, padding, scale = window
         step, start, size = step * scale, start * scale, size * scale
-        step, start, size = step * stride, start - step * border, size + step * (kernel - 1)
+        step, start, size = step * stride, start - step * padding, size + step * (kernel - 1)
     return Field(step, start, size, side)
 
 
@@ -67,18 +67,18 @@ def _windows(network: Network, last: str) -> list[Window | None]:
 
 
 def _window(stage: nn.Module, below: tuple[int, ...], here: tuple[int, ...]) -> Window | None:
-    """Kernel, stride, border and the factor by which the map was shrunk; None where everything is seen."""
+    """Kernel, stride, padding and the factor by which the map was shrunk; None if outputs depend on all inputs."""
     if isinstance(stage, Enlarge) and here != below:
-        return 3.0, 1.0, 1.0, below[0] / here[0]  # a value between two pixels comes from both
+        return 3.0, 1.0, 1.0, below[0] / here[0]  # interpolation reads both neighbours
     if isinstance(stage, nn.ZeroPad2d):
         left, _, top, _ = stage.padding
         return (1.0, 1.0, float(top), 1.0) if left == top else None
     if isinstance(stage, LocalResponseNorm) and stage.within_channel:
         return float(stage.size), 1.0, float(stage.size // 2), 1.0
     if isinstance(stage, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-        kernel, stride, border = (_side(each) for each in (stage.kernel_size, stage.stride, stage.padding))
+        kernel, stride, padding = (_side(each) for each in (stage.kernel_size, stage.stride, stage.padding))
         kernel = (kernel - 1) * _side(getattr(stage, "dilation", 1)) + 1
-        return kernel, stride, border, 1.0
+        return kernel, stride, padding, 1.0
     unchanged = isinstance(stage, AdaptiveAvgPool2d | Enlarge) and here == below
     if unchanged or isinstance(stage, (*POINTWISE, LocalResponseNorm)):
         return 1.0, 1.0, 0.0, 1.0
@@ -86,5 +86,5 @@ def _window(stage: nn.Module, below: tuple[int, ...], here: tuple[int, ...]) -> 
 
 
 def _side(value: object) -> float:
-    """The side of a square setting, which torch keeps as n or (n, n)."""
+    """The side of a square setting, which torch stores as n or (n, n)."""
     return float(value[0] if isinstance(value, tuple) else value)  # type: ignore[arg-type]

@@ -150,7 +150,8 @@ torch.library.register_autograd(NAME, _gradient, setup_context=_keep)
 class ImageConv:
     """Call an nn.Conv2d, with the weight gradient of this file if the kernels support its input.
 
-    Calls the layer unchanged if the images need a gradient, or if the weights and images differ in dtype.
+    Calls the layer unchanged if the images need a gradient, if the weights and images differ in dtype, or if autocast
+    would convert them: it converts inside the operator, whose backward would then see images of another dtype.
     """
 
     def __init__(self, layer: nn.Conv2d) -> None:
@@ -159,7 +160,13 @@ class ImageConv:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the layer's output."""
         weight, bias = self.layer.weight, self.layer.bias
-        if x.requires_grad or bias is None or not weight.dtype == bias.dtype == x.dtype or not operators.takes(x):
+        mixed = bias is None or not weight.dtype == bias.dtype == x.dtype or _autocast_converts(x)
+        if x.requires_grad or bias is None or mixed or not operators.takes(x):
             return self.layer(x)  # type: ignore[no-any-return]
         y: Tensor = torch.ops.alexnet.image_conv(x, weight, bias, self.layer.stride[0], int(self.layer.padding[0]))
         return y
+
+
+def _autocast_converts(x: Tensor) -> bool:
+    """Whether autocast is on and computes convolutions of `x` in another dtype."""
+    return torch.is_autocast_enabled("cpu") and x.dtype != torch.get_autocast_dtype("cpu")

@@ -1,7 +1,7 @@
-// Images in blocks of pixels, over which a convolution with a stride has none (alexnet/ops/blocks.py).
+// Space-to-depth transform that turns a strided convolution into one with stride 1 (alexnet/ops/blocks.py).
 //
-// A pixel of the result is a block of stride x stride pixels of the image: its rows one after the other, each as it lies
-// in memory, and zeros behind them up to `channels`. What lies beyond the image counts as zero.
+// An output pixel holds a block of stride x stride image pixels, row by row in memory order, followed by zeros up to
+// `channels`. Pixels outside the image count as zero.
 #include "exports.h"
 
 namespace {
@@ -13,7 +13,7 @@ struct Blocks {
     int32_t threads;
 };
 
-// The values from `from` to `to` of a row, as far as there are such, at their place in a block.
+// Copies the values from `from` to `to` of a row that exist to their position in a block.
 template <class T>
 inline void copy_run(const T* row, long from, long to, long pitch, T* block) {
     const long begin = from < 0 ? 0 : from, end = to < pitch ? to : pitch;

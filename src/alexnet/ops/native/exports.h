@@ -1,4 +1,4 @@
-// The names under which an operator leaves the library: <operator>_<direction>_<type>_<instruction set>.
+// Exported symbols of the library: <operator>_<direction>_<type>_<instruction set>.
 #pragma once
 
 #include "stage.h"
@@ -7,7 +7,7 @@
 #define NAME(operator_, direction, type, isa) NAME_(operator_, direction, type, isa)
 #define EXPORT extern "C" __attribute__((visibility("default"))) void
 
-// ISA is given to the compiler: the name of the instruction set that it compiles for.
+// ISA is a compiler definition: the name of the instruction set that the file is compiled for.
 #define EXPORT_TYPE(operator_, T, type)                                                                      \
     EXPORT NAME(operator_, forward, type, ISA)(const Stage* stage, const T* x, T* y) { forward(*stage, x, y); } \
     EXPORT NAME(operator_, backward, type, ISA)(const Stage* stage, const T* x, const T* dy, T* dx) {        \

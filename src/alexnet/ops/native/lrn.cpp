@@ -1,4 +1,4 @@
-// Local response normalisation between channels, alone; ReLU before it on request. The formula is in lrn.h.
+// [ReLU ->] LRN across channels, without a pool. The formula is in lrn.h.
 #include "exports.h"
 #include "lrn.h"
 

@@ -1,20 +1,20 @@
-// Local response normalisation between the channels of a block, a row at a time (Krizhevsky et al. 2012, section 3.3).
+// Local response normalisation across the channels of a block, row by row (Krizhevsky et al. 2012, section 3.3).
 //
 //     b_i = a_i * s_i^-3/4             s_i = k + alpha * sum of a_j^2 over the window of i
-//     da_i = db_i * s_i^-3/4 - 3/2 alpha a_i * sum of db_j a_j s_j^-7/4 over all j whose windows hold i
+//     da_i = db_i * s_i^-3/4 - 3/2 alpha a_i * sum of db_j a_j s_j^-7/4 over all j with i in their window
 //
-// The window of i reaches from i - size / 2 to i + (size - 1) / 2; what lies beyond the block counts as zero.
-// s^-3/4 is t^2 / sqrt(t) with t = 1 / sqrt(s), and 1 / s is t^2, so that nothing is divided.
+// The window of i extends from i - size / 2 to i + (size - 1) / 2; values outside the block count as zero.
+// With t = 1 / sqrt(s), s^-3/4 = t^2 / sqrt(t) and 1 / s = t^2, which needs no division.
 #pragma once
 
 #include "stage.h"
 
 namespace {
 
-// A row of numbers of which sums over windows are wanted: every block has `lead` zeros before it and behind it.
+// A row of values for window sums: each block has `lead` zeros before and after it.
 struct WindowRow {
     float* values;
-    long lead, pitch;  // zeros beside a block; floats from one block to the next
+    long lead, pitch;  // zeros on each side of a block; distance between blocks in floats
 
     WindowRow(float* scratch, long channels, long size) : values(scratch), lead(size - 1), pitch(length(1, channels, size)) {}
 
@@ -23,7 +23,7 @@ struct WindowRow {
     float* at(long block, long c) const { return values + block * pitch + lead + c; }
 };
 
-// Windows of 5 channels, those of all published networks, have their loop unrolled.
+// Unrolled for windows of 5 channels, as in all published networks.
 inline Floats window_sum(const float* from, long size) {
     if (size == 5) return (load(from) + load(from + 1)) + (load(from + 2) + load(from + 3)) + load(from + 4);
     Floats sum = load(from);
@@ -38,16 +38,16 @@ struct Root {
 inline Root root_of(Floats s) {
     Floats t = inverse_sqrt(s);
     Floats power = t * t * inverse_sqrt(t);
-    auto infinite = s == __builtin_inff();  // the estimate's correction makes NaN of it
+    auto infinite = s == __builtin_inff();  // the Newton step would give NaN
     return {infinite ? all(0) : t * t, infinite ? all(0) : power};
 }
 
-// Floats of scratch that the two functions below need for a row of `blocks`.
+// Floats of scratch memory that lrn_row and lrn_row_backward need for a row of `blocks`.
 inline long lrn_scratch(const Stage& stage, long blocks) {
     return 2 * WindowRow::length(blocks, stage.channels, stage.size);
 }
 
-// The squares of a row after its ReLU, if it has one.
+// The squares of a row, after the ReLU if stage.relu.
 template <class T>
 inline WindowRow squares_of(const Stage& stage, const T* x, long blocks, float* scratch) {
     WindowRow squares(scratch, stage.channels, stage.size);
@@ -59,7 +59,7 @@ inline WindowRow squares_of(const Stage& stage, const T* x, long blocks, float* 
     return squares;
 }
 
-// b (inner) <- the normalised row of x (outer); keep(inner, root) is told of every vector's root.
+// b (inner) <- the normalised row of x (outer). Calls keep(inner, root) with the root of each vector.
 template <class T, class Keep>
 inline void lrn_row(const Stage& stage, const T* x, long blocks, float* scratch, float* b, Keep keep) {
     const WindowRow squares = squares_of(stage, x, blocks, scratch);
@@ -77,8 +77,8 @@ inline void lrn_row(const Stage& stage, const T* x, long blocks, float* scratch,
     lrn_row(stage, x, blocks, scratch, b, [](long, Root) {});
 }
 
-// dx (outer) <- the gradient of the row x (outer), from that of its normalised form, db (inner), which is used up.
-// root(block, channel, inner) is the root of every vector of x. Of the scratch the second half is used.
+// dx (outer) <- the gradient of the row x (outer), given that of the normalised row, db (inner), which is overwritten.
+// root_at(block, channel, inner) returns the root of a vector of x. Uses the second half of the scratch memory.
 template <class T, class RootAt>
 inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blocks, float* scratch, T* dx, RootAt root_at) {
     const WindowRow terms(scratch + lrn_scratch(stage, blocks) / 2, stage.channels, stage.size);
@@ -88,7 +88,7 @@ inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blo
         const Root root = root_at(block, c, inner);
         Floats direct = load(db + inner) * root.power;
         Floats a = at_least(load(x + outer, count), floor);
-        store(terms.at(block, c), direct * a * root.inverse, count);  // what lies behind the block stays zero
+        store(terms.at(block, c), direct * a * root.inverse, count);  // the padding after the block stays zero
         store(db + inner, direct);
     });
     each_vector(blocks, stage.channels, [&](long block, long c, long outer, long inner, long count) {
@@ -99,7 +99,7 @@ inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blo
     });
 }
 
-// The same where no root was kept.
+// The same, with roots recomputed from x.
 template <class T>
 inline void lrn_row_backward(const Stage& stage, const T* x, float* db, long blocks, float* scratch, T* dx) {
     const WindowRow squares = squares_of(stage, x, blocks, scratch);

@@ -1,9 +1,8 @@
-// [ReLU ->] LRN between channels -> max-pool [-> ReLU] in one pass: conv1 and conv2 of the networks of 2012.
+// [ReLU ->] LRN across channels -> max-pool [-> ReLU] in one pass: conv1 and conv2 of the 2012 networks.
 //
-// Rows are normalised as the pool comes to need them and kept in a ring of as many as it looks at, so that a normalised
-// map is never written to memory. Backward does the same again instead of storing anything: it normalises, finds the
-// winners, adds their gradients to a second ring, and takes every row whose windows are all done back through the LRN,
-// whose roots it has kept in two more.
+// Rows are normalised when the pool needs them and kept in a ring buffer, so that the normalised map is never written to
+// memory. The backward pass recomputes instead of storing: it normalises, finds the maxima, adds their gradients to a
+// second ring buffer, and passes each completed row back through LRN, with the roots kept in two more ring buffers.
 #include "exports.h"
 #include "lrn.h"
 #include "pool.h"
@@ -19,7 +18,7 @@ void forward(const Stage& stage, const T* x, T* y) {
         const Band band(stage, task, bands);
         const T* map = x + band.image * stage.height * stage.outer();
         const Ring ring = {own, kept, stage.inner()};
-        long done = 0;  // rows before this one are normalised, or not needed
+        long done = 0;  // earlier rows are normalised or not needed
         for (long row = band.begin; row < band.end; row++) {
             for (done = done < stage.first(row) ? stage.first(row) : done; done < stage.last(row, stage.height); done++)
                 lrn_row(stage, map + done * stage.outer(), blocks, own + kept * stage.inner(), ring.row(done));

@@ -1,26 +1,26 @@
-// [ReLU -> LRN between channels ->] LRN within each map: the second stage of the network that the 2012 code trained.
+// [ReLU -> LRN across channels ->] LRN within each map: the second stage of the network that the 2012 code trained.
 //
-// Within a map (cuda-convnet's rnorm, Caffe's WITHIN_CHANNEL) the sum goes over a square of places of the same channel:
+// Within a map (cuda-convnet's rnorm, Caffe's WITHIN_CHANNEL) the sum is over a square of positions of one channel:
 //
 //     b_p = a_p * s_p^-3/4             s_p = k + alpha * sum of a_q^2 over the square around p
 //
-// with the derivative of lrn.h. A square is a row of `size` pixels, summed over `size` rows; it reaches from
-// p - size / 2 to p + (size - 1) / 2 along both sides, and what lies beyond the map counts as zero. Whole images are
-// worked on in scratch, because backward looks two windows far.
+// with the derivative of lrn.h. The square extends from p - size / 2 to p + (size - 1) / 2 along both axes and is summed
+// along rows first; values outside the map count as zero. Scratch memory holds whole images, because the backward pass
+// reads two windows far.
 #include "exports.h"
 #include "lrn.h"
 
 namespace {
 
-// The maps of one image, in inner layout.
+// One image in inner layout.
 struct Plane {
     float* values;
-    long rows, row_length, pixel;  // floats of a row, and of a pixel
+    long rows, row_length, pixel;  // row_length, pixel: floats per row and per pixel
 
     float* row(long y) const { return values + y * row_length; }
 };
 
-// row <- for each pixel the sum of `from` over the pixels from `back` behind it to `ahead` before it.
+// row <- for each pixel the sum of `from` over the pixels from `back` before it to `ahead` after it.
 inline void sum_along(const Plane& plane, const float* from, long back, long ahead, float* row) {
     for (long x = 0; x < plane.row_length; x += LANES) {
         const long column = x / plane.pixel, columns = plane.row_length / plane.pixel;
@@ -40,7 +40,7 @@ inline Floats sum_across(const Plane& plane, long y, long back, long ahead, long
     return sum;
 }
 
-// What both directions need of an image: a, the map to be normalised, and sums of its squares along rows.
+// Inputs of both directions: a, the map to normalise, and the sums of its squares along rows.
 template <class T>
 void prepare(const Stage& stage, const T* x, const Plane& a, const Plane& sums, float* scratch) {
     const long blocks = stage.width * stage.blocks, back = stage.within_size / 2, ahead = (stage.within_size - 1) / 2;
@@ -100,7 +100,7 @@ void backward(const Stage& stage, const T* x, const T* dy, T* dx) {
                 store(terms.row(row) + inner, d * load(a.row(row) + inner) * root.inverse);
             });
         }
-        // A place is in the windows of those that it is not behind: back and ahead change their roles.
+        // The windows that contain a position: the same sum with back and ahead exchanged.
         for (long row = 0; row < stage.height; row++) sum_along(a, terms.row(row), ahead, back, sums.row(row));
         for (long row = 0; row < stage.height; row++) {
             const T* raw = map + row * stage.outer();

@@ -1,14 +1,14 @@
 // Mixup and CutMix within a batch, in place (Zhang et al. 2017; Yun et al. 2019).
 //
-// Image n of N is mixed with image N - 1 - n. Outside its box it becomes share * x + (1 - share) * partner, inside the
-// box the partner. Images are (size, size, 3).
+// Image n of N is mixed with its partner, image N - 1 - n: share * x + (1 - share) * partner outside the box, the partner
+// inside it. Images are (size, size, 3).
 #include "exports.h"
 
 namespace {
 
 struct Mixed {
-    float share;                        // 0..1, of the image itself
-    int32_t top, bottom, left, right;  // the box: rows top ... bottom - 1; empty where bottom is top
+    float share;                        // 0..1, the weight of image n
+    int32_t top, bottom, left, right;  // rows top ... bottom - 1; empty if bottom == top
 };
 
 // out <- share * x + (1 - share) * other, values from `begin` to `end` of a row.

@@ -1,8 +1,8 @@
-// Normal numbers that are functions of a key and a counter alone: the same for any number of threads.
+// Standard normal values as functions of a key and a counter only: the same for any number of threads.
 //
-// Philox-4x32-10 (Salmon et al. 2011) makes four words of a counter, and two pairs of words make two pairs of normal
-// numbers by Box and Muller's r cos(a), r sin(a) with r = sqrt(-2 ln u). The polynomials of ln, sin and cos are those of
-// the Cephes library (logf, sinf, cosf), right to about 1e-7.
+// Philox-4x32-10 (Salmon et al. 2011) turns a counter into four words, and the Box-Muller transform, r cos(a), r sin(a)
+// with r = sqrt(-2 ln u), turns two pairs of words into two pairs of normal values. The polynomials for ln, sin and cos
+// are those of the Cephes library (logf, sinf, cosf), accurate to about 1e-7.
 #pragma once
 
 #include "vector.h"
@@ -32,7 +32,7 @@ inline FourWords philox(Words counter, uint64_t key) {
     return x;
 }
 
-// ln v of positive normal numbers.
+// ln v; v must be a positive normal float.
 inline Floats logarithm(Floats v) {
     const Words bits = bits_of<Words>(v);
     Floats exponent = __builtin_convertvector(bits_of<Ints>(bits >> 23), Floats) - 126;
@@ -53,7 +53,7 @@ struct Point {
     Floats x, y;
 };
 
-// The point at `radius` in the direction of `word`: a turn is 2^32.
+// The point at `radius` and angle `word`; 2^32 is a full turn.
 inline Point point_at(Floats radius, Words word) {
     const Floats quarters = __builtin_convertvector(bits_of<Ints>(word), Floats) * 0x1p-30f;  // -2 ... 2
     const Ints quadrant = __builtin_convertvector(quarters + (quarters < 0 ? all(-0.5f) : all(0.5f)), Ints);
@@ -72,10 +72,10 @@ inline Floats radius_of(Words word) {
     return square_root(-2 * logarithm(uniform));
 }
 
-// Of `count` normal numbers those of counter i are number i, i + quarter, i + 2 quarters and i + 3 quarters.
+// Counter i gives the values at i, i + quarter, i + 2 quarters and i + 3 quarters of `count`.
 inline long quarter_of(long count) { return (count + 63) / 64 * 16; }
 
-// values (4 * quarter_of(count)) <- the normal numbers of `key`.
+// values (4 * quarter_of(count)) <- normal values of `key`.
 inline void fill_normal(uint64_t key, long count, float* values) {
     const long quarter = quarter_of(count);
     Words counter;

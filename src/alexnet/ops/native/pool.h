@@ -1,13 +1,13 @@
-// Max-pooling of rows of floats in inner layout: which value wins a window, and where its gradient goes.
+// Max-pooling of rows of floats in inner layout: the maximum of each window, and the position that its gradient goes to.
 //
-// Among equals the first wins, row by row, and NaN wins over numbers: PyTorch's rule.
+// Ties go to the first value in row order, and NaN counts as larger than any number, as in PyTorch.
 #pragma once
 
 #include "stage.h"
 
 namespace {
 
-// The rows of a map that the pool still needs, `count` of them, each of `length` floats, in a ring.
+// A ring buffer of the `count` latest rows of a map, each of `length` floats.
 struct Ring {
     float* rows;
     long count, length;
@@ -15,10 +15,10 @@ struct Ring {
     float* row(long index) const { return rows + index % count * length; }
 };
 
-// Rows of a map that are alive at once.
+// Rows that the ring buffer must hold.
 inline long ring_rows(const Stage& stage) { return stage.kernel > stage.stride ? stage.kernel : stage.stride; }
 
-// A few images are cut into bands of pooled rows, so that every thread has work; a band repeats its neighbour's rows.
+// With fewer images than threads, images are split into bands of pooled rows; adjacent bands recompute shared rows.
 inline long bands_of(const Stage& stage) {
     return stage.images < stage.threads ? (stage.threads + stage.images - 1) / stage.images : 1;
 }
@@ -32,7 +32,7 @@ struct Band {
     }
 };
 
-// The places of a window, in PyTorch's order: body(its number, the row, the offset of the pixel's vector in that row).
+// A pooling window. each() calls body(index in the window, row, offset of the pixel's vector in the row) in row order.
 struct Window {
     long top, bottom, left, right, pixel, offset;
 
@@ -44,7 +44,7 @@ struct Window {
             for (long x = left; x < right; x++) body(place++, y, x * pixel + offset);
     }
 
-    // The same for the 3 x 3 windows of all published networks, unrolled.
+    // Unrolled for the 3 x 3 windows of the published networks.
     template <class Body>
     inline void each_of_nine(Body body) const {
         const long at = left * pixel + offset;
@@ -53,7 +53,7 @@ struct Window {
     }
 };
 
-// For every vector of pooled row `row`: body(its window, outer offset, inner offset, channels to the block's end).
+// Calls body(window, outer offset, inner offset, channels left in the block) for each vector of pooled row `row`.
 template <class Body>
 inline void each_window(const Stage& stage, long row, Body body) {
     const long inner = padded(stage.channels), pixel = stage.blocks * inner;
@@ -69,7 +69,7 @@ inline void each_window(const Stage& stage, long row, Body body) {
 
 struct Winner {
     Floats value;
-    Ints place;  // its number in the window
+    Ints place;  // index in the window
 };
 
 inline Winner winner_of(const Window& window, const Ring& ring) {
@@ -83,7 +83,7 @@ inline Winner winner_of(const Window& window, const Ring& ring) {
     return best;
 }
 
-// finish(winner's value, outer offset, inner offset, count) for every vector of pooled row `row`.
+// Calls finish(maximum, outer offset, inner offset, count) for each vector of pooled row `row`.
 template <class Finish>
 inline void pool_row(const Stage& stage, const Ring& ring, long row, Finish finish) {
     each_window(stage, row, [&](const Window& window, long outer, long inner, long count) {
@@ -91,8 +91,8 @@ inline void pool_row(const Stage& stage, const Ring& ring, long row, Finish fini
     });
 }
 
-// Adds each gradient of pooled row `row` to the place in `gradients` that won its window in `ring`.
-// gradient(winner's value, outer offset, count) gives it.
+// Adds the gradient of each value of pooled row `row` to the position of its maximum, in `gradients`.
+// gradient(maximum, outer offset, count) returns the gradient.
 template <class Gradient>
 inline void pool_row_backward(const Stage& stage, const Ring& ring, const Ring& gradients, long row, Gradient gradient) {
     each_window(stage, row, [&](const Window& window, long outer, long, long count) {
@@ -105,12 +105,12 @@ inline void pool_row_backward(const Stage& stage, const Ring& ring, const Ring& 
     });
 }
 
-// The order of a backward pass over a map. Of every row that a window looks at, begin(y) is called first, with its row
-// of `gradients` at zero; then pooled(row) for each pooled row; then finish(y), once all windows of row y are done.
-// Rows that no window looks at get none(y) alone.
+// The order of a backward pass over a map. For each row y that a window reads: begin(y), with its row of `gradients` set
+// to zero; then pooled(row) for each pooled row that reads it; then finish(y), when all windows that read y are done.
+// For rows that no window reads: none(y).
 template <class Begin, class Pooled, class Finish, class None>
 inline void each_pooled_row(const Stage& stage, const Ring& gradients, Begin begin, Pooled pooled, Finish finish, None none) {
-    long begun = 0, done = 0;  // rows before `begun` were begun or are none's, rows before `done` are written
+    long begun = 0, done = 0;  // rows before `begun` had begin() or none(), rows before `done` are written
     for (long row = 0; row < stage.pooled_height; row++) {
         for (; done < begun && done < stage.first(row); done++) finish(done);
         for (; begun < stage.first(row); begun++, done++) none(begun);

@@ -1,19 +1,19 @@
-// [ReLU ->] max-pool [-> LRN between channels] in one pass: CaffeNet's order, and, without the LRN, every other pool.
+// [ReLU ->] max-pool [-> LRN across channels] in one pass: CaffeNet's order, and, without LRN, all other pools.
 //
-// As in lrn_pool.cpp, only the rows that the pool looks at are held, and backward repeats forward.
+// As in lrn_pool.cpp, memory holds only the rows that the pool reads, and the backward pass recomputes the forward pass.
 #include "exports.h"
 #include "lrn.h"
 #include "pool.h"
 
 namespace {
 
-// Floats that LRN needs for a pooled row: the row before it (outer) and after it (inner), and its own scratch.
+// Floats that LRN needs for a pooled row: its input (outer), its output (inner), and its scratch memory.
 long pooled_scratch(const Stage& stage) {
     const long rows = 2 * stage.pooled_outer() + stage.pooled_inner();
     return stage.size ? rows + lrn_scratch(stage, stage.pooled_width * stage.blocks) : rows;
 }
 
-// row (inner) <- x (outer) after ReLU, if there is one.
+// row (inner) <- x (outer), after the ReLU if stage.relu.
 template <class T>
 void widen(const Stage& stage, const T* x, float* row) {
     each_vector(stage.width * stage.blocks, stage.channels, [&](long, long, long outer, long inner, long count) {
@@ -30,7 +30,7 @@ void forward(const Stage& stage, const T* x, T* y) {
         const T* map = x + band.image * stage.height * stage.outer();
         const Ring ring = {own, kept, stage.inner()};
         float *pooled = own + kept * stage.inner(), *normal = pooled + stage.pooled_outer();
-        long done = 0;  // rows before this one are in the ring, or not needed
+        long done = 0;  // earlier rows are in the ring or not needed
         for (long row = band.begin; row < band.end; row++) {
             for (done = done < stage.first(row) ? stage.first(row) : done; done < stage.last(row, stage.height); done++)
                 widen(stage, map + done * stage.outer(), ring.row(done));

@@ -1,4 +1,4 @@
-// What this library was made from, and what the processor that runs it can do. Compiled for every processor.
+// The hash of the sources, and the best instruction set of the CPU at run time. Compiled without instruction set flags.
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 EXPORT const char* alexnet_sources() { return SOURCES; }

@@ -1,22 +1,22 @@
-// A square image made smaller or larger, the same to the bit as Pillow does it (Resample.c, filter BILINEAR).
+// Resize a square image, bit-identical to Pillow (Resample.c, filter BILINEAR).
 //
 // An output pixel along one side is
 //
 //     p = clip((2^21 + sum over j of w_j q_j) / 2^22, 0, 255),   w_j = round(2^22 a_j),   a_j ~ max(0, 1 - |j + 1/2 - center| / support)
 //
-// with support = max(1, scale), in whole numbers; first along each row, rounded to bytes, then along each column.
+// with support = max(1, scale), in integers; along rows first, rounded to bytes, then along columns.
 #include "exports.h"
 
 namespace {
 
-// Which pixels of a line an output pixel is made of; `taps` weights are kept for each, of which `count` are used.
+// The input pixels and weights of each output pixel along a line; of `taps` weights stored, `count` are used.
 struct Line {
     int64_t side, size, taps;
     const int32_t *first, *count, *weights;
 };
 
 constexpr int32_t BITS = 22, HALF = 1 << (BITS - 1);
-typedef int32_t Pixel __attribute__((vector_size(16)));  // R, G, B and one that is not used
+typedef int32_t Pixel __attribute__((vector_size(16)));  // R, G, B and an unused lane
 
 template <class Integers>
 inline Integers rounded(Integers sum) {
@@ -25,7 +25,7 @@ inline Integers rounded(Integers sum) {
     return sum > 255 ? Integers{} + 255 : sum;
 }
 
-// ints (values) <- bytes; whole vectors are written, no byte behind the last is read.
+// ints (values) <- bytes; writes whole vectors, but reads no byte after the last.
 void widen(const uint8_t* bytes, long values, int32_t* ints) {
     for (long i = 0; i < values; i += LANES) {
         uint8_t some[LANES] = {};
@@ -36,7 +36,7 @@ void widen(const uint8_t* bytes, long values, int32_t* ints) {
     }
 }
 
-// out (size x 3, and a byte behind it) <- row (side x 3, and one behind it).
+// out (size x 3 + 1) <- row (side x 3 + 1).
 void along_row(const Line& line, const int32_t* row, uint8_t* out) {
     for (long x = 0; x < line.size; x++) {
         const int32_t *from = row + 3 * line.first[x], *weights = line.weights + line.taps * x;
@@ -51,7 +51,7 @@ void along_row(const Line& line, const int32_t* row, uint8_t* out) {
     }
 }
 
-// out (size x 3) <- output row y of rows (side x size x 3, and a vector behind them).
+// out (size x 3) <- output row y of rows (side x size x 3, plus one vector).
 void along_columns(const Line& line, long y, const uint8_t* rows, uint8_t* out) {
     const long values = 3 * line.size, count = line.count[y];
     const uint8_t* from = rows + values * line.first[y];
@@ -66,8 +66,8 @@ void along_columns(const Line& line, long y, const uint8_t* rows, uint8_t* out) 
 
 }  // namespace
 
-// image: rows of side x 3 bytes, `stride` bytes apart. rows: side x size x 3 bytes and 16 behind them; row: 3 x side
-// integers and 16 behind them; neither means anything before or after. out: (size, size, 3).
+// image: rows of side x 3 bytes, `stride` bytes apart. rows: side x size x 3 + 16 bytes, row: 3 x side + 16 integers, both
+// scratch memory. out: (size, size, 3).
 EXPORT NAME(resize, square, uint8, ISA)(const Line* line, int64_t stride, const uint8_t* image, uint8_t* rows,
                                         int32_t* row, uint8_t* out) {
     for (long y = 0; y < line->side; y++) {

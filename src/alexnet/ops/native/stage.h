@@ -1,7 +1,7 @@
-// What the operators between two convolutions are told: a map, a normalisation, a pool.
+// Settings of the operators between two convolutions: a feature map, a normalisation, a pool.
 //
-// Maps lie in memory channels last: image, row, pixel, block, channel. A block is the channels that are normalised
-// together: all of them, or one tower's. Letters: N images, H x W pixels, C channels of a block; OH x OW pooled pixels.
+// Maps are channels last: image, row, pixel, block, channel. A block is a group of channels that are normalised together:
+// all of them, or those of one tower. N images, H x W pixels, C channels per block, OH x OW pooled pixels.
 #pragma once
 
 #include <cstdint>
@@ -14,35 +14,35 @@ namespace {
 struct Stage {
     int64_t images, height, width, blocks, channels;  // the input
     int64_t pooled_height, pooled_width;              // the output of the pool
-    int64_t kernel, stride, padding;                  // the pool, the same along both sides
-    int64_t size;                                     // window of the normalisation between channels; 0: there is none
-    int64_t within_size;                              // window of the one within a map; 0: there is none
-    float alpha, k;                                   // a / (k + alpha * sum of a^2) ** .75; alpha is divided already
+    int64_t kernel, stride, padding;                  // of the pool, equal along both axes
+    int64_t size;                                     // window of LRN across channels; 0: none
+    int64_t within_size;                              // window of LRN within a map; 0: none
+    float alpha, k;                                   // a / (k + alpha * sum of a^2) ** .75; not divided by size
     float within_alpha, within_k;
-    int32_t relu, relu_after;  // ReLU before everything, and after everything
+    int32_t relu, relu_after;  // ReLU as the first step, and as the last step
     int32_t threads;
 
     float floor() const { return relu ? 0.0f : -__builtin_inff(); }
     float floor_after() const { return relu_after ? 0.0f : -__builtin_inff(); }
 
-    // Values in a row: as they come, and inside, where every block is filled up to whole vectors.
+    // Floats per row in outer layout, that of the tensors, and in inner layout, with blocks padded to whole vectors.
     long outer() const { return width * blocks * channels; }
     long inner() const { return width * blocks * padded(channels); }
     long pooled_outer() const { return pooled_width * blocks * channels; }
     long pooled_inner() const { return pooled_width * blocks * padded(channels); }
 
-    // The rows (or pixels) of a map of `length` that pooled row (or pixel) `index` looks at.
+    // The range of input rows (or columns), of `length`, that pooled row (or column) `index` reads.
     long first(long index) const {
         long start = index * stride - padding;
         return start < 0 ? 0 : start;
     }
-    long last(long index, long length) const {  // one behind
+    long last(long index, long length) const {  // exclusive
         long end = index * stride - padding + kernel;
         return end > length ? length : end;
     }
 };
 
-// For each vector of each block: body(block, channel, outer offset, inner offset, channels from here to the block's end).
+// Calls body(block, channel, outer offset, inner offset, channels left in the block) for each vector of each block.
 template <class Body>
 inline void each_vector(long blocks, long channels, Body body) {
     const long inner = padded(channels);

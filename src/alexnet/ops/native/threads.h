@@ -1,15 +1,14 @@
-// Independent tasks on the threads that PyTorch computes with.
+// Parallel loops over independent tasks, on PyTorch's OpenMP threads.
 //
-// Both are OpenMP, and one process has one OpenMP pool: a second pool would fight with the first for the cores. Every
-// task writes what no other task writes and reads nothing that another writes, so that the result is the same to the
-// bit for any number of threads.
+// A process has one OpenMP thread pool; a second pool would compete with it for the cores. No task reads or writes memory
+// that another task writes, so that results are bit-identical for any number of threads.
 #pragma once
 
 #include <cstdlib>
 
 namespace {
 
-// Floats of a thread's own, set to zero; they end with the scope.
+// Zero-initialised scratch memory of one thread, freed at the end of the scope.
 class Scratch {
   public:
     explicit Scratch(long floats) : floats_(static_cast<float*>(std::calloc(floats + 16, sizeof(float)))) {}
@@ -22,7 +21,7 @@ class Scratch {
     float* floats_;
 };
 
-// body(task, scratch) for every task of 0 ... tasks - 1; each thread has `floats` of scratch, zero at its first task.
+// Calls body(task, scratch) for tasks 0 ... tasks - 1. Each thread has `floats` of scratch, zero before its first task.
 template <class Body>
 void parallel(long tasks, int threads, long floats, Body body) {
 #pragma omp parallel num_threads(threads) if (threads > 1 && tasks > 1)

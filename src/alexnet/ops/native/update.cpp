@@ -1,7 +1,7 @@
-// One step of an optimiser over one tensor of weights, in one pass over memory.
+// One optimiser step for one parameter tensor, in one pass over memory.
 //
-// w are the weights and m, s the optimiser's memory of them, float32; g is the gradient, float32 or bfloat16; `copy`,
-// where there is one, takes the new weights in the gradient's type, which is what the network computes with.
+// w: parameters; m, s: optimiser state, float32. g: gradient, float32 or bfloat16. copy: if not null, receives the new
+// parameters in the gradient's type.
 #include "exports.h"
 
 namespace {
@@ -16,14 +16,14 @@ struct Momentum {
 
 struct Adam {
     int64_t count;
-    float rate, beta1, beta2, eps, decay;  // decay is a part of the gradient; `shrink` is AdamW's
+    float rate, beta1, beta2, eps, decay;  // decay: L2 in the gradient; shrink: AdamW
     float shrink, unbias1, unbias2;        // 1 - rate * decay; 1 / (1 - beta1^t); 1 / (1 - beta2^t)
     int32_t threads;
 };
 
-constexpr long PART = 1 << 15;  // weights a task: three to five arrays of them fit the second-level cache
+constexpr long PART = 1 << 15;  // weights per task: three to five arrays fit the L2 cache
 
-// body(offset, weights from here to the end of the part) for every vector of `count` weights.
+// Calls body(offset, weights left in the part) for each vector of `count` weights.
 template <class Body>
 void each_part(long count, int threads, Body body) {
     parallel((count + PART - 1) / PART, threads, 0, [&](long part, float*) {

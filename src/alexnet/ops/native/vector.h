@@ -1,8 +1,8 @@
-// Vectors of floats in one hardware register, for whatever instruction set this file is compiled for.
+// SIMD vectors of floats for the instruction set that the file is compiled for.
 //
-// They are the compiler's own vector types (GCC, Clang): + - * / < > ?: work on all lanes. LANES is 16 with AVX-512,
-// 8 with AVX2, else 4 (SSE2, NEON). Everything here has internal linkage, because the same source is compiled once for
-// each instruction set and linked into one library; for the same reason no template of the standard library is used.
+// These are the vector extensions of GCC and Clang: + - * / < > ?: apply to all lanes. LANES is 16 with AVX-512, 8 with
+// AVX2, else 4 (SSE2, NEON). Everything has internal linkage, because the source is compiled once per instruction set and
+// linked into one library. For the same reason no templates of the standard library are used.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 
-struct bf16 {  // the upper half of a float
+struct bf16 {  // the upper 16 bits of a float
     uint16_t bits;
 };
 
@@ -92,7 +92,7 @@ inline void store(bf16* to, Floats v) {
 #endif
 }
 
-// The first `count` values, zeros behind them; all LANES of them mostly, fewer at the end of a row.
+// Loads `count` values and zeros for the other lanes; count is below LANES only at the end of a row.
 template <class T>
 inline Floats load(const T* from, long count) {
     if (count >= LANES) return load(from);
@@ -109,10 +109,10 @@ inline void store(T* to, Floats v, long count) {
     std::memcpy(to, some, count * sizeof(T));
 }
 
-// The larger one; a NaN in `v` stays.
+// max(v, floor); NaN in `v` is preserved.
 inline Floats at_least(Floats v, float floor) { return v < floor ? all(floor) : v; }
 
-// 1 / sqrt(v), relative error below 2^-22: the processor's estimate and one step of Newton's.
+// 1 / sqrt(v), relative error below 2^-22: the hardware estimate and one Newton step.
 inline Floats inverse_sqrt(Floats v) {
 #if defined(__AVX512F__)
     Floats guess = bits_of<Floats>(_mm512_rsqrt14_ps(bits_of<__m512>(v)));

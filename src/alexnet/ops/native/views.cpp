@@ -1,12 +1,12 @@
-// From stored uint8 images to what a network takes: a part of each, scaled, mirrored, its colours changed.
+// Stored uint8 images to network input: crop, resize, flip, colour transform, noise.
 //
-// Letters: an image has side x side pixels of R, G, B, the view of it size x size. The part that fills the view begins
-// at (top, left) and measures height x width pixels. A pixel p of the view in row y is
+// An image has side x side RGB pixels, its view size x size. The crop starts at (top, left) and has height x width
+// pixels. A pixel p of the view in row y is
 //
 //     s = sum over j of w_j part_j,   w_j ~ max(0, 1 - |j + 1/2 - center| / support),   center = top + (y + 1/2) height / size
 //     p = matrix s + offset + gray * (mean gray value of all s) + deviation * noise
 //
-// and along x alike: bilinear, antialiased where the part is larger than the view (support = max(1, height / size)).
+// and likewise along x: bilinear, antialiased if the crop is larger than the view (support = max(1, height / size)).
 #include "exports.h"
 #include "normal.h"
 
@@ -15,20 +15,20 @@ namespace {
 struct View {
     const uint8_t* image;
     float top, left, height, width;
-    int32_t bounded;   // what lies outside the part is out of sight when it is scaled
-    int32_t mirrored;  // left to right
+    int32_t bounded;   // resampling ignores pixels outside the crop
+    int32_t mirrored;  // flip left to right
     float matrix[9], offset[3], gray[3];
-    uint64_t noise;  // the key of its normal numbers
+    uint64_t noise;  // the key of the noise
 };
 
 struct Views {
     int64_t count, side, size;
-    float luma[3];       // the weight of R, G, B in a gray value
-    float deviation[3];  // of the noise; zeros: there is none
+    float luma[3];       // weights of R, G, B in a gray value
+    float deviation[3];  // of the noise per channel; zeros: no noise
     int32_t threads;
 };
 
-constexpr long FRONT = 16;  // floats before a view and behind it, so that a vector may begin or end outside
+constexpr long FRONT = 16;  // floats before and after a view, for vectors that cross its ends
 typedef float Quad __attribute__((vector_size(16)));
 
 inline Quad load_quad(const float* from) {
@@ -37,10 +37,10 @@ inline Quad load_quad(const float* from) {
     return v;
 }
 
-// Along one side of the part: which pixels an output pixel is made of.
+// Along one axis of the crop: the input pixels of each output pixel.
 struct Axis {
     float begin, scale, support;
-    long low, high;  // pixels outside of low ... high - 1 do not count
+    long low, high;  // pixels outside low ... high - 1 are ignored
 
     Axis(float begin, float length, long size, long side, bool bounded) : begin(begin), scale(length / size) {
         support = scale < 1 ? 1 : scale;
@@ -77,7 +77,7 @@ inline bool is_window(const Views& job, const View& shown) {
     return whole && shown.height == job.size && shown.width == job.size;
 }
 
-// view (size x size x 3) <- the window at (top, left).
+// view (size x size x 3) <- the crop at (top, left), copied.
 void copy_window(const Views& job, const View& shown, float* view) {
     for (long y = 0; y < job.size; y++) {
         const uint8_t* row = shown.image + 3 * ((long(shown.top) + y) * job.side + long(shown.left));
@@ -85,7 +85,7 @@ void copy_window(const Views& job, const View& shown, float* view) {
     }
 }
 
-// line <- one row of the scaled part before it is scaled along x, its pixels from `left` to `right`.
+// line <- one row of the crop resized along y only, its pixels from `left` to `right`.
 void blend_rows(const Views& job, const View& shown, const Axis& down, long y, long left, long right, float* weights,
                 float* line) {
     down.weigh(y, weights);
@@ -98,7 +98,7 @@ void blend_rows(const Views& job, const View& shown, const Axis& down, long y, l
     }
 }
 
-// view (size x size x 3) <- the part, scaled.
+// view (size x size x 3) <- the crop, resized.
 void scale_part(const Views& job, const View& shown, float* scratch, float* view) {
     const Axis down(shown.top, shown.height, job.size, job.side, shown.bounded);
     const Axis across(shown.left, shown.width, job.size, job.side, shown.bounded);
@@ -127,7 +127,7 @@ void mirror(long size, float* view) {
             }
 }
 
-// Channels repeat after three vectors: lane `lane` of vector `number` holds a value of this one.
+// The channel of lane `lane` of vector `number`; the pattern repeats after three vectors.
 inline long channel_of(long number, long lane) { return (number * LANES + lane) % 3; }
 
 float mean_gray(const Views& job, const float* view) {
@@ -140,8 +140,8 @@ float mean_gray(const Views& job, const float* view) {
     return gray / (job.size * job.size);
 }
 
-// out <- the colours of the view, changed. A channel's new value is a sum over its neighbours in memory, two before and
-// two behind at most, with weights that repeat after three values: nothing has to be shuffled.
+// out <- the view after the colour transform. A channel's new value is a weighted sum of at most two values before and two
+// after it in memory, with weights that repeat after three values, which needs no shuffles.
 template <class T>
 void paint(const Views& job, const View& shown, const float* view, const float* noise, T* out) {
     const float gray = shown.gray[0] || shown.gray[1] || shown.gray[2] ? mean_gray(job, view) : 0;
