@@ -79,6 +79,13 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
             write(tmp_path / "file" / "below").__enter__()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, in which nobody can create files")
+def test_a_folder_that_takes_no_files_is_refused_at_once() -> None:
+    for write in (whole_file, whole_folder, exclusive_lock):
+        with pytest.raises(AlexNetError, match="cannot write /proc/below: "):
+            write("/proc/below").__enter__()
+
+
 def test_a_folder_replaces_neither_a_file_nor_a_link(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "real").mkdir()

@@ -277,11 +277,14 @@ def _try_lock(name: Path) -> "BaseFileLock | None":
 
     name.touch()  # raises where files cannot be created, as in /proc; filelock would report that as a held lock
     lock = FileLock(name, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    return lock
+    for _ in range(3):
+        try:
+            lock.acquire(timeout=0)
+            return lock
+        except Timeout:
+            if name.exists():
+                return None  # else just released, or filelock takes a folder without files, as /proc, for a held lock
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(name))
 
 
 def _wait_for_lock(name: Path) -> "BaseFileLock":
