@@ -1,6 +1,6 @@
 """What a device computes, beside the processor in float64: used by the part `correctness` and by the tests.
 
-All errors are relative: the norm of the difference by the norm of what is right.
+All errors are relative: the norm of the difference by the norm of the reference.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ NORMS = {  # the published settings (see alexnet.ops.lrn)
 
 
 def relative(found: Tensor, right: Tensor) -> float:
-    """The norm of their difference by the norm of what is right."""
+    """The norm of their difference by the norm of the reference."""
     right = right.detach().double().cpu()
     return float((found.detach().double().cpu() - right).norm() / right.norm().clamp_min(1e-30))
 
@@ -196,8 +196,8 @@ def deterministic() -> Iterator[list[str]]:
             yield names
         finally:
             torch.use_deterministic_algorithms(False)
-            told = [str(each.message) for each in caught]
-            names += dict.fromkeys(each.split(" ")[0] for each in told if "deterministic" in each)
+            messages = [str(each.message) for each in caught]
+            names += dict.fromkeys(each.split(" ")[0] for each in messages if "deterministic" in each)
 
 
 def synchronisations(task: Supervised) -> list[str]:
@@ -213,5 +213,5 @@ def synchronisations(task: Supervised) -> list[str]:
             task.step(batch, 0, 2)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    told = [each for each in caught if "called a synchronizing" in str(each.message)]
-    return [f"{Path(each.filename).name}:{each.lineno}" for each in told]
+    messages = [each for each in caught if "called a synchronizing" in str(each.message)]
+    return [f"{Path(each.filename).name}:{each.lineno}" for each in messages]

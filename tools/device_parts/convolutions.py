@@ -140,8 +140,8 @@ def _gradient(
 def measure(record: Record, name: str, layer: Layer, how: str) -> None:
     """Microseconds of a forward pass, and of one with the gradients that training needs, in turn."""
     works: dict[str, Work] = {}
-    for form, told in forms(layer).items():
-        works |= {f"{form}: {what}": work for what, work in passes(record, layer, told).items()}
+    for form, form_ in forms(layer).items():
+        works |= {f"{form}: {what}": work for what, work in passes(record, layer, form_).items()}
     for title, found in in_rounds(works, 1 if record.small else ROUNDS).items():
         record.add(f"{name}, {title}{how}", "us", *(1e6 * each for each in found))
 
@@ -150,8 +150,8 @@ def passes(record: Record, layer: Layer, form: Form) -> dict[str, Work]:
     """Forward, and forward with backward, in bfloat16; conv1's input, the images, needs no gradient."""
     make, convolve, layout = form
     count, seconds = (2, 0.0) if record.small else (128, SECONDS)
-    told = make(layer.images(count), layer.weights())
-    x, w = ([_placed(each, record.device, layout) for each in tensors] for tensors in told)
+    made = make(layer.images(count), layer.weights())
+    x, w = ([_placed(each, record.device, layout) for each in tensors] for tensors in made)
     for each in w if layer.channels == 3 else [*x, *w]:
         each.requires_grad_()
     upstream = [torch.randn_like(convolve(*each)) for each in zip(x, w, strict=True)]

@@ -35,8 +35,8 @@ def run(record: Record) -> None:
             work = evaluation("bvlc", store, batch_size, _seconds(record), record.device)
             _rate(record, f"evaluation of bvlc, batch {batch_size}", work)
         for title, name, changes in TRAINED:
-            told = {"batch_size": batch, "precision": "bfloat16", **changes}
-            work = epochs(store, name, told, record.device)
+            shared = {"batch_size": batch, "precision": "bfloat16", **changes}
+            work = epochs(store, name, shared, record.device)
             _rate(record, f"training from the store, batch {batch}: {title}", work)
 
 

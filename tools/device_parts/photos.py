@@ -66,8 +66,8 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
 
 
 def _write(source: Source, files: list[bytes], folder: Path) -> None:
-    with open(folder / LIST, "w", encoding="utf-8", newline="") as told:
-        rows = csv.writer(told, lineterminator="\n")
+    with open(folder / LIST, "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["path", "label", "split"])
         for sample, content in zip(source.samples, files, strict=True):
             path = Path(sample.path).with_suffix(".jpg")

@@ -63,18 +63,18 @@ class Record:
         self._write()
 
     def _write(self) -> None:
-        told = {name: getattr(self, name) for name in ("part", "state", "reason", "machine")}
-        write_json(self.path, {**told, "rows": [each.to_json() for each in self.rows]})
+        facts = {name: getattr(self, name) for name in ("part", "state", "reason", "machine")}
+        write_json(self.path, {**facts, "rows": [each.to_json() for each in self.rows]})
 
 
 def machine() -> dict[str, Any]:
     """The hardware, the versions, the commit and the day."""
     import torch
-    from alexnet.training.environment import environment
+    from alexnet.runs.environment import environment
 
     cuda = torch.cuda.is_available()
     found = environment(torch.device("cuda" if cuda else "cpu"), torch.bfloat16)
-    told = {
+    facts = {
         "device": "cuda" if cuda else "cpu",
         "card": found["device"] if cuda else None,
         "driver": driver() if cuda else None,
@@ -83,17 +83,17 @@ def machine() -> dict[str, Any]:
         "triton": installed("triton"),
         "date": datetime.date.today().isoformat(),
     }
-    return told | {name: found[name] for name in ("commit", "python", "processor", "cores")}
+    return facts | {name: found[name] for name in ("commit", "python", "processor", "cores")}
 
 
 def driver() -> str | None:
     """The driver's version, which torch does not tell."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split()
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return None
-    return told[0] if told else None
+    return output[0] if output else None
 
 
 def installed(package: str) -> str | None:

@@ -88,10 +88,10 @@ def _group(command: Sequence[str], environment: dict[str, str], output: int) -> 
 def _environment(scratch: str) -> dict[str, str]:
     """The package from this checkout; temporary files where they are removed even if the part is killed."""
     paths = [str(ROOT / "src"), str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    told = {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": scratch, "ALEXNET_CACHE": f"{scratch}/cache"}
+    variables = {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": scratch, "ALEXNET_CACHE": f"{scratch}/cache"}
     if not (ROOT / "src/alexnet/ops/native/kernels.so").is_file():
-        told["ALEXNET_NATIVE"] = "off"  # the processor's kernels; that they are missing matters nowhere here
-    return {**os.environ, **told}
+        variables["ALEXNET_NATIVE"] = "off"  # the processor's kernels; that they are missing matters nowhere here
+    return {**os.environ, **variables}
 
 
 def _nothing(part: Part) -> dict[str, Any]:

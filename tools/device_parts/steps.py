@@ -42,11 +42,11 @@ def batches(record: Record) -> tuple[int, ...]:
 
 def contenders(record: Record, network: str, batch_size: int, store: str) -> dict[str, Build]:
     """What takes turns; "modern" is optimised by Muon, and beside stock by SGD as stock is."""
-    told = {"batch_size": batch_size, "precision": "bfloat16", "workers": 0}
+    shared = {"batch_size": batch_size, "precision": "bfloat16", "workers": 0}
     own = partial(step, store, NETWORKS[network], seconds=seconds(record), device=record.device)
-    found: dict[str, Build] = {"ours": partial(own, changes=told)}
+    found: dict[str, Build] = {"ours": partial(own, changes=shared)}
     if network == "modern":
-        found["ours, SGD"] = partial(own, changes={**told, **LIKE_STOCK})
+        found["ours, SGD"] = partial(own, changes={**shared, **LIKE_STOCK})
     return {**found, "stock eager": stock(record, network, batch_size, compiled=False)}
 
 

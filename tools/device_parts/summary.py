@@ -76,8 +76,8 @@ def _heads(results: list[dict[str, Any]]) -> list[str]:
 
 
 def _head(machine: dict[str, Any]) -> str:
-    told = machine["commit"] or "unknown"
-    commit = told[:8] + ("+" if told.endswith("+") else "")  # changed since
+    full = machine["commit"] or "unknown"
+    commit = full[:8] + ("+" if full.endswith("+") else "")  # changed since
     versions = f"torch {machine['torch']}, triton {machine['triton'] or 'none'}"
     if machine["device"] == "cpu":
         return f"`tools/device.py` on a processor, small, to see that it runs; {versions}; commit {commit}."

@@ -26,10 +26,10 @@ def measure(options: Options) -> Iterator[Row]:
     settings = options.settings(network="bvlc")
     ours, theirs = {}, {}
     for title, photo in ((WHOLE, [PHOTO[1], PHOTO[0]]), (ALONE, None)):
-        told = {**settings, "photo": photo}
-        ours[title] = Contender(f"bvlc, {title}: ours", f"{__name__}:prediction", told)
+        shared = {**settings, "photo": photo}
+        ours[title] = Contender(f"bvlc, {title}: ours", f"{__name__}:prediction", shared)
         theirs[title] = [
-            stock.contender("predict", each, told, f"bvlc, {title}: ") for each in (stock.EAGER, stock.HALF)
+            stock.contender("predict", each, shared, f"bvlc, {title}: ") for each in (stock.EAGER, stock.HALF)
         ]
     contenders = [*ours.values(), *itertools.chain.from_iterable(theirs.values())]
 

@@ -148,8 +148,8 @@ def _ours(
 ) -> Contender:
     """Our training step. name: of the recipe, if it differs from the network's; title: for the row."""
     precision = precision or _precision(options)
-    told = {"batch_size": options.batch_size, "precision": precision, **changes}
-    settings = options.settings(store=store, name=name or network, changes=told)
+    changed = {"batch_size": options.batch_size, "precision": precision, **changes}
+    settings = options.settings(store=store, name=name or network, changes=changed)
     return Contender(f"{network}: our {title}, {precision}", f"{__name__}:step", settings)
 
 

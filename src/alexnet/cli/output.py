@@ -16,8 +16,8 @@ def explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, AlexNetError):
         return str(error), error.exit_code
     if isinstance(error, typer.TyperException):
-        context, told = getattr(error, "ctx", None), f"{error.format_message().rstrip('.')}{_received(error)}"
-        return f"{told}; see {context.command_path if context else 'alexnet'} --help", error.exit_code
+        context, message = getattr(error, "ctx", None), f"{error.format_message().rstrip('.')}{_received(error)}"
+        return f"{message}; see {context.command_path if context else 'alexnet'} --help", error.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 1

@@ -167,5 +167,5 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _damaged(path: Path, error: Exception) -> UsageError:
-    told = error.strerror if isinstance(error, OSError) else f"{error}"
-    return UsageError(f"{path} is damaged ({told}); put back a copy of it, or start the run anew")
+    reason = error.strerror if isinstance(error, OSError) else f"{error}"
+    return UsageError(f"{path} is damaged ({reason}); put back a copy of it, or start the run anew")

@@ -49,8 +49,8 @@ def _without_repeats(file: Path, lines: dict[int, Row]) -> list[Row]:
     for line, (path, label, split) in lines.items():
         earlier = first.setdefault(os.path.normpath(file.parent / path), line)
         if lines[earlier][1:] != (label, split):
-            told = " and ".join(f"{lines[n][1]!r}, split {lines[n][2]!r}, in line {n}" for n in (earlier, line))
-            raise DataError(f"{file}: {path!r} is listed as {told}; remove the line that is wrong")
+            listing = " and ".join(f"{lines[n][1]!r}, split {lines[n][2]!r}, in line {n}" for n in (earlier, line))
+            raise DataError(f"{file}: {path!r} is listed as {listing}; remove the line that is wrong")
     if repeated := len(lines) - len(first):
         log.warning("%s: %d lines repeat an earlier one; each image is taken once", file, repeated)
     return [lines[line] for line in first.values()]

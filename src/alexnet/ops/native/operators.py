@@ -147,10 +147,10 @@ def _check(kernel: str, x: Tensor, stage: Stage) -> None:
 
 def _call(kernel: str, stage: Stage, x: Tensor, *others: Tensor) -> None:
     count, channels, height, width = x.shape
-    told = {field[0]: getattr(stage, field[0]) for field in _Stage._fields_ if hasattr(stage, field[0])}
-    told |= {"images": count, "height": height, "width": width, "channels": channels // stage.blocks}
-    told |= {"pooled_height": stage.pooled(height), "pooled_width": stage.pooled(width)}
-    settings = _Stage(**told, threads=torch.get_num_threads())
+    fields = {field[0]: getattr(stage, field[0]) for field in _Stage._fields_ if hasattr(stage, field[0])}
+    fields |= {"images": count, "height": height, "width": width, "channels": channels // stage.blocks}
+    fields |= {"pooled_height": stage.pooled(height), "pooled_width": stage.pooled(width)}
+    settings = _Stage(**fields, threads=torch.get_num_threads())
     if count:
         native.call(f"{kernel}_{native.TYPES[x.dtype]}", ctypes.byref(settings), x, *others)
 
