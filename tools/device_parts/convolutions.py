@@ -140,8 +140,8 @@ def _gradient(
 def measure(record: Record, name: str, layer: Layer, how: str) -> None:
     """Microseconds of a forward pass, and of one with the gradients that training needs, in turn."""
     works: dict[str, Work] = {}
-    for form, form_ in forms(layer).items():
-        works |= {f"{form}: {what}": work for what, work in passes(record, layer, form_).items()}
+    for form, parts in forms(layer).items():
+        works |= {f"{form}: {what}": work for what, work in passes(record, layer, parts).items()}
     for title, found in in_rounds(works, 1 if record.small else ROUNDS).items():
         record.add(f"{name}, {title}{how}", "us", *(1e6 * each for each in found))
 

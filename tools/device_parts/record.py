@@ -70,6 +70,7 @@ class Record:
 def machine() -> dict[str, Any]:
     """The hardware, the versions, the commit and the day."""
     import torch
+
     from alexnet.runs.environment import environment
 
     cuda = torch.cuda.is_available()
