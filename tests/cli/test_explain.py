@@ -14,10 +14,19 @@ def test_explain_writes_a_page_beside_the_run_and_says_where(
 ) -> None:
     folder = trained[0]
     assert cli.main(["explain", str(folder), str(digits / "4" / "0.png"), "--label", "1", "--json"]) == 0
-    out, err = capsys.readouterr()
-    answer = json.loads(out)
+    answer = json.loads(capsys.readouterr().out)
     assert (answer["split"], answer["page"]) == ("test", str(folder / "explain" / "index.html"))
     assert all(Path(row["file"]).read_bytes().startswith(b"\x89PNG") for row in answer["pictures"])
-    assert "not shown: Local response normalisation" in err
     assert cli.main(["explain", str(folder), "--out", str(folder / "weights")]) == 2
     assert "holds 'best.safetensors'" in capsys.readouterr().err
+
+
+def test_explain_says_what_it_cannot_show_without_data(
+    weights: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["explain", str(weights), str(digits / "4" / "0.png"), "--out", str(tmp_path / "pictures"), "--json"]
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    left_out = json.loads(out)["left_out"]
+    assert left_out
+    assert [f"alexnet: not shown: {row['title']}: {row['reason']}" for row in left_out] == err.splitlines()
