@@ -275,7 +275,6 @@ def _try_lock(name: Path) -> "BaseFileLock | None":
     """The lock on a file, which is created; None if another holds it. OSError where it cannot be created."""
     from filelock import FileLock, Timeout
 
-    name.touch()  # raises where files cannot be created, as in /proc; filelock would report that as a held lock
     lock = FileLock(name, thread_local=False)
     for _ in range(3):
         try:
