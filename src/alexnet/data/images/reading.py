@@ -1,0 +1,70 @@
+"""Decoding of images to uint8 RGB pixels, the same for training, evaluation and prediction."""
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet.data.images.facts import ImageFacts, notes_of
+from alexnet.data.images.opening import opened, words
+from alexnet.data.images.orientation import UPRIGHT, orientation_of
+from alexnet.data.images.pixels import Pixels, array_pixels, digest, rgb
+from alexnet.data.images.squaring import square
+from alexnet.errors import ImageError
+
+ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
+MAX_PIXELS = 178_956_970  # half a gigabyte of RGB; Pillow refuses above the same number
+
+
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode a file, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W).
+
+    Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; the first frame of an animation.
+    16-bit values are divided by 257, so that 0..65535 maps to 0..255. Float pixels are read as 0..1 if none exceeds 1,
+    else as 0..255. Transparent images are composited on white. CMYK and YCbCr are converted by Pillow's formulas;
+    colour profiles are ignored.
+
+    Raises ImageError, with the reason, for missing, empty, truncated and damaged files and for other formats; and,
+    before decoding pixels, for images of more than `max_pixels` (width x height in the header).
+    """
+    if isinstance(source, np.ndarray):
+        return array_pixels(source)
+    with opened(source, max_pixels) as image:
+        return upright_pixels(image)
+
+
+def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:
+    """`square(decode(source), size)`, or the message of its ImageError."""
+    try:
+        return square(decode(source), size)
+    except ImageError as error:
+        return str(error)
+
+
+def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+    """Decode an image as `decode` does and describe it; failures are returned in `error`, not raised."""
+    facts: dict[str, Any] = {}
+    try:
+        if isinstance(source, np.ndarray):
+            pixels = array_pixels(source)
+            facts = {"format": "array", "mode": "RGB" if source.ndim == 3 else "L"}
+            facts["notes"] = () if source.ndim == 3 else ("grayscale",)
+        else:
+            with opened(source, max_pixels, facts) as image:
+                facts["notes"] = notes_of(image)
+                pixels = upright_pixels(image)
+    except ImageError as error:
+        return ImageFacts(**facts, error=str(error))
+    facts["height"], facts["width"] = pixels.shape[:2]
+    return ImageFacts(**facts, digest=digest(pixels))
+
+
+def upright_pixels(image: Image.Image) -> Pixels:
+    try:
+        image.load()
+    except Exception as error:  # as above
+        raise ImageError(f"truncated or damaged: {words(error)}") from error
+    # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
+    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](rgb(image)))
