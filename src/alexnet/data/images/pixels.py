@@ -16,18 +16,14 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 def rgb(image: Image.Image) -> Pixels:
-    """A loaded image of any mode as uint8 (H, W, 3), not yet upright."""
-    if image.mode == "F":
-        return _gray_to_rgb(_float_to_8_bit(np.asarray(image)))
-    if image.mode.startswith("I"):
-        return _gray_to_rgb(_16_to_8_bit(np.asarray(image)))
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
+    """A loaded image of any mode without transparency as uint8 (H, W, 3), not yet upright."""
+    if image.mode[0] in "IF":
+        wide = np.asarray(image)
+        return _gray_to_rgb(float_to_8_bit(wide) if image.mode == "F" else integers_to_8_bit(wide))
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _16_to_8_bit(values: NDArray[Any]) -> Pixels:
+def integers_to_8_bit(values: NDArray[Any]) -> Pixels:
     """Integers 0..65535 to 0..255, rounded: 65535 = 255 * 257. Pillow would clip at 255."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
@@ -38,12 +34,18 @@ def _16_to_8_bit(values: NDArray[Any]) -> Pixels:
     return scaled
 
 
-def _float_to_8_bit(values: NDArray[Any]) -> Pixels:
+def float_to_8_bit(values: NDArray[Any]) -> Pixels:
     low, high = float(values.min()), float(values.max())  # NaN if any value is
     if not 0 <= low <= high <= 255:
         raise ImageError(f"float pixels from {low:g} to {high:g}: 0 to 1 or 0 to 255 is accepted; save it as 8 bits")
     scaled: Pixels = np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
     return scaled
+
+
+def is_blank(pixels: Pixels) -> bool:
+    """Whether all pixels have the same colour."""
+    first = pixels[0, 0]
+    return bool((pixels[0] == first).all()) and bool((pixels == first).all())
 
 
 def array_pixels(array: NDArray[Any]) -> Pixels:

@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet.data.images.facts import ImageFacts, notes_of
+from alexnet.data.images.alpha import opaque
+from alexnet.data.images.facts import BLANK, ImageFacts, notes_of
+from alexnet.data.images.kinds import strange_jpeg
 from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
-from alexnet.data.images.pixels import Pixels, array_pixels, digest, rgb
+from alexnet.data.images.pixels import Pixels, array_pixels, digest, is_blank, rgb
 from alexnet.data.images.squaring import square
+from alexnet.data.images.tiff import is_negative
 from alexnet.errors import ImageError
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
@@ -23,8 +26,9 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Pixels:
 
     Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; the first frame of an animation.
     16-bit values are divided by 257, so that 0..65535 maps to 0..255. Float pixels are read as 0..1 if none exceeds 1,
-    else as 0..255. Transparent images are composited on white. CMYK and YCbCr are converted by Pillow's formulas;
-    colour profiles are ignored.
+    else as 0..255. TIFF's white-is-zero is obeyed at every depth. Transparent images are composited on white, unless
+    nothing would be left to see (`alexnet.data.images.alpha`); bands beyond colour and alpha are left out. CMYK and
+    YCbCr are converted by Pillow's formulas; colour profiles are ignored.
 
     Raises ImageError, with the reason, for missing, empty, truncated and damaged files and for other formats; and,
     before decoding pixels, for images of more than `max_pixels` (width x height in the header).
@@ -53,18 +57,32 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
             facts["notes"] = () if source.ndim == 3 else ("grayscale",)
         else:
             with opened(source, max_pixels, facts) as image:
-                facts["notes"] = notes_of(image)
-                pixels = upright_pixels(image)
+                facts["notes"] = notes = notes_of(image)
+                pixels = upright_pixels(image, notes)
     except ImageError as error:
-        return ImageFacts(**facts, error=str(error))
+        return ImageFacts(**{**facts, "notes": tuple(facts.get("notes", ()))}, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
+    facts["notes"] = (*facts["notes"], *([BLANK] if is_blank(pixels) else []))
     return ImageFacts(**facts, digest=digest(pixels))
 
 
-def upright_pixels(image: Image.Image) -> Pixels:
+def upright_pixels(image: Image.Image, notes: list[str] | None = None) -> Pixels:
+    """Load an opened image. notes: receives what was found out by looking at its pixels."""
+    _load(image)
+    seen, note = opaque(image)
+    if notes is not None and note is not None:
+        notes.append(note)
+    pixels = rgb(seen)
+    # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
+    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](255 - pixels if is_negative(image) else pixels))
+
+
+def _load(image: Image.Image) -> None:
     try:
         image.load()
-    except Exception as error:  # as above
-        raise ImageError(f"truncated or damaged: {words(error)}") from error
-    # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
-    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](rgb(image)))
+    except ImageError:
+        raise
+    except Exception as error:  # as in `opened`
+        file = getattr(image, "fp", None) if image.format in ("JPEG", "MPO") else None
+        strange = strange_jpeg(file) if file is not None else None
+        raise ImageError(strange or f"truncated or damaged: {words(error)}") from error
