@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.data.images import ImageSource, decode, square
+from alexnet.data.images import ImageSource, read_square
 from alexnet.errors import UsageError
 from alexnet.ops.views import ColorMap, Images, Windows, render
 
@@ -53,7 +53,7 @@ class Preprocessing:
         image: a path, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W). ImageError if it
         cannot be read.
         """
-        return self.views([square(decode(image), self.store_size)])
+        return self.views([read_square(image, self.store_size)])
 
     def views(
         self,

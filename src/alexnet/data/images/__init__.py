@@ -6,8 +6,8 @@ never by file name.
 
 from alexnet.data.images.facts import ImageFacts
 from alexnet.data.images.kinds import IMAGE_SUFFIXES
-from alexnet.data.images.pixels import Pixels, digest
-from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, inspect, stored_form
+from alexnet.data.images.pixels import Pixels, digest, is_blank
+from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, enough_for, inspect, read_square, stored_form
 from alexnet.data.images.squaring import square
 
 __all__ = [
@@ -18,7 +18,10 @@ __all__ = [
     "Pixels",
     "decode",
     "digest",
+    "enough_for",
     "inspect",
+    "is_blank",
+    "read_square",
     "square",
     "stored_form",
 ]

@@ -26,7 +26,8 @@ class ImageFacts:
     width, height: pixels, upright; 0 if the header cannot be read. format, mode: Pillow's names for the stored image,
     "array" for arrays. notes: properties that need conversion ("16-bit", "CMYK", "palette", "alpha", "grayscale",
     "1-bit", "float", "EXIF orientation 6", "animated", "several pages", "white is zero", "extra bands
-    left out: no alpha") or care ("blank: of one colour", "alpha ignored: zero everywhere"). error: why it cannot be used, or None.
+    left out: no alpha") or care ("blank: of one colour", "alpha ignored: zero everywhere"). error: why it cannot be
+    used, or None.
     digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error.
     """
 

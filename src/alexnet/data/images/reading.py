@@ -21,7 +21,7 @@ ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
 MAX_PIXELS = 178_956_970  # half a gigabyte of RGB; Pillow refuses above the same number
 
 
-def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> Pixels:
     """Decode a file, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W).
 
     Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; the first frame of an animation.
@@ -30,19 +30,43 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Pixels:
     nothing would be left to see (`alexnet.data.images.alpha`); bands beyond colour and alpha are left out. CMYK and
     YCbCr are converted by Pillow's formulas; colour profiles are ignored.
 
+    at_least: the side in pixels that is enough for the shorter side. A JPEG file is then decoded at the smallest of its
+    scales 1/8, 1/4, 1/2 and 1 that gives it (libjpeg's, from the low frequencies of the DCT), a caller's own Pillow
+    image never.
+
     Raises ImageError, with the reason, for missing, empty, truncated and damaged files and for other formats; and,
     before decoding pixels, for images of more than `max_pixels` (width x height in the header).
     """
     if isinstance(source, np.ndarray):
         return array_pixels(source)
     with opened(source, max_pixels) as image:
+        if at_least is not None and image is not source and image.format in ("JPEG", "MPO"):
+            image.draft(None, (at_least, at_least))
         return upright_pixels(image)
 
 
+def enough_for(size: int) -> int:
+    """The shorter side, in pixels, from which a square of `size` is resized as well as from all pixels of a photo.
+
+    Twice the size, and 512 at least, so that photos of a shorter side below 1024 are always decoded whole. Of 4000 x
+    3000 pixels at JPEG quality 92, stored at 256, the squares differ from those of the whole photo by 0.25 levels of
+    255 in the mean and 3 at most for enlarged photos with noise, by 0.40 and 6 for mosaics of 48 sharp ones.
+    """
+    return 2 * max(size, 256)
+
+
+def read_square(source: ImageSource, size: int = 256, exact: bool = False) -> Pixels:
+    """The stored form of an image: uint8 (size, size, 3). ImageError if it cannot be read.
+
+    exact: decode large JPEG files whole, which takes five times as long for 12 megapixels.
+    """
+    return square(decode(source, at_least=None if exact else enough_for(size)), size)
+
+
 def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:
-    """`square(decode(source), size)`, or the message of its ImageError."""
+    """`read_square`, or the message of its ImageError."""
     try:
-        return square(decode(source), size)
+        return read_square(source, size)
     except ImageError as error:
         return str(error)
 

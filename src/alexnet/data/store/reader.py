@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, content_of, damaged, seal, shard_name
+from alexnet.data.store.format import (
+    FACTS,
+    FORMAT,
+    READABLE,
+    SAMPLES,
+    SKIPPED,
+    VERSION,
+    content_of,
+    damaged,
+    seal,
+    shard_name,
+)
 from alexnet.errors import DataError
 
 VERIFIED_BYTES = 4 * 2**30  # takes seconds to hash; of larger stores only file sizes are checked by default
@@ -115,7 +126,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise damaged(folder, f"{FACTS} cannot be read: {error}") from error
     if found != seal(facts):
         raise damaged(folder, f"{FACTS} was changed: its checksum is wrong")
-    if (facts["format"], facts["version"]) != (FORMAT, VERSION):
+    if facts["format"] != FORMAT or facts["version"] not in READABLE:
         raise DataError(
             f"store {folder} has format {facts['format']!r} version {facts['version']}, this program reads "
             f"{FORMAT!r} version {VERSION}"

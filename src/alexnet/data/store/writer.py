@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.images import Pixels, stored_form
+from alexnet.data.images import Pixels, is_blank, stored_form
 from alexnet.data.samples import Sample, Source, each_image, some_names
 from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
 from alexnet.data.store.reader import Store, open_store
@@ -46,8 +47,8 @@ def pack(
     for one per core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
-    AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images are logged
-    as a warning.
+    AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
+    images of one colour are logged as warnings.
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
@@ -58,6 +59,7 @@ def pack(
         with _Files(beside, shard_rows) as files:
             _fill(files, source, size, max_bad, workers, progress)
         _refuse_empty_classes(source, files)
+        _refuse_blank(source, files)
         _write_facts(files, source, size, fingerprint)
     if files.skipped:
         images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
@@ -115,6 +117,7 @@ class _Files:
         self.images = 0
         self.labels: set[int] = set()  # classes with images
         self.skipped: list[tuple[str, str]] = []
+        self.blank: Counter[tuple[int, ...]] = Counter()  # images of one colour, by colour
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
         self._shard: _HashedFile  # the current one
@@ -135,6 +138,8 @@ class _Files:
         self._shard.write(image.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
         self.labels.add(sample.label)
+        if is_blank(image):
+            self.blank[tuple(image[0, 0].tolist())] += 1
         self.images += 1
 
     def skip(self, sample: Sample, reason: str) -> None:
@@ -201,3 +206,16 @@ def _refuse_empty_classes(source: Source, files: _Files) -> None:
     if empty := [name for label, name in enumerate(source.class_names) if label not in files.labels]:
         hint = f" (skipped: {files.skipped[0][0]}: {files.skipped[0][1]})" if files.skipped else ""
         raise DataError(f"{source.name}: no usable images of {some_names(empty)}{hint}; add some or remove it")
+
+
+def _refuse_blank(source: Source, files: _Files) -> None:
+    """A set of pictures without any picture teaches nothing, though training would run."""
+    blank = files.blank.total()
+    if blank == files.images and len(files.blank) == 1:
+        ((color, _),) = files.blank.items()
+        raise DataError(
+            f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); look at some of them, and see "
+            "`alexnet check DATA`"
+        )
+    if blank:
+        log.warning("%s: %s of %s images are blank, of one colour each", source.name, f"{blank:,}", f"{files.images:,}")
