@@ -102,11 +102,12 @@ def upright_pixels(image: Image.Image, notes: list[str] | None = None) -> Pixels
 
 
 def _load(image: Image.Image) -> None:
+    file = getattr(image, "fp", None)  # which Pillow forgets while it loads
     try:
         image.load()
     except ImageError:
         raise
     except Exception as error:  # as in `opened`
-        file = getattr(image, "fp", None) if image.format in ("JPEG", "MPO") else None
-        strange = strange_jpeg(file) if file is not None else None
+        known = image.format in ("JPEG", "MPO") and file is not None and not file.closed
+        strange = strange_jpeg(file) if file is not None and known else None
         raise ImageError(strange or f"truncated or damaged: {words(error)}") from error

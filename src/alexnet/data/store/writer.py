@@ -211,7 +211,7 @@ def _refuse_empty_classes(source: Source, files: _Files) -> None:
 def _refuse_blank(source: Source, files: _Files) -> None:
     """A set of pictures without any picture teaches nothing, though training would run."""
     blank = files.blank.total()
-    if blank == files.images and len(files.blank) == 1:
+    if blank == files.images > 1 and len(files.blank) == 1:
         ((color, _),) = files.blank.items()
         raise DataError(
             f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); look at some of them, and see "
