@@ -1,6 +1,7 @@
 """Phones' formats are read, transparent pictures stay visible, large photos are decoded fast; the rest is named."""
 
 import io
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,19 @@ def test_callers_own_image_is_not_scaled() -> None:
     image = Image.open(io.BytesIO(large(2600, 2080)))
     assert decode(image, at_least=512).shape == (2080, 2600, 3)
     assert image.size == (2600, 2080)
+
+
+# --- the documents ---
+
+
+def test_every_row_of_the_table_of_formats_names_tests_that_exist() -> None:
+    tests = Path(__file__).parent
+    text = (tests.parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    section = text.partition("## Images\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    code = "".join((tests / f"{name}.py").read_text() for name in re.findall(r"`(test_\w+)\.py`", section))
+    assert len(rows) >= 15
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        assert [name for name in named if f"def {name}(" not in code] == []

@@ -38,11 +38,12 @@ class ImageFacts:
     notes: tuple[str, ...] = ()
     error: str | None = None
     digest: bytes = b""
+    color: tuple[int, ...] | None = None  # RGB of all pixels of a blank image; None if they differ
 
     @property
     def blank(self) -> bool:
         """Whether all its pixels have the same colour, so that there is nothing to see."""
-        return BLANK in self.notes
+        return self.color is not None
 
 
 def notes_of(image: Image.Image) -> list[str]:

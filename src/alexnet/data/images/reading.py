@@ -86,7 +86,9 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     except ImageError as error:
         return ImageFacts(**{**facts, "notes": tuple(facts.get("notes", ()))}, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
-    facts["notes"] = (*facts["notes"], *([BLANK] if is_blank(pixels) else []))
+    if is_blank(pixels):
+        facts["color"] = tuple(pixels[0, 0].tolist())
+    facts["notes"] = (*facts["notes"], *([BLANK] if "color" in facts else []))
     return ImageFacts(**facts, digest=digest(pixels))
 
 
