@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from alexnet.data.images.kinds import FORMATS, NAMES, SNIFFED, is_heif, is_tiff, name_by, refused_kind, strange_jpeg
-from alexnet.data.images.tiff import open_tiff
+from alexnet.data.images.tiff import open_tiff, reread
 from alexnet.errors import ImageError
 
 
@@ -74,7 +74,7 @@ def opened(
 def _header_read(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
     """The image with only its header read; files are closed at the end, the caller's image is not."""
     if isinstance(source, Image.Image):
-        yield source
+        yield reread(source)
     elif isinstance(source, bytes):
         with _identified(io.BytesIO(source)) as image:
             yield image

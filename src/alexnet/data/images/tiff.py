@@ -48,6 +48,14 @@ def open_tiff(file: BinaryIO) -> Image.Image:
     return _wide(file)
 
 
+def reread(image: Image.Image) -> Image.Image:
+    """A caller's image as it is; one of a TIFF file that Pillow misreads, if it is not loaded yet, by tifffile."""
+    unread = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tile and image.fp is not None
+    if not unread or image.tell() or _pillow_is_right(image):  # type: ignore[arg-type]  # as `unread` says
+        return image
+    return _wide(image.fp)  # type: ignore[attr-defined]  # as `unread` says
+
+
 def _wide(file: BinaryIO) -> "WideTiff":
     file.seek(0)
     return WideTiff(file)
