@@ -168,3 +168,12 @@ def test_callers_pillow_image_of_a_file_that_pillow_misreads_is_read_right() -> 
     planes = PICTURE.transpose(2, 0, 1).astype(np.uint16) * 257
     image = Image.open(io.BytesIO(written(planes, photometric="rgb", planarconfig="separate")))
     assert np.array_equal(decode(image), PICTURE)
+
+
+@pytest.mark.parametrize("layout", [{}, {"rowsperstrip": 7}, {"tile": (16, 16)}])
+def test_16_bit_colour_has_the_same_pixels_in_planes_as_interleaved(layout: dict[str, Any]) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, 3), np.uint16)
+    interleaved = written(values, photometric="rgb", planarconfig="contig", **layout)
+    planes = written(values.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", **layout)
+    for data in (planes, as_lzw(planes), as_lzw(interleaved)):
+        assert np.array_equal(decode(data), decode(interleaved))

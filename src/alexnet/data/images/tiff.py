@@ -243,9 +243,12 @@ def _gray(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _eight(values: Bands) -> Pixels:
-    if values.dtype == np.uint8:
-        return values
-    return float_to_8_bit(values.astype(np.float32)) if values.dtype.kind == "f" else integers_to_8_bit(values)
+    """Bands of colour or alpha as 8 bits: of 16 the upper ones, as Pillow reads 16-bit colour of every format."""
+    if values.dtype.kind == "f":
+        return float_to_8_bit(values.astype(np.float32))
+    if values.dtype.itemsize > 2:
+        integers_to_8_bit(values)  # refuses what exceeds 16 bits
+    return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
 
 
 def _has_second_page(tiff: Any) -> bool:
