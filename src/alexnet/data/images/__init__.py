@@ -6,8 +6,8 @@ never by file name.
 
 from alexnet.data.images.facts import ImageFacts
 from alexnet.data.images.kinds import IMAGE_SUFFIXES
-from alexnet.data.images.pixels import Pixels, digest
-from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, inspect, stored_form
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, digest
+from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, decode_values, inspect
 from alexnet.data.images.squaring import square
 
 __all__ = [
@@ -16,9 +16,11 @@ __all__ = [
     "ImageFacts",
     "ImageSource",
     "Pixels",
+    "ValueRange",
+    "Values",
     "decode",
+    "decode_values",
     "digest",
     "inspect",
     "square",
-    "stored_form",
 ]

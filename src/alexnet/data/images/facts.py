@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from alexnet.data.images.orientation import orientation_of
+from alexnet.data.images.pixels import Values
 
 _MODE_NOTES = {
     "1": ("1-bit", "grayscale"),
@@ -24,7 +25,8 @@ class ImageFacts:
     width, height: pixels, upright; 0 if the header cannot be read. format, mode: Pillow's names for the stored image,
     "array" for arrays. notes: properties that need conversion ("16-bit", "CMYK", "palette", "alpha", "grayscale",
     "1-bit", "float", "EXIF orientation 6", "animated", "several pages"). error: why it cannot be used, or None.
-    digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error.
+    digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error. values: those of the file;
+    None if there is an error.
     """
 
     width: int = 0
@@ -34,12 +36,13 @@ class ImageFacts:
     notes: tuple[str, ...] = ()
     error: str | None = None
     digest: bytes = b""
+    values: Values | None = None
 
 
 def notes_of(image: Image.Image) -> tuple[str, ...]:
     """Properties that need conversion; some checks load the pixels."""
     notes = list(_MODE_NOTES.get(image.mode, ()))
-    if _stored_in_16_bit(image):
+    if stored_in_16_bit(image):
         notes += ["16-bit"] if not image.mode.startswith("I") else ["16-bit", "grayscale"]
     if image.has_transparency_data:
         notes.append("alpha")
@@ -58,7 +61,7 @@ def _has_more_frames(image: Image.Image) -> bool:
         return False
 
 
-def _stored_in_16_bit(image: Image.Image) -> bool:
+def stored_in_16_bit(image: Image.Image) -> bool:
     """By mode; for colour, which Pillow converts to 8 bits, by the raw mode of the stored pixels."""
     tiles = getattr(image, "tile", [])
     return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in tiles)
