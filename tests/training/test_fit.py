@@ -38,7 +38,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def warped(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> alexnet.Run:
     """A run on them by warp and the range of their values."""
-    settings = {**SMALL, "fit": "warp", "value_range": "auto", "epochs": 20}
+    settings = {**SMALL, "fit": "warp", "value_range": "auto", "epochs": 6}
     return alexnet.train(scans, "cifar-80sec", tmp_path_factory.mktemp("runs") / "warped", **settings)
 
 
