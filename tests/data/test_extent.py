@@ -103,7 +103,7 @@ def test_a_small_part_of_the_range_is_told_with_the_values_and_what_to_give(
 ) -> None:
     (line,) = of_values(*values).warnings(Form())
     assert f"from {values[0]:g} to {values[1]:g}, a small part of 0 to {values[2]}" in line
-    assert f"--value-range {advice}, or auto" in line
+    assert f"train with --value-range {advice}, or auto" in line
     low, high = map(float, advice.split(","))
     assert of_values(*values).warnings(Form(value_range=(low, high))) == []
 

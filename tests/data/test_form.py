@@ -1,10 +1,14 @@
 """The stored form: what crop, pad and warp keep of an image, and how file values become 0 to 255."""
 
 import io
+import struct
+import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from alexnet.data.form import FITS, PAD_COLOR, Form, fitted
@@ -96,6 +100,49 @@ def test_an_unknown_fit_is_refused_with_the_nearest_name() -> None:
 
 
 # --- the range of values ---
+
+
+def colour_png(array: np.ndarray) -> bytes:
+    """A PNG of uint16 (H, W, 3 or 4), which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, {3: 2, 4: 6}[array.shape[2]], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def colour_tiff(array: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, photometric="rgb", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        colour_png,
+        colour_tiff,
+        partial(colour_tiff, byteorder=">"),
+        partial(colour_tiff, planarconfig="separate"),
+        partial(colour_tiff, compression="zlib"),
+    ],
+)
+def test_colour_of_12_bits_in_16_keeps_every_level_by_its_range(write: Any) -> None:
+    values = np.linspace(0, 4095, 3 * 256).round().astype(np.uint16).reshape(16, 16, 3)
+    data = write(values.transpose(2, 0, 1) if getattr(write, "keywords", {}).get("planarconfig") else values)
+    assert np.array_equal(decode(data, value_range=(0, 4095)), np.rint(values * (255 / 4095)))
+    assert inspect(data, value_range=(0, 1)).values == (0, 4095, 65535, "16-bit")
+    assert inspect(data).values is not None
+    assert 3800 < inspect(data).values.high <= 4112  # by the upper 8 bits
+
+
+def test_colour_with_alpha_keeps_its_upper_8_bits_by_a_range() -> None:
+    values = np.full((4, 4, 4), 65535, np.uint16)
+    values[:, :, :3] = 0x0820
+    assert (decode(colour_png(values), value_range=(0, 4095)) == round(0x0808 * 255 / 4095)).all()
 
 
 def test_a_range_maps_linearly_rounds_and_clips() -> None:

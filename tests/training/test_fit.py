@@ -89,7 +89,7 @@ def test_training_by_crop_at_full_range_is_warned_of_both(
     with caplog.at_level(logging.WARNING, "alexnet"):
         run = alexnet.train(scans, "cifar-80sec", tmp_path / "run", **SMALL, epochs=1)
     assert "16 of 16 images lose more than a third" in caplog.text
-    assert "give --value-range 0,4095, or auto" in caplog.text
+    assert "train with --value-range 0,4095, or auto" in caplog.text
     assert load(run.folder).preprocessing.form == Form(16)
 
 

@@ -56,12 +56,12 @@ class Extent:
 
     def warnings(self, form: Form) -> list[str]:
         """What needs care where more than a third of the images are concerned: a line each."""
-        return self.lines(form) if self.cropped > LOST * self.images else self._value_lines(form.value_range)
+        return self.lines(form) if self.cropped > LOST * self.images else self.value_lines(form.value_range)
 
     def lines(self, form: Form) -> list[str]:
         """What needs care, however few images are concerned: a line each."""
         crop = [self._crop_line()] if form.fit == "crop" and self.cropped else []
-        return [*crop, *self._value_lines(form.value_range)]
+        return [*crop, *self.value_lines(form.value_range)]
 
     def _crop_line(self) -> str:
         """How many images lose much by the centre crop, and what keeps it."""
@@ -71,7 +71,7 @@ class Extent:
             "squashed to a square"
         )
 
-    def _value_lines(self, value_range: ValueRange | None) -> list[str]:
+    def value_lines(self, value_range: ValueRange | None) -> list[str]:
         """A line for each kind of image that uses a small part of its range of values, or lies outside of it."""
         lines = (_value_line(kind, used, value_range) for kind, used in self.used.items())
         return [line for line in lines if line]
@@ -96,7 +96,7 @@ def _value_line(kind: str, used: Used, value_range: ValueRange | None) -> str | 
     if used.low < used.high and shown <= USED * (white - black):
         return (
             f"{found}, a small part of {range_text((black, white), ' to ')}, so that they are seen in few gray levels; "
-            f"give --value-range {range_text(_suggested(used))}, or auto"
+            f"train with --value-range {range_text(_suggested(used))}, or auto"
         )
     if value_range is not None and (used.low < black or used.high > white):
         return f"{found}; those outside {range_text(value_range, ' to ')} become black or white"

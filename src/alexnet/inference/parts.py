@@ -56,6 +56,7 @@ def open_data(
         progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
+    store.warn_of_extent(crop=False)
     labels = class_map(store.class_names, classifier.class_names)[store.labels]
     return Labelled(store, parts_of(store, data, run), labels)
 

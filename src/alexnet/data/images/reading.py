@@ -10,9 +10,10 @@ from PIL import Image
 from alexnet.data.images.alpha import opaque
 from alexnet.data.images.facts import BLANK, ImageFacts, notes_of, stored_in_16_bit
 from alexnet.data.images.kinds import strange_jpeg
+from alexnet.data.images.lower import lower_bytes
 from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
-from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, rgb
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, rgb, to_8_bit
 from alexnet.data.images.tiff import WideTiff, is_negative
 from alexnet.errors import ImageError
 
@@ -58,7 +59,7 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Valu
             facts["notes"] = () if source.ndim == 3 else ("grayscale",)
         else:
             with opened(source, max_pixels, facts) as image:
-                facts["notes"] = notes = notes_of(image)
+                facts["notes"] = notes = list[str]()
                 pixels, values = upright_pixels(image, value_range, notes)
     except ImageError as error:
         return ImageFacts(**{**facts, "notes": tuple(facts.get("notes", ()))}, error=str(error))
@@ -70,16 +71,21 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Valu
 def upright_pixels(
     image: Image.Image, value_range: ValueRange | None = None, notes: list[str] | None = None
 ) -> tuple[Pixels, Values]:
-    """Load an opened image. notes: receives what was found out by looking at its pixels."""
+    """Load an opened image. notes: receives its properties that need conversion."""
     wide = stored_in_16_bit(image)  # which is known only until it is loaded
     if isinstance(image, WideTiff):
         image.value_range = value_range
+    lower = lower_bytes(image) if wide and value_range is not None else None
+    if notes is not None:
+        notes += notes_of(image)  # which may load it
     _load(image)
     seen, note = opaque(image)
     if notes is not None and note is not None:
         notes.append(note)
     if isinstance(image, WideTiff) and image.values is not None:  # its colours are of 8 bits by now
         pixels, values = rgb(seen)[0], image.values
+    elif lower is not None:
+        pixels, values = to_8_bit(np.asarray(seen).astype(np.uint16) * np.uint16(256) + lower, value_range)
     else:
         pixels, values = rgb(seen, value_range, wide)
     # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.

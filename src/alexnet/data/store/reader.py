@@ -57,10 +57,15 @@ class Store:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def warn_of_extent(self) -> None:
-        """Log, as warnings, what the form leaves out of many images."""
-        for line in self.extent.warnings(self.form) if self.extent else ():
-            log.warning("%s: %s", self.name, line)
+    def warn_of_extent(self, crop: bool = True) -> None:
+        """Log, as warnings, what the form leaves out of many images.
+
+        crop: also of their area, for uses that still have the choice.
+        """
+        if self.extent is not None:
+            lines = self.extent.warnings(self.form) if crop else self.extent.value_lines(self.value_range)
+            for line in lines:
+                log.warning("%s: %s", self.name, line)
 
     def source(self) -> Source:
         """Classes and samples of the stored images, for checks; its images cannot be read."""
