@@ -10,7 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from alexnet.data.images import ImageSource, Pixels, ValueRange, Values, decode_values, square
+from alexnet.data.images import (
+    ImageSource,
+    Pixels,
+    ValueRange,
+    Values,
+    decode_values,
+    enough_for,
+    is_blank,
+    square,
+)
 from alexnet.data.value_range import check_range, range_text
 from alexnet.errors import ImageError, unknown_name
 
@@ -36,15 +45,22 @@ class Form:
         if self.value_range is not None:
             check_range(self.value_range)
 
-    def read(self, source: ImageSource) -> Pixels:
-        """The stored form of an image, uint8 (S, S, 3); ImageError if it cannot be read."""
-        return self.pack(source).pixels
+    def read(self, source: ImageSource, exact: bool = False) -> Pixels:
+        """The stored form of an image, uint8 (S, S, 3); ImageError if it cannot be read.
 
-    def pack(self, source: ImageSource) -> "Packed":
+        exact: decode large JPEG files whole, which takes five times as long for 12 megapixels.
+        """
+        return self.pack(source, exact).pixels
+
+    def pack(self, source: ImageSource, exact: bool = False) -> "Packed":
         """As `read`, with what packing notes about the image."""
-        decoded, values = decode_values(source, value_range=self.value_range)
+        at_least = None if exact else enough_for(self.size)
+        decoded, values = decode_values(source, at_least=at_least, value_range=self.value_range)
         height, width = decoded.shape[:2]
-        return Packed(fitted(decoded, self.size, self.fit), width, height, values)
+        pixels = fitted(decoded, self.size, self.fit)
+        seen = decoded if self.fit == "pad" else pixels
+        color = tuple(seen[0, 0].tolist()) if is_blank(seen) else None
+        return Packed(pixels, width, height, values, color)
 
     def try_pack(self, source: ImageSource) -> "Packed | str":
         """As `pack`; the reason for an image that cannot be read."""
@@ -73,6 +89,7 @@ class Packed(NamedTuple):
     width: int  # of the decoded image, pixels
     height: int
     values: Values
+    color: tuple[int, ...] | None  # RGB, where it has no other, border aside
 
 
 def fitted(image: Pixels, size: int = 256, fit: str = "crop") -> Pixels:

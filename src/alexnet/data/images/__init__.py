@@ -6,8 +6,8 @@ never by file name.
 
 from alexnet.data.images.facts import ImageFacts
 from alexnet.data.images.kinds import IMAGE_SUFFIXES
-from alexnet.data.images.pixels import Pixels, ValueRange, Values, digest
-from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, decode_values, inspect
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, digest, is_blank
+from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, decode_values, enough_for, inspect
 from alexnet.data.images.squaring import square
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "decode",
     "decode_values",
     "digest",
+    "enough_for",
     "inspect",
+    "is_blank",
     "square",
 ]

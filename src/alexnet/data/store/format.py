@@ -26,7 +26,8 @@ from alexnet.data.value_range import range_text
 from alexnet.errors import DataError
 
 FORMAT = "alexnet store"
-VERSION = 1  # increase whenever the bytes stored for the same images change
+VERSION = 2  # increase whenever the bytes stored for the same images change
+READABLE = (1, VERSION)  # 1: pixels as TIFF, alpha and large JPEG were decoded then
 FACTS = "store.json"
 SAMPLES = "samples.csv"
 SKIPPED = "skipped.csv"

@@ -17,7 +17,18 @@ from alexnet.data.extent import Extent
 from alexnet.data.form import Form
 from alexnet.data.images import Pixels, ValueRange
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, content_of, damaged, seal, shard_name
+from alexnet.data.store.format import (
+    FACTS,
+    FORMAT,
+    READABLE,
+    SAMPLES,
+    SKIPPED,
+    VERSION,
+    content_of,
+    damaged,
+    seal,
+    shard_name,
+)
 from alexnet.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -138,7 +149,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise damaged(folder, f"{FACTS} cannot be read: {error}") from error
     if found != seal(facts):
         raise damaged(folder, f"{FACTS} was changed: its checksum is wrong")
-    if (facts["format"], facts["version"]) != (FORMAT, VERSION):
+    if facts["format"] != FORMAT or facts["version"] not in READABLE:
         raise DataError(
             f"store {folder} has format {facts['format']!r} version {facts['version']}, this program reads "
             f"{FORMAT!r} version {VERSION}"

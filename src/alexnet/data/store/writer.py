@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data.extent import Extent
-from alexnet.data.form import Form
-from alexnet.data.images import Pixels, ValueRange
+from alexnet.data.form import Form, Packed
+from alexnet.data.images import ValueRange
 from alexnet.data.samples import Sample, Source, each_image, some_names
 from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
 from alexnet.data.store.reader import Store, open_store
@@ -50,8 +51,8 @@ def pack(
     for one per core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
-    AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images are logged
-    as a warning.
+    AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
+    images of one colour are logged as warnings.
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
@@ -63,6 +64,7 @@ def pack(
         with _Files(beside, shard_rows) as files:
             _fill(files, source, form, max_bad, workers, progress)
         _refuse_empty_classes(source, files)
+        _refuse_blank(source, files, form)
         _write_facts(files, source, form, fingerprint)
     if files.skipped:
         images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
@@ -82,8 +84,7 @@ def _fill(
                 if len(files.skipped) >= NAMED_BAD:
                     _refuse_bad(files.skipped, total, max_bad)
             else:
-                files.add(sample, result.pixels)
-                files.extent.add(sample.path, result.width, result.height, result.values)
+                files.add(sample, result)
             if progress is not None:
                 progress(done, total)
     _refuse_bad(files.skipped, total, max_bad)
@@ -121,6 +122,7 @@ class _Files:
         self.images = 0
         self.labels: set[int] = set()  # classes with images
         self.skipped: list[tuple[str, str]] = []
+        self.blank: Counter[tuple[int, ...]] = Counter()  # images of one colour, by colour
         self.extent = Extent()
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
@@ -136,12 +138,15 @@ class _Files:
     def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def add(self, sample: Sample, image: Pixels) -> None:
+    def add(self, sample: Sample, image: Packed) -> None:
         if self.images % self.shard_rows == 0:
             self._begin_shard(self.images // self.shard_rows)
-        self._shard.write(image.data)
+        self._shard.write(image.pixels.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
         self.labels.add(sample.label)
+        self.extent.add(sample.path, image.width, image.height, image.values)
+        if image.color is not None:
+            self.blank[image.color] += 1
         self.images += 1
 
     def skip(self, sample: Sample, reason: str) -> None:
@@ -209,3 +214,17 @@ def _refuse_empty_classes(source: Source, files: _Files) -> None:
     if empty := [name for label, name in enumerate(source.class_names) if label not in files.labels]:
         hint = f" (skipped: {files.skipped[0][0]}: {files.skipped[0][1]})" if files.skipped else ""
         raise DataError(f"{source.name}: no usable images of {some_names(empty)}{hint}; add some or remove it")
+
+
+def _refuse_blank(source: Source, files: _Files, form: Form) -> None:
+    """A set of pictures without any picture teaches nothing, though training would run."""
+    blank = files.blank.total()
+    if blank == files.images > 1 and len(files.blank) == 1:
+        ((color, _),) = files.blank.items()
+        known = "; ".join(files.extent.value_lines(form.value_range))
+        raise DataError(
+            f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); "
+            + (known or "look at some of them, and see `alexnet check DATA`")
+        )
+    if blank:
+        log.warning("%s: %s of %s images are blank, of one colour each", source.name, f"{blank:,}", f"{files.images:,}")
