@@ -11,7 +11,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from alexnet.data.images import decode, enough_for, inspect, read_square, square
+from alexnet.data.form import Form
+from alexnet.data.images import decode, enough_for, inspect, square
 from alexnet.data.images.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, advice
 from alexnet.data.sources import open_source
 from alexnet.data.store import pack
@@ -199,7 +200,7 @@ def large(width: int, height: int) -> bytes:
 def test_large_jpeg_is_decoded_at_a_scale_that_changes_its_square_little() -> None:
     data = large(2600, 2080)
     assert decode(data, at_least=enough_for(256)).shape == (520, 650, 3)
-    difference = np.abs(read_square(data).astype(int) - read_square(data, exact=True))
+    difference = np.abs(Form().read(data).astype(int) - Form().read(data, exact=True))
     assert difference.max() <= 8
     assert 0 < difference.mean() <= 1
 
@@ -207,13 +208,13 @@ def test_large_jpeg_is_decoded_at_a_scale_that_changes_its_square_little() -> No
 @pytest.mark.parametrize("size", [32, 256])
 def test_photo_of_fewer_than_1024_pixels_a_side_is_decoded_whole(size: int) -> None:
     data = large(1100, 1023)
-    assert np.array_equal(read_square(data, size), square(decode(data), size))
+    assert np.array_equal(Form(size).read(data), square(decode(data), size))
 
 
 def test_larger_squares_are_given_more_pixels() -> None:
     data = large(2600, 2080)
     assert decode(data, at_least=enough_for(512)).shape == (1040, 1300, 3)
-    assert np.array_equal(read_square(data, 1024), read_square(data, 1024, exact=True))
+    assert np.array_equal(Form(1024).read(data), Form(1024).read(data, exact=True))
 
 
 def test_callers_own_image_is_not_scaled() -> None:

@@ -50,7 +50,7 @@ def each_image(images: ImageInputs) -> Iterable[ImageInput]:
 def pixels_of(image: ImageInput, read: Callable[[ImageSource], Pixels] = decode) -> Pixels:
     """The pixels of one image that `each_image` gave: uint8 (H, W, 3), RGB, upright. ImageError if it is unreadable.
 
-    read: makes them of a path, the bytes of a file, a Pillow image or an array.
+    read: makes them of a path, the bytes of a file, a Pillow image or an array; a `Form`'s gives the stored form.
     """
     if isinstance(image, (str, os.PathLike)):
         return read(Path(os.fsdecode(image)))

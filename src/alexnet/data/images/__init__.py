@@ -6,8 +6,8 @@ never by file name.
 
 from alexnet.data.images.facts import ImageFacts
 from alexnet.data.images.kinds import IMAGE_SUFFIXES
-from alexnet.data.images.pixels import Pixels, digest, is_blank
-from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, enough_for, inspect, read_square, stored_form
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, digest, is_blank
+from alexnet.data.images.reading import MAX_PIXELS, ImageSource, decode, decode_values, enough_for, inspect
 from alexnet.data.images.squaring import square
 
 __all__ = [
@@ -16,12 +16,13 @@ __all__ = [
     "ImageFacts",
     "ImageSource",
     "Pixels",
+    "ValueRange",
+    "Values",
     "decode",
+    "decode_values",
     "digest",
     "enough_for",
     "inspect",
     "is_blank",
-    "read_square",
     "square",
-    "stored_form",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from alexnet.data.images.orientation import orientation_of
+from alexnet.data.images.pixels import Values
 from alexnet.data.images.tiff import WideTiff, has_undeclared_band, notes_of_tiff
 
 BLANK = "blank: of one colour"
@@ -27,8 +28,8 @@ class ImageFacts:
     "array" for arrays. notes: properties that need conversion ("16-bit", "CMYK", "palette", "alpha", "grayscale",
     "1-bit", "float", "EXIF orientation 6", "animated", "several pages", "white is zero", "extra bands
     left out: no alpha") or care ("blank: of one colour", "alpha ignored: zero everywhere"). error: why it cannot be
-    used, or None.
-    digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error.
+    used, or None. digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error. values:
+    those of the file; None if there is an error.
     """
 
     width: int = 0
@@ -39,6 +40,7 @@ class ImageFacts:
     error: str | None = None
     digest: bytes = b""
     color: tuple[int, ...] | None = None  # RGB of all pixels of a blank image; None if they differ
+    values: Values | None = None
 
     @property
     def blank(self) -> bool:
@@ -58,7 +60,7 @@ def notes_of(image: Image.Image) -> list[str]:
 
 def _notes_of_mode(image: Image.Image) -> list[str]:
     notes = list(_MODE_NOTES.get(image.mode, ()))
-    if _stored_in_16_bit(image):
+    if stored_in_16_bit(image):
         notes += ["16-bit"] if not image.mode.startswith("I") else ["16-bit", "grayscale"]
     if image.has_transparency_data and not has_undeclared_band(image):
         notes.append("alpha")
@@ -75,7 +77,7 @@ def _has_more_frames(image: Image.Image) -> bool:
         return False
 
 
-def _stored_in_16_bit(image: Image.Image) -> bool:
+def stored_in_16_bit(image: Image.Image) -> bool:
     """By mode; for colour, which Pillow converts to 8 bits, by the raw mode of the stored pixels."""
     tiles = getattr(image, "tile", [])
     return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in tiles)

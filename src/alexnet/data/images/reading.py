@@ -8,20 +8,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet.data.images.alpha import opaque
-from alexnet.data.images.facts import BLANK, ImageFacts, notes_of
+from alexnet.data.images.facts import BLANK, ImageFacts, notes_of, stored_in_16_bit
 from alexnet.data.images.kinds import strange_jpeg
+from alexnet.data.images.lower import lower_bytes
 from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
-from alexnet.data.images.pixels import Pixels, array_pixels, digest, is_blank, rgb
-from alexnet.data.images.squaring import square
-from alexnet.data.images.tiff import is_negative
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, rgb, to_8_bit
+from alexnet.data.images.tiff import WideTiff, is_negative
 from alexnet.errors import ImageError
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
 MAX_PIXELS = 178_956_970  # half a gigabyte of RGB; Pillow refuses above the same number
 
 
-def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> Pixels:
+def decode(
+    source: ImageSource,
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+    value_range: ValueRange | None = None,
+) -> Pixels:
     """Decode a file, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W).
 
     Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; the first frame of an animation.
@@ -32,17 +37,28 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, at_least: int | No
 
     at_least: the side in pixels that is enough for the shorter side. A JPEG file is then decoded at the smallest of its
     scales 1/8, 1/4, 1/2 and 1 that gives it (libjpeg's, from the low frequencies of the DCT), a caller's own Pillow
-    image never.
+    image never. value_range: file values that become 0 and 255 instead, linearly, clipped; where its upper end is above
+    255, images of 8 bits a channel, which it cannot mean, stay as they are.
 
     Raises ImageError, with the reason, for missing, empty, truncated and damaged files and for other formats; and,
     before decoding pixels, for images of more than `max_pixels` (width x height in the header).
     """
+    return decode_values(source, max_pixels, at_least, value_range)[0]
+
+
+def decode_values(
+    source: ImageSource,
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+    value_range: ValueRange | None = None,
+) -> tuple[Pixels, Values]:
+    """As `decode`, with the values that the file uses."""
     if isinstance(source, np.ndarray):
-        return array_pixels(source)
+        return array_pixels(source, value_range)
     with opened(source, max_pixels) as image:
         if at_least is not None and image is not source and image.format in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
-        return upright_pixels(image)
+        return upright_pixels(image, value_range)
 
 
 def enough_for(size: int) -> int:
@@ -55,52 +71,49 @@ def enough_for(size: int) -> int:
     return 2 * max(size, 256)
 
 
-def read_square(source: ImageSource, size: int = 256, exact: bool = False) -> Pixels:
-    """The stored form of an image: uint8 (size, size, 3). ImageError if it cannot be read.
-
-    exact: decode large JPEG files whole, which takes five times as long for 12 megapixels.
-    """
-    return square(decode(source, at_least=None if exact else enough_for(size)), size)
-
-
-def stored_form(source: ImageSource, size: int = 256) -> Pixels | str:
-    """`read_square`, or the message of its ImageError."""
-    try:
-        return read_square(source, size)
-    except ImageError as error:
-        return str(error)
-
-
-def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: ValueRange | None = None) -> ImageFacts:
     """Decode an image as `decode` does and describe it; failures are returned in `error`, not raised."""
     facts: dict[str, Any] = {}
     try:
         if isinstance(source, np.ndarray):
-            pixels = array_pixels(source)
+            pixels, values = array_pixels(source, value_range)
             facts = {"format": "array", "mode": "RGB" if source.ndim == 3 else "L"}
             facts["notes"] = () if source.ndim == 3 else ("grayscale",)
         else:
             with opened(source, max_pixels, facts) as image:
-                facts["notes"] = notes = notes_of(image)
-                pixels = upright_pixels(image, notes)
+                facts["notes"] = notes = list[str]()
+                pixels, values = upright_pixels(image, value_range, notes)
     except ImageError as error:
         return ImageFacts(**{**facts, "notes": tuple(facts.get("notes", ()))}, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
     if is_blank(pixels):
         facts["color"] = tuple(pixels[0, 0].tolist())
     facts["notes"] = (*facts["notes"], *([BLANK] if "color" in facts else []))
-    return ImageFacts(**facts, digest=digest(pixels))
+    return ImageFacts(**facts, digest=digest(pixels), values=values)
 
 
-def upright_pixels(image: Image.Image, notes: list[str] | None = None) -> Pixels:
-    """Load an opened image. notes: receives what was found out by looking at its pixels."""
+def upright_pixels(
+    image: Image.Image, value_range: ValueRange | None = None, notes: list[str] | None = None
+) -> tuple[Pixels, Values]:
+    """Load an opened image. notes: receives its properties that need conversion."""
+    wide = stored_in_16_bit(image)  # which is known only until it is loaded
+    if isinstance(image, WideTiff):
+        image.value_range = value_range
+    lower = lower_bytes(image) if wide and value_range is not None else None
+    if notes is not None:
+        notes += notes_of(image)  # which may load it
     _load(image)
     seen, note = opaque(image)
     if notes is not None and note is not None:
         notes.append(note)
-    pixels = rgb(seen)
+    if isinstance(image, WideTiff) and image.values is not None:  # its colours are of 8 bits by now
+        pixels, values = rgb(seen)[0], image.values
+    elif lower is not None:
+        pixels, values = to_8_bit(np.asarray(seen).astype(np.uint16) * np.uint16(256) + lower, value_range)
+    else:
+        pixels, values = rgb(seen, value_range, wide)
     # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
-    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](255 - pixels if is_negative(image) else pixels))
+    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](255 - pixels if is_negative(image) else pixels)), values
 
 
 def _load(image: Image.Image) -> None:

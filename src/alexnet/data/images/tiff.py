@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from alexnet.data.images.lzw import LZW, unpacked_page
 from alexnet.data.images.orientation import UPRIGHT
-from alexnet.data.images.pixels import Pixels, float_to_8_bit, integers_to_8_bit
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, to_8_bit
 from alexnet.errors import ImageError
 
 Bands: TypeAlias = NDArray[Any]  # (H, W, bands), of any type
@@ -132,6 +132,8 @@ class WideTiff(ImageFile.ImageFile):
     """
 
     format = "TIFF"
+    value_range: ValueRange | None = None  # by which colour becomes 8 bits a band; set before `load`
+    values: Values | None = None  # of colour of more than 8 bits, known after `load`
 
     def _open(self) -> None:
         from tifffile import TiffFile
@@ -161,11 +163,11 @@ class WideTiff(ImageFile.ImageFile):
         bands: Bands = UPRIGHT[self._orientation](_bands(self._page, self.fp))
         if self.mode[0] in "IF":
             return Image.fromarray(np.ascontiguousarray(_gray(bands[:, :, 0])))
-        colours = _eight(bands[:, :, : COLOURS[self._page.photometric]])
+        colours, self.values = _eight(bands[:, :, : COLOURS[self._page.photometric]], self.value_range)
         parts = [colours[:, :, band] for band in range(colours.shape[2])]
         if self.negative:
             parts = [255 - part for part in parts]
-        parts += [_eight(bands[:, :, len(parts)])] if self._alpha and self.mode != "CMYK" else []
+        parts += [_eight(bands[:, :, len(parts)])[0]] if self._alpha and self.mode != "CMYK" else []
         images = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
         if len(images) == 2:  # Pillow has no premultiplied grey for all that it does
             images, mode = [images[0]] * 3 + images[1:], "RGBA"
@@ -242,13 +244,17 @@ def _gray(values: NDArray[Any]) -> NDArray[Any]:
     )
 
 
-def _eight(values: Bands) -> Pixels:
-    """Bands of colour or alpha as 8 bits: of 16 the upper ones, as Pillow reads 16-bit colour of every format."""
-    if values.dtype.kind == "f":
-        return float_to_8_bit(values.astype(np.float32))
-    if values.dtype.itemsize > 2:
-        integers_to_8_bit(values)  # refuses what exceeds 16 bits
-    return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
+def _eight(values: Bands, value_range: ValueRange | None = None) -> tuple[Pixels, Values | None]:
+    """Colour or alpha as 8 bits a band, and the values of wider ones.
+
+    Without a range, of 16 bits the upper ones, as Pillow reads 16-bit colour of every format.
+    """
+    if values.dtype == np.uint8:
+        return values, None
+    eight, found = to_8_bit(values.astype(np.float32) if values.dtype.kind == "f" else values, value_range)
+    if value_range is None and values.dtype == np.uint16:
+        eight = (values >> 8).astype(np.uint8)
+    return eight, found
 
 
 def _has_second_page(tiff: Any) -> bool:

@@ -9,11 +9,13 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.images import Pixels, is_blank, stored_form
+from alexnet.data.extent import Extent
+from alexnet.data.form import Form, Packed
+from alexnet.data.images import ValueRange
 from alexnet.data.samples import Sample, Source, each_image, some_names
 from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
 from alexnet.data.store.reader import Store, open_store
@@ -40,10 +42,12 @@ def pack(
     *,
     shard_bytes: int = SHARD_BYTES,
     fingerprint: str | None = None,
+    fit: str = "crop",
+    value_range: ValueRange | None = None,
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size: side of the stored images, pixels. max_bad: accepted share of unusable images, 0..1. workers: threads, None
+    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1. workers: threads, None
     for one per core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
@@ -52,15 +56,16 @@ def pack(
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
+    form = Form(size, fit, value_range)
     shard_rows = max(1, shard_bytes // row_bytes(size))
     fingerprint = fingerprint or source.fingerprint()
     with whole_folder(folder.resolve()) as beside:  # a link stays a link
         _refuse_full_disk(folder, beside, len(source.samples) * row_bytes(size))
         with _Files(beside, shard_rows) as files:
-            _fill(files, source, size, max_bad, workers, progress)
+            _fill(files, source, form, max_bad, workers, progress)
         _refuse_empty_classes(source, files)
-        _refuse_blank(source, files)
-        _write_facts(files, source, size, fingerprint)
+        _refuse_blank(source, files, form)
+        _write_facts(files, source, form, fingerprint)
     if files.skipped:
         images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
         log.warning("%s skipped, see %s", images, folder / SKIPPED)
@@ -68,11 +73,11 @@ def pack(
 
 
 def _fill(
-    files: "_Files", source: Source, size: int, max_bad: float, workers: int | None, progress: Progress | None
+    files: "_Files", source: Source, form: Form, max_bad: float, workers: int | None, progress: Progress | None
 ) -> None:
     """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
-    with ordered_map(partial(stored_form, size=size), each_image(source), workers) as results:
+    with ordered_map(form.try_pack, each_image(source), workers) as results:
         for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
             if isinstance(result, str):
                 files.skip(sample, result)
@@ -118,6 +123,7 @@ class _Files:
         self.labels: set[int] = set()  # classes with images
         self.skipped: list[tuple[str, str]] = []
         self.blank: Counter[tuple[int, ...]] = Counter()  # images of one colour, by colour
+        self.extent = Extent()
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
         self._shard: _HashedFile  # the current one
@@ -132,14 +138,15 @@ class _Files:
     def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def add(self, sample: Sample, image: Pixels) -> None:
+    def add(self, sample: Sample, image: Packed) -> None:
         if self.images % self.shard_rows == 0:
             self._begin_shard(self.images // self.shard_rows)
-        self._shard.write(image.data)
+        self._shard.write(image.pixels.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
         self.labels.add(sample.label)
-        if is_blank(image):
-            self.blank[tuple(image[0, 0].tolist())] += 1
+        self.extent.add(sample.path, image.width, image.height, image.values)
+        if image.color is not None:
+            self.blank[image.color] += 1
         self.images += 1
 
     def skip(self, sample: Sample, reason: str) -> None:
@@ -158,13 +165,14 @@ class _Files:
         return file
 
 
-def _write_facts(files: _Files, source: Source, size: int, fingerprint: str) -> None:
+def _write_facts(files: _Files, source: Source, form: Form, fingerprint: str) -> None:
     facts = {
         "format": FORMAT,
         "version": VERSION,
         "name": source.name,
         "fingerprint": fingerprint,
-        "size": size,
+        **asdict(form),
+        "extent": files.extent.to_json(),
         "class_names": source.class_names,
         "fractions": source.fractions,
         "images": files.images,
@@ -208,14 +216,15 @@ def _refuse_empty_classes(source: Source, files: _Files) -> None:
         raise DataError(f"{source.name}: no usable images of {some_names(empty)}{hint}; add some or remove it")
 
 
-def _refuse_blank(source: Source, files: _Files) -> None:
+def _refuse_blank(source: Source, files: _Files, form: Form) -> None:
     """A set of pictures without any picture teaches nothing, though training would run."""
     blank = files.blank.total()
     if blank == files.images > 1 and len(files.blank) == 1:
         ((color, _),) = files.blank.items()
+        known = "; ".join(files.extent.value_lines(form.value_range))
         raise DataError(
-            f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); look at some of them, and see "
-            "`alexnet check DATA`"
+            f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); "
+            + (known or "look at some of them, and see `alexnet check DATA`")
         )
     if blank:
         log.warning("%s: %s of %s images are blank, of one colour each", source.name, f"{blank:,}", f"{files.images:,}")
