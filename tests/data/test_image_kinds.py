@@ -50,6 +50,28 @@ def test_phones_formats_are_read(kind: str) -> None:
     assert facts.format == ("JPEG" if kind == "MPO" else kind)  # an MPO of one picture is a JPEG
 
 
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_phones_photos_are_upright(kind: str) -> None:
+    turned = Image.fromarray(photo()).transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[0x0112] = 6
+    file = io.BytesIO()
+    if kind == "HEIF":
+        exif = turned.getexif().tobytes()
+        pillow_heif.encode("RGB", turned.size, turned.tobytes(), file, exif=exif, quality=95)
+    else:
+        turned.save(file, kind, exif=turned.getexif(), quality=95)
+    pixels = decode(file.getvalue())
+    assert pixels.shape == (64, 96, 3)
+    assert np.abs(pixels.astype(int) - photo()).mean() < 3
+
+
+def test_heic_of_more_than_8_bits_is_read() -> None:
+    file = io.BytesIO()
+    wide = (photo().astype(np.uint16) * 257).tobytes()
+    pillow_heif.from_bytes("RGB;16", (96, 64), wide).save(file, quality=95)
+    assert np.abs(decode(file.getvalue()).astype(int) - photo()).mean() < 3
+
+
 def test_mpo_gives_its_first_picture_without_a_note() -> None:
     preview = Image.new("RGB", (30, 20), "red")
     data = encoded(Image.fromarray(photo()), "MPO", save_all=True, append_images=[preview], quality=95)
