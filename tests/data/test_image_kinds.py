@@ -13,7 +13,7 @@ from PIL import Image
 
 from alexnet.data.form import Form
 from alexnet.data.images import decode, enough_for, inspect, square
-from alexnet.data.images.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, advice
+from alexnet.data.images.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES
 from alexnet.data.sources import open_source
 from alexnet.data.store import pack
 from alexnet.errors import DataError
@@ -149,10 +149,14 @@ def test_varieties_of_jpeg_that_are_not_read_are_named(marker: int, bits: int, r
     assert reason in str(inspect(strange).error)
 
 
-def test_advice_names_files_by_their_suffix() -> None:
-    assert {advice(suffix.upper()) for suffix in RAW_SUFFIXES} == {"RAW photo: export it as JPEG"}
-    assert advice(".jxl") == "JPEG XL: save it as JPEG or PNG"
-    assert advice(".xyz") is None
+@pytest.mark.parametrize("suffix", [".NEF", ".arw", ".dng"])
+def test_thumbnail_of_a_raw_photo_is_not_taken_for_the_photo(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(encoded(Image.new("RGB", (16, 12)), "TIFF"))
+    assert inspect(path).error == "RAW photo: export it as JPEG"
+
+
+def test_suffixes_of_images_are_those_of_formats_that_are_read() -> None:
     assert {".heic", ".heif", ".hif", ".avif", ".jp2", ".mpo"} <= IMAGE_SUFFIXES
     assert not {".jxl", *RAW_SUFFIXES} & IMAGE_SUFFIXES
 

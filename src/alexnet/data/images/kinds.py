@@ -15,17 +15,8 @@ IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())  # in lower case
 SNIFFED = 512  # bytes from the start by which a kind is told
 
 _SAVE = "save it as JPEG or PNG"
-_RAW = "RAW photo: export it as JPEG"
+RAW = "RAW photo: export it as JPEG"
 RAW_SUFFIXES = frozenset([".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"])
-_ADVICE = {
-    **dict.fromkeys(RAW_SUFFIXES, _RAW),
-    ".jxl": f"JPEG XL: {_SAVE}",
-    ".psd": f"Photoshop file: {_SAVE}",
-    ".svg": "SVG drawing: export it as PNG",
-    ".pdf": "PDF document: export its pages as PNG or JPEG",
-    ".dcm": "DICOM: export it as PNG of 8 or 16 bits",
-}
-
 # First bytes of formats that are read, for files with a damaged header. Without BMP's "BM" and PPM's "P6": text files
 # may begin like that.
 _READ = {
@@ -43,11 +34,11 @@ _REFUSED = {
     b"\xff\x0a": f"JPEG XL: {_SAVE}",
     b"\0\0\0\x0cJXL ": f"JPEG XL: {_SAVE}",
     b"8BPS": f"Photoshop file: {_SAVE}",
-    b"FUJIFILMCCD-RAW": _RAW,
-    b"IIRO": _RAW,
-    b"IIRS": _RAW,
-    b"MMOR": _RAW,
-    b"IIU\0": _RAW,
+    b"FUJIFILMCCD-RAW": RAW,
+    b"IIRO": RAW,
+    b"IIRS": RAW,
+    b"MMOR": RAW,
+    b"IIU\0": RAW,
     b"%PDF": "not an image: PDF document; export its pages as PNG or JPEG",
     b"%!PS": f"not an image that is read: PostScript; {_SAVE}",
     b"\xc5\xd0\xd3\xc6": f"not an image that is read: PostScript; {_SAVE}",
@@ -78,11 +69,6 @@ _FRAMES = {
 _STARTS_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are none
 
 
-def advice(suffix: str) -> str | None:
-    """What to do with a file that is not read, by its suffix: "RAW photo: export it as JPEG"; None if unknown."""
-    return _ADVICE.get(suffix.lower())
-
-
 def is_heif(start: bytes) -> bool:
     """Whether a file is HEIF with HEVC pictures, as phones write it (.heic); AVIF, of the same family, is not."""
     brands = _brands(start)
@@ -111,9 +97,9 @@ def refused_kind(start: bytes) -> str | None:
     if start[:4] == b"RIFF":
         return _riff_kind(start[8:12])
     if start[8:10] == b"CR" and start.startswith(b"II*\0"):
-        return _RAW
+        return RAW
     if start[128:132] == b"DICM":
-        return f"not an image that is read: DICOM; {_ADVICE['.dcm'].partition(': ')[2]}"
+        return "not an image that is read: DICOM; export it as PNG of 8 or 16 bits"
     found = next((kind for magic, kind in _REFUSED.items() if start.startswith(magic)), None)
     return found or _text_kind(start)
 
@@ -138,7 +124,7 @@ def _brands(start: bytes) -> set[bytes]:
 def _media_kind(start: bytes) -> str | None:
     brands = _brands(start)
     if b"crx " in brands:
-        return _RAW
+        return RAW
     if brands & (_HEIF_BRANDS | _AVIF_BRANDS):
         return None
     return "not an image: MP4 or QuickTime video or sound"

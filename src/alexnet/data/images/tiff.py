@@ -5,12 +5,14 @@ compressed big-endian floats, and opens neither float colour nor 16-bit grey wit
 """
 
 import logging
+from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from alexnet.data.images.kinds import RAW, RAW_SUFFIXES
 from alexnet.data.images.lzw import LZW, unpacked_page
 from alexnet.data.images.orientation import UPRIGHT
 from alexnet.data.images.pixels import Pixels, ValueRange, Values, to_8_bit
@@ -26,7 +28,6 @@ MAX_BYTES = 2**32  # of decoded values
 _COMPRESSED = {7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC"}
 _COMPRESSED |= {50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}
 _KINDS = {"u": "integer", "i": "signed integer", "f": "float", "c": "complex"}
-_RAW = "RAW photo: export it as JPEG"
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else what we raise is printed, too
 
@@ -41,7 +42,7 @@ def open_tiff(file: BinaryIO) -> Image.Image:
     except Exception:  # Pillow raises many types
         return _wide(file)
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
-    _refuse_raw(image.tag_v2)
+    _refuse_raw(image.tag_v2, file)
     if _pillow_is_right(image):
         _refuse_missing_data(image.tag_v2, file)
         return image
@@ -92,12 +93,13 @@ def _tags(image: Image.Image) -> Any:
     return image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
 
 
-def _refuse_raw(tags: Any) -> None:
+def _refuse_raw(tags: Any, file: Any) -> None:
     """Cameras' files show a small picture first; what they hold below it no library here develops."""
     maker = str(tags.get(MAKE, "")).upper()
     camera = maker.startswith(("NIKON", "SONY", "PENTAX", "SAMSUNG", "CANON", "LEICA", "HASSELBLAD", "PHASE"))
-    if DNG in tags or (camera and CHILDREN in tags and tags.get(SUBFILE, 0) & 1):
-        raise ImageError(_RAW)
+    named = Path(str(getattr(file, "name", ""))).suffix.lower() in RAW_SUFFIXES
+    if named or DNG in tags or (camera and CHILDREN in tags and tags.get(SUBFILE, 0) & 1):
+        raise ImageError(RAW)
 
 
 def _pillow_is_right(image: TiffImagePlugin.TiffImageFile) -> bool:
@@ -142,7 +144,7 @@ class WideTiff(ImageFile.ImageFile):
         page: Any = tiff.pages[0]
         self._page = page
         tags = {tag.code: tag.value for tag in page.tags.values()}
-        _refuse_raw(tags)
+        _refuse_raw(tags, self.fp)
         _refuse_variety(page)
         extra = page.extrasamples[0] if page.samplesperpixel > COLOURS[page.photometric] and page.extrasamples else 0
         self._premultiplied, self._alpha = extra == 1, extra in (1, 2)
