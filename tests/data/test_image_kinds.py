@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ def test_truncated_photo_is_called_damaged(kind: str, share: float) -> None:
 def test_reading_heic_does_not_change_what_pillow_opens() -> None:
     decode(heic(photo()))
     assert "HEIF" not in Image.OPEN
+
+
+def test_missing_library_is_named_and_not_called_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = heic(photo())
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert inspect(data).error == "HEIC needs a library that is missing: pip install pillow-heif"
 
 
 # --- what is not read ---

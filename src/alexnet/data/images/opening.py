@@ -97,6 +97,9 @@ def _identified(file: io.BufferedIOBase) -> Image.Image:
         return _header_of(file, start)
     except ImageError:
         raise
+    except ImportError as error:
+        missing = (error.name or "").replace("_", "-")
+        raise ImageError(f"{name_by(start)} needs a library that is missing: pip install {missing}") from error
     except Exception as error:  # as above
         if isinstance(error, OSError) and error.errno is not None:  # an I/O error, not a damaged file
             raise
