@@ -110,7 +110,8 @@ def expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
     """
     for path in paths:
         if (str(path) == "-" or ADDRESS.match(str(path))) and not path.exists():
-            raise UsageError(f"{str(path)!r}: standard input and addresses are not read; give image files or folders")
+            named = str(path).replace(":/", "://", 1)
+            raise UsageError(f"{named!r}: standard input and addresses are not read; give image files or folders")
     for path in paths:
         yield from list(_below(path)) or [(path, "a folder without images")]
 

@@ -7,6 +7,7 @@
 | `imagenet:/folder` | the ImageNet challenge, unpacked there |
 | `photos.csv` | a list `path,label[,split]`, see `tables.read_csv` |
 | `photos.csv:species` | the same, with the labels of the column `species` |
+| `train.csv,test.csv` | several lists, see `tables.read_tables`; a column may follow as above |
 | `Path("photos")` | the folder or CSV file there, whatever its name |
 | `(images, labels)` | uint8 arrays in memory, see `arrays.array_source`; class names may follow |
 | anything else | a folder `root/<class>/...` or `root/{train,val,test}/<class>/...`, see `folders.read_folder` |
@@ -28,7 +29,7 @@ from alexnet.data.sources.arrays import Arrays, array_source
 from alexnet.data.sources.folders import holds_images, read_folder, read_images
 from alexnet.data.sources.imagenet import imagenet, tiny_imagenet
 from alexnet.data.sources.known import cifar10, digits, flowers17, flowers17_published
-from alexnet.data.sources.tables import TABLES, read_csv
+from alexnet.data.sources.tables import TABLES, read_csv, read_tables
 from alexnet.data.sources.told import tell
 from alexnet.data.splits import assign_splits
 from alexnet.errors import DataError, UsageError
@@ -90,8 +91,8 @@ def find_source(data: Data) -> Source:
         return opener(path)
     if file and opener is read_folder and path.suffix.lower() in TABLES:
         return read_csv(path)
-    if not file and (named := _with_column(spec)):
-        return read_csv(*named)
+    if not file and (named := _tables(spec)):
+        return read_tables(*named)
     raise _is_a_file(spec) if file else _not_found(spec)
 
 
@@ -129,8 +130,9 @@ def recorded_name(data: Data) -> str:
     if isinstance(data, tuple):
         return ARRAYS
     spec = spec_of(data)
-    if named := _with_column(spec):
-        return f"{named[0].absolute()}:{named[1]}"
+    if named := _tables(spec):
+        files, column = named
+        return ",".join(str(file.absolute()) for file in files) + (f":{column}" if column else "")
     kind = IMAGENET if spec.startswith(IMAGENET) else ""
     path = Path(spec.removeprefix(kind)).expanduser()
     return kind + str(path.absolute()) if spec not in KNOWN and path.exists() else spec
@@ -142,11 +144,14 @@ def _from_arrays(data: Arrays) -> Source:
     return array_source(*data)
 
 
-def _with_column(spec: str) -> tuple[Path, str] | None:
-    """The file and the column of "photos.csv:column"; None for anything else."""
-    name, _, column = spec.rpartition(":")
-    file = Path(name).expanduser()
-    return (file, column) if column and file.suffix.lower() in TABLES and file.is_file() else None
+def _tables(spec: str) -> tuple[list[Path], str | None] | None:
+    """The files and the column of "photos.csv:column" or "train.csv,test.csv"; None for anything else."""
+    before, _, column = spec.rpartition(":")
+    for names, wanted in ((spec, None), (before, column or None)):
+        files = [Path(name).expanduser() for name in names.split(",")]
+        if all(file.suffix.lower() in TABLES and file.is_file() for file in files):
+            return files, wanted
+    return None
 
 
 def _is_a_file(spec: str) -> DataError:

@@ -191,6 +191,9 @@ def _stray(path: str) -> str:
 def _no_images(root: Path, classes: Sequence[ClassFolder], others: Sequence[str]) -> DataError:
     """The error for a folder without images in class folders."""
     form = f"put the images of each class into a folder {root}/<class>/"
+    tables = [name for name in Walk(root).files() if name.lower().endswith((".csv", ".tsv"))]
+    if tables:
+        return DataError(f"{root} has no class folders with images but lists: give {root / tables[0]}, or {form}")
     if not Walk(root).entries():
         return DataError(f"{root} is empty; {form}")
     if classes:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -40,16 +40,59 @@ def read_csv(file: Path, label_column: str | None = None) -> Source:
     Raises DataError, with the line number, for malformed lines, missing files and files listed with two labels or
     splits.
     """
-    table = read_table(file)
-    files = ListedFiles(file.parent)
+    found = _listed(read_table(file), label_column)
+    return labelled_source(file.stem, file.parent, {label for _, label, _ in found}, found, [])
+
+
+def read_tables(files: Sequence[Path], label_column: str | None = None) -> Source:
+    """The images of several tables, each as in `read_csv`; paths become relative to the first one's folder.
+
+    A table named after a part, such as train.csv, gives it to its images where they have none of their own. A table of
+    paths and parts alone gives these to images that the others list. Raises DataError as `read_csv` does.
+    """
+    if len(files) == 1:
+        return read_csv(files[0], label_column)
+    first, tables = files[0], [read_table(file) for file in files]
+    parts = {path: part for each in tables if _is_of_parts(each) for path, _, part in _moved(_parts(each), each, first)}
+    labelled = [each for each in tables if not _is_of_parts(each)]
+    rows = [(each.file.name, row) for each in labelled for row in _moved(_listed(each, label_column), each, first)]
+    if unknown := parts.keys() - {path for _, (path, _, _) in rows}:
+        raise DataError(f"{len(unknown)} images have a part but no label, the first {min(unknown)!r}; list all of them")
+    found = _without_repeats(
+        first, [(name, (path, label, parts.get(path, part))) for name, (path, label, part) in rows]
+    )
+    return labelled_source(first.stem, first.parent, {label for _, label, _ in found}, found, [])
+
+
+def _listed(table: Table, label_column: str | None) -> list[Row]:
+    """The rows of a table, each image once."""
+    files = ListedFiles(table.file.parent)
     path = _path_column(table, files)
     split = _split_column(table, path)
     labels = _labels(table, path, split, label_column)
     lines = {line: _row(table, line, path, labels(line), split) for line in table.rows}
     if not lines:
-        raise DataError(f"{file} lists no images; write a line for each under the header path,label[,split]")
-    found = _without_repeats(file, _located(file, files, lines))
-    return labelled_source(file.stem, file.parent, {label for _, label, _ in found}, found, [])
+        raise DataError(f"{table.file} lists no images; write a line for each under the header path,label[,split]")
+    located = _located(table.file, files, lines)
+    return _without_repeats(table.file, [(f"line {line}", row) for line, row in located.items()])
+
+
+def _is_of_parts(table: Table) -> bool:
+    """Whether a table has columns of paths and parts, and none of labels."""
+    split = find_columns(table, SPLIT_NAMES, "split")
+    rest = len(one_hot_columns(table, split)) < 2 and not find_columns(table, LABEL_NAMES, "label")
+    return bool(split) and rest
+
+
+def _parts(table: Table) -> list[Row]:
+    """The rows of a table of paths and parts, with the part in the label's place, too."""
+    return _listed(table, table.columns[find_columns(table, SPLIT_NAMES, "split")[0]])
+
+
+def _moved(rows: Sequence[Row], table: Table, first: Path) -> list[Row]:
+    """The rows of a table with paths as from beside the first one, and its name's part where they have none."""
+    folder, own = table.file.parent, part_named(table.file.stem)
+    return [(os.path.relpath(folder / path, first.parent), label, part or own) for path, label, part in rows]
 
 
 # --- columns ---
@@ -168,14 +211,16 @@ def _located(file: Path, files: ListedFiles, lines: dict[int, Row]) -> dict[int,
     return found
 
 
-def _without_repeats(file: Path, lines: dict[int, Row]) -> list[Row]:
-    """The first row of each file: a path identifies an image, as in a run's split.csv."""
-    first: dict[str, int] = {}  # line number by normalized path
-    for line, (path, label, split) in lines.items():
-        earlier = first.setdefault(os.path.normpath(file.parent / path), line)
-        if lines[earlier][1:] != (label, split):
-            listing = " and ".join(f"{lines[n][1]!r}, split {lines[n][2]!r}, in line {n}" for n in (earlier, line))
-            raise DataError(f"{file}: {path!r} is listed as {listing}; remove the line that is wrong")
-    if repeated := len(lines) - len(first):
-        log.warning("%s: %d lines repeat an earlier one; each image is taken once", file, repeated)
-    return [lines[line] for line in first.values()]
+def _without_repeats(name: Path, places: Sequence[tuple[str, Row]]) -> list[Row]:
+    """The first row of each file: a path identifies an image, as in a run's split.csv. places: (where, row)."""
+    first: dict[str, tuple[str, Row]] = {}  # by normalized path
+    for place, row in places:
+        earlier, known = first.setdefault(os.path.normpath(name.parent / row[0]), (place, row))
+        if known[1:] != row[1:]:
+            listing = " and ".join(
+                f"{r[1]!r}, split {r[2]!r}, in {where}" for where, r in ((earlier, known), (place, row))
+            )
+            raise DataError(f"{name}: {row[0]!r} is listed as {listing}; remove the line that is wrong")
+    if repeated := len(places) - len(first):
+        log.warning("%s: %d lines repeat an earlier one; each image is taken once", name, repeated)
+    return [row for _, row in first.values()]
