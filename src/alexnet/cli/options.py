@@ -94,7 +94,7 @@ def _shown(default: Any) -> str | bool:
 
 def with_column(data: str, label_column: str | None) -> str:
     """DATA as it names a table's column of labels, "photos.csv:species". UsageError for a column of no table."""
-    from alexnet.data.sources.tables import TABLES
+    from alexnet.data.sources.folders import TABLES
 
     if label_column is None:
         return data

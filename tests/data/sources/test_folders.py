@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.data.sources import open_images, open_source
+from alexnet.data.sources import check_classes, open_images, open_source
 from alexnet.data.sources.parts import part_named
 from alexnet.errors import DataError
 
@@ -63,7 +63,7 @@ def test_unlabelled_images_beside_train_are_told_and_left_out(
     with caplog.at_level(logging.INFO, "alexnet"):
         assert parts_of(tmp_path) == Counter(["train ant", "train bee"])
     (line,) = caplog.messages
-    assert "2 of 4 files passed over: 2 unlabelled images" in line
+    assert "2 of 4 files passed over: 2 unlabelled;" in line
     assert "alexnet predict" in line
 
 
@@ -88,14 +88,31 @@ def test_folders_without_images_beside_the_parts_are_passed_over(tmp_path: Path)
     assert open_source(str(tmp_path)).other_files == ["annotations/1.xml: outside any class folder"]
 
 
-def test_folder_around_the_parts_is_named_for_the_next_try(tmp_path: Path) -> None:
-    lay(tmp_path, "archive/train/ant/1.jpg", "archive/test/ant/1.jpg")
-    with pytest.raises(DataError, match=f"give {tmp_path}/archive"):
+def test_folder_around_the_parts_is_looked_into(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lay(tmp_path, "archive/train/ant/1.jpg", "archive/test/ant/1.jpg", "__MACOSX/archive/._train", "about.txt")
+    with caplog.at_level(logging.INFO, "alexnet"):
+        assert parts_of(tmp_path) == Counter(["train ant", "test ant"])
+    wrapped, litter, others = caplog.messages
+    assert "read as" in wrapped
+    assert "1 in __MACOSX/" in litter
+    assert "1 of 3 files passed over: 1 .txt" in others
+
+
+def test_folder_around_the_classes_is_named_where_training_is_refused(tmp_path: Path) -> None:
+    source = open_source(str(lay(tmp_path, "photos/ant/1.jpg", "photos/bee/1.jpg")))
+    with pytest.raises(DataError, match="give the folder 'photos' itself if its sub-folders are the classes"):
+        check_classes(source)
+
+
+def test_class_folders_without_readable_images_say_what_they_hold(tmp_path: Path) -> None:
+    lay(tmp_path, "ant/1.CR2", "bee/2.CR2")
+    with pytest.raises(DataError, match=r"no images in them.*2 \.cr2; convert \.cr2 to JPEG or PNG"):
         open_source(str(tmp_path))
 
 
-def test_folder_with_a_list_names_the_list(tmp_path: Path) -> None:
-    lay(tmp_path, "labels.csv", "1.jpg")
+@pytest.mark.parametrize("image", ["1.jpg", "images/1.jpg", "train/1.jpg"])
+def test_folder_with_a_list_names_the_list(tmp_path: Path, image: str) -> None:
+    lay(tmp_path, "labels.csv", image)
     with pytest.raises(DataError, match=f"give {tmp_path}/labels.csv"):
         open_source(str(tmp_path))
 

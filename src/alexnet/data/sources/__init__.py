@@ -26,10 +26,10 @@ from typing import TypeAlias
 
 from alexnet.data.samples import Sample, Source, check_classes
 from alexnet.data.sources.arrays import Arrays, array_source
-from alexnet.data.sources.folders import holds_images, read_folder, read_images
+from alexnet.data.sources.folders import TABLES, holds_images, read_folder, read_images
 from alexnet.data.sources.imagenet import imagenet, tiny_imagenet
 from alexnet.data.sources.known import cifar10, digits, flowers17, flowers17_published
-from alexnet.data.sources.tables import TABLES, read_csv, read_tables
+from alexnet.data.sources.tables import read_csv, read_tables
 from alexnet.data.sources.told import tell
 from alexnet.data.splits import assign_splits
 from alexnet.errors import DataError, UsageError

@@ -1,5 +1,7 @@
 """Sources from folders with a sub-folder for each class."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -8,11 +10,15 @@ from typing import NamedTuple
 
 from alexnet.data.samples import Sample, Source, natural_key, normal_name, some_names
 from alexnet.data.sources.parts import ACCEPTED, is_unlabelled, part_named
-from alexnet.data.sources.told import OUTSIDE, UNLABELLED_IMAGE
+from alexnet.data.sources.told import OUTSIDE, UNLABELLED_IMAGE, passed_over
 from alexnet.data.sources.walk import Walk, is_image
 from alexnet.errors import DataError
 
+TABLES = (".csv", ".tsv")  # suffixes of files that list images
 UNNAMED = frozenset(["images", "image", "imgs", "img", "photos", "all", "data", "unknown"])  # no class's name in a test
+
+
+log = logging.getLogger(__name__)
 
 
 class ClassFolder(NamedTuple):
@@ -34,10 +40,12 @@ def read_folder(root: Path) -> Source:
     to others, and folders that look like parts but are not named so.
     """
     walk = Walk(root)
+    if wrapped := _wrapped(walk):
+        return wrapped
     classes = _class_folders(walk)
     found = [(path, each.name, each.part) for each in classes for path in walk.images(each.folder)]
     others = [*walk.others, *_strays(walk, classes)]
-    if not found:
+    if not found or _is_one_heap(classes, others):
         raise _no_images(root, classes, others)
     names = {each.name for each in classes}
     source = labelled_source(root.resolve().name or "folder", root, names, found, others)
@@ -78,6 +86,25 @@ def images_below(root: Path, folder: str, others: list[str]) -> Iterator[str]:
 # --- which folders are classes ---
 
 
+def _wrapped(walk: Walk) -> Source | None:
+    """The source of the only folder in the root if that holds the parts, as unpacked archives do."""
+    tops = walk.subfolders()
+    inside = walk.subfolders(tops[0]) if len(tops) == 1 and not part_named(tops[0]) else []
+    if not inside or not all(part_named(name) and walk.subfolders(f"{tops[0]}/{name}") for name in inside):
+        return None
+    source = read_folder(walk.root / tops[0])
+    outside = [f"../{name}: {OUTSIDE}" for name in walk.files()]
+    litter = Counter(walk.litter) + Counter(source.litter)
+    log.info("%s: read as %s, the only folder in it", walk.root, walk.root / tops[0])
+    return replace(source, other_files=[*source.other_files, *outside], litter=dict(litter))
+
+
+def _is_one_heap(classes: Sequence[ClassFolder], others: Sequence[str]) -> bool:
+    """Whether the images lie in one folder such as `images`, beside a list of them."""
+    heap = len({each.name for each in classes}) == 1 and classes[0].name.casefold() in UNNAMED
+    return heap and any(line.partition(":")[0].lower().endswith(TABLES) for line in others)
+
+
 def _class_folders(walk: Walk) -> list[ClassFolder]:
     """Every class folder, in the layout that the names show."""
     tops = walk.subfolders()
@@ -92,9 +119,6 @@ def _class_folders(walk: Walk) -> list[ClassFolder]:
         return _in_parts(walk, {top: part for top, part in parts.items() if part})
     inner = {top: walk.subfolders(top) for top in tops}
     if tops and all(names and all(map(part_named, names)) for names in inner.values()):
-        if len(tops) == 1:
-            inside = walk.root / tops[0]
-            raise DataError(f"{walk.root} holds one folder, {tops[0]!r}, and that holds the parts; give {inside}")
         return [ClassFolder(f"{top}/{name}", top, part_named(name)) for top in tops for name in inner[top]]
     _refuse_alike(walk.root, inner)
     return [ClassFolder(top, top, "") for top in tops]
@@ -191,13 +215,14 @@ def _stray(path: str) -> str:
 def _no_images(root: Path, classes: Sequence[ClassFolder], others: Sequence[str]) -> DataError:
     """The error for a folder without images in class folders."""
     form = f"put the images of each class into a folder {root}/<class>/"
-    tables = [name for name in Walk(root).files() if name.lower().endswith((".csv", ".tsv"))]
+    tables = [name for name in Walk(root).files() if name.lower().endswith(TABLES)]
     if tables:
         return DataError(f"{root} has no class folders with images but lists: give {root / tables[0]}, or {form}")
     if not Walk(root).entries():
         return DataError(f"{root} is empty; {form}")
     if classes:
-        return DataError(f"{root} has {len(classes)} class folders but no images in them; {form}")
+        left = f" ({passed_over(0, others)})" if others else ""
+        return DataError(f"{root} has {len(classes)} class folders but no images in them{left}; {form}")
     return DataError(f"{root} has {len(others)} files but no class folders; {form}, or list them in a CSV path,label")
 
 

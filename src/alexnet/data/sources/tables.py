@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 
 Row: TypeAlias = tuple[str, str, str]  # path, label, split
 
-TABLES = (".csv", ".tsv")  # suffixes of files that are read as tables
-
 
 def read_csv(file: Path, label_column: str | None = None) -> Source:
     """The images listed in a table with a header line: `path,label[,split]`, or other names for these columns.

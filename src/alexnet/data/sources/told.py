@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 UNLABELLED_IMAGE = "an unlabelled image, in no class folder"
 OUTSIDE = "outside any class folder"
 NO_SUFFIX = "without a suffix"
+UNLABELLED = "unlabelled"
 
 # Suffixes of pictures that are not read: what camera makers, phones and painting programs write.
 PICTURES = frozenset(
@@ -43,11 +44,15 @@ def tell_passed_over(name: str, images: int, others: Sequence[str], litter: Mapp
     if litter:
         log.info("%s: litter passed over: %s", name, ", ".join(_litter(litter)))
     if others:
-        kinds = Counter(_kind(line) for line in others)
-        counted = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
-        level = logging.WARNING if any(_may_be_missed(kind) for kind in kinds) else logging.INFO
-        ends = "; ".join([f"{len(others):,} of {len(others) + images:,} files passed over: {counted}", *_advice(kinds)])
-        log.log(level, "%s: %s", name, ends)
+        level = logging.WARNING if any(_may_be_missed(_kind(line)) for line in others) else logging.INFO
+        log.log(level, "%s: %s", name, passed_over(images, others))
+
+
+def passed_over(images: int, others: Sequence[str]) -> str:
+    """What was passed over, by suffix, and what to do about it."""
+    kinds = Counter(map(_kind, others))
+    counted = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
+    return "; ".join([f"{len(others):,} of {len(others) + images:,} files passed over: {counted}", *_advice(kinds)])
 
 
 def _litter(litter: Mapping[str, int]) -> Iterable[str]:
@@ -59,16 +64,16 @@ def _kind(line: str) -> str:
     """What a file that was passed over is counted as: by its suffix, or by the reason."""
     path, _, reason = line.rpartition(": ")
     if reason.startswith("its class") or reason == UNLABELLED_IMAGE:
-        return "of classes that train lacks" if reason.startswith("its class") else "unlabelled images"
+        return "of classes that train lacks" if reason.startswith("its class") else UNLABELLED
     if reason == OUTSIDE and is_image(path):
-        return "images outside any class folder"
+        return OUTSIDE
     if reason == OUTSIDE or reason.endswith(OF_ANOTHER_KIND):
         return Path(path).suffix.lower() or NO_SUFFIX
     return "that are links or no files"
 
 
 def _may_be_missed(kind: str) -> bool:
-    return kind in PICTURES or kind in FILMS or not kind.startswith((".", "unlabelled"))
+    return kind in PICTURES or kind in FILMS or not kind.startswith((".", UNLABELLED))
 
 
 def _advice(kinds: Counter[str]) -> Iterable[str]:
@@ -80,9 +85,9 @@ def _advice(kinds: Counter[str]) -> Iterable[str]:
         yield "take single frames of films"
     if NO_SUFFIX in kinds:
         yield "give images among those without a suffix one, such as .jpg"
-    if "images outside any class folder" in kinds:
+    if OUTSIDE in kinds:
         yield "put images into their class folders"
-    if "unlabelled images" in kinds:
+    if UNLABELLED in kinds:
         yield "unlabelled images are not used: name them with alexnet predict"
 
 
