@@ -59,10 +59,11 @@ def test_parts_may_lie_in_the_class_folders(tmp_path: Path) -> None:
 def test_unlabelled_images_beside_train_are_told_and_left_out(
     tmp_path: Path, folder: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lay(tmp_path, "train/ant/1.jpg", "train/bee/1.jpg", f"{folder}/1.jpg", f"{folder}/2.jpg")
+    lay(tmp_path, "train/ant/1.jpg", "train/bee/1.jpg", f"{folder}/1.jpg", f"{folder}/2.jpg", f"{folder}/Thumbs.db")
     with caplog.at_level(logging.INFO, "alexnet"):
         assert parts_of(tmp_path) == Counter(["train ant", "train bee"])
-    (line,) = caplog.messages
+    litter, line = caplog.messages
+    assert litter.endswith("litter passed over: 1 Thumbs.db")
     assert "2 of 4 files passed over: 2 unlabelled;" in line
     assert "alexnet predict" in line
 

@@ -113,12 +113,15 @@ def test_columns_are_found_by_their_usual_names_in_any_case(tmp_path: Path, head
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
-def test_separator_and_encoding_are_told_apart(tmp_path: Path, separator: str, encoding: str) -> None:
+@pytest.mark.parametrize(("encoding", "line_end"), [("utf-8-sig", "\r\n"), ("utf-16", "\n"), ("utf-16-le", "\r")])
+def test_separator_encoding_and_line_ends_are_told_apart(
+    tmp_path: Path, separator: str, encoding: str, line_end: str
+) -> None:
     lay(tmp_path, "1.png", "2, b; c.png")
     rows = [("path", "label"), ("1.png", "Füchse"), ('"2, b; c.png"', "bee")]
-    text = "\r\n".join(map(separator.join, rows))
-    assert labels_of(write_csv(tmp_path, text, encoding)) == {"1.png": "Füchse", "2, b; c.png": "bee"}
+    text = line_end.join(map(separator.join, rows))
+    (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+    assert labels_of(str(tmp_path / "list.csv")) == {"1.png": "Füchse", "2, b; c.png": "bee"}
 
 
 def test_first_line_that_names_the_separator_is_read(tmp_path: Path) -> None:
@@ -137,6 +140,7 @@ def test_first_line_that_names_the_separator_is_read(tmp_path: Path) -> None:
         ("1.png", "images/1.png"),
         ("ISIC_0001", "ISIC_0001.jpg"),
         ("ISIC_0001", "ISIC_Training_Input/ISIC_0001.jpg"),
+        ("IMG_1.JPG", "images/img_1.jpg"),
         ("cafe\u0301.png", "images/caf\u00e9.png"),
     ],
 )
@@ -156,8 +160,14 @@ def test_name_that_fits_two_files_is_refused(tmp_path: Path) -> None:
         open_source(write_csv(tmp_path, "path,label\n1,a\n"))
 
 
+def test_table_of_a_part_takes_the_images_of_its_part(tmp_path: Path) -> None:
+    lay(tmp_path, "train/1.png", "test/1.png")
+    (tmp_path / "train_labels.csv").write_text("id,label\n1,a\n")
+    assert list(labels_of(f"{tmp_path}/train_labels.csv")) == ["train/1.png"]
+
+
 def test_missing_windows_path_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"do not exist.*write / in place of"):
+    with pytest.raises(DataError, match=r"do not exist.*write it as from there, with / in place"):
         open_source(write_csv(tmp_path, "path,label\nD:\\photos\\1.png,a\n"))
 
 

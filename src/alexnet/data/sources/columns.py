@@ -43,7 +43,7 @@ def read_table(file: Path) -> Table:
     text = _text(file)
     named = re.match(r"sep=(.)\r?\n", text)  # as Excel writes it
     skipped, text = (1, text[named.end() :]) if named else (0, text)
-    separator = named[1] if named else _separator(text.partition("\n")[0])
+    separator = named[1] if named else _separator(re.split(r"[\r\n]", text, maxsplit=1)[0])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     try:
         columns = [normal_name(column.strip()) for column in next(reader, [])]

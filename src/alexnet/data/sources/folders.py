@@ -200,10 +200,11 @@ def _all_files(walk: Walk, folder: str, above: set[str]) -> list[str]:
     """All files below a folder that is no class; of one that holds classes its own files."""
     if folder in above:
         return [f"{folder}/{name}" for name in walk.files(folder)]
-    below = Walk(walk.root)
-    images = list(below.images(folder))
-    walk.litter.update(below.litter)
-    return [*images, *(line.rpartition(": ")[0] for line in below.others)]
+    before = len(walk.others)
+    images = [path for path, _ in walk.found(folder)]
+    others = [line.rpartition(": ")[0] for line in walk.others[before:]]
+    del walk.others[before:]  # the caller gives another reason
+    return images + others
 
 
 def _stray(path: str) -> str:

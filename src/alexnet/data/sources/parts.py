@@ -13,7 +13,23 @@ UNLABELLED = frozenset(["pred", "predict", "prediction", "unlabelled", "unlabele
 ACCEPTED = "train, val or test"
 
 _FILLERS = frozenset(
-    ["set", "sets", "data", "dataset", "split", "part", "folder", "images", "image", "imgs", "img", "photos", "seg"]
+    [
+        "set",
+        "sets",
+        "data",
+        "dataset",
+        "split",
+        "part",
+        "folder",
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "photos",
+        "seg",
+        "labels",
+        "list",
+    ]
 )
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")

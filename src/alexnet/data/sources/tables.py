@@ -64,7 +64,7 @@ def read_tables(files: Sequence[Path], label_column: str | None = None) -> Sourc
 
 def _listed(table: Table, label_column: str | None) -> list[Row]:
     """The rows of a table, each image once."""
-    files = ListedFiles(table.file.parent)
+    files = ListedFiles(table.file.parent, part_named(table.file.stem))
     path = _path_column(table, files)
     split = _split_column(table, path)
     labels = _labels(table, path, split, label_column)
@@ -199,7 +199,7 @@ def _located(file: Path, files: ListedFiles, lines: dict[int, Row]) -> dict[int,
     missing = [line for line, (path, _, _) in found.items() if not path]
     if missing:
         first = lines[missing[0]][0]
-        written = "; write / in place of \\" if "\\" in first else ""
+        written = "; write it as from there, with / in place of \\" if "\\" in first else ""
         raise DataError(
             f"{file}: {len(missing)} of {len(lines)} files do not exist, the first in line {missing[0]}: "
             f"{first!r}; paths start from {file.parent.resolve()} or from a folder images in it{written}"
