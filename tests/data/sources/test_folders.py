@@ -79,6 +79,8 @@ def test_top_folders_with_the_same_sub_folders_and_no_telling_name_are_refused(t
 def test_class_folders_with_sub_folders_of_their_own_or_one_alike_are_classes(tmp_path: Path) -> None:
     lay(tmp_path / "own", "cat/indoor/1.jpg", "cat/night/1.jpg", "dog/beach/1.jpg", "dog/night/1.jpg")
     lay(tmp_path / "one", "cat/images/1.jpg", "dog/images/1.jpg")
+    beside = [f"{top}/{name}" for top in ("cat", "dog") for name in ("1.jpg", "train/2.jpg", "test/3.jpg")]
+    assert parts_of(lay(tmp_path / "beside", *beside)) == Counter(cat=3, dog=3)
     assert open_source(str(tmp_path / "own")).class_names == ["cat", "dog"]
     assert open_source(str(tmp_path / "one")).class_names == ["cat", "dog"]
 

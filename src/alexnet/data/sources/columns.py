@@ -19,7 +19,7 @@ PATH_NAMES = (
     *("img", "imgpath", "imgfile", "imgname", "imageid", "imgid", "photo", "picture", "id"),
 )
 LABEL_NAMES = ("label", "labels", "class", "classname", "target", "category", "species", "breed", "diagnosis", "dx")
-SPLIT_NAMES = ("split", "set", "fold", "subset", "partition")
+SPLIT_NAMES = ("split", "set", "fold", "subset", "partition", "part", "phase")
 
 
 @dataclass(frozen=True)

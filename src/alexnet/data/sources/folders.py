@@ -118,9 +118,10 @@ def _class_folders(walk: Walk) -> list[ClassFolder]:
             raise _beside_parts(walk.root, holding[0], strangers[0])
         return _in_parts(walk, {top: part for top, part in parts.items() if part})
     inner = {top: walk.subfolders(top) for top in tops}
-    if tops and all(names and all(map(part_named, names)) for names in inner.values()):
-        return [ClassFolder(f"{top}/{name}", top, part_named(name)) for top in tops for name in inner[top]]
-    _refuse_alike(walk.root, inner)
+    if not any(is_image(name) for top in tops for name in walk.files(top)):
+        if tops and all(names and all(map(part_named, names)) for names in inner.values()):
+            return [ClassFolder(f"{top}/{name}", top, part_named(name)) for top in tops for name in inner[top]]
+        _refuse_alike(walk.root, inner)
     return [ClassFolder(top, top, "") for top in tops]
 
 

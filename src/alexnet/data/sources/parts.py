@@ -5,7 +5,7 @@ import unicodedata
 
 # Accepted names of the parts, without the words that say no more than "some data"; see `part_named`.
 PART_NAMES = {
-    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
+    **dict.fromkeys(("train", "training", "trn", "tr", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout", "ts"), "test"),
 }

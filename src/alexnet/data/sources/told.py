@@ -32,7 +32,7 @@ def tell(source: Source) -> Source:
     Returns the source.
     """
     tell_passed_over(source.name, len(source.samples), source.other_files, source.litter)
-    _tell_twins(source)
+    tell_twins(source.name, source.class_names)
     return source
 
 
@@ -91,15 +91,13 @@ def _advice(kinds: Counter[str]) -> Iterable[str]:
         yield "unlabelled images are not used: name them with alexnet predict"
 
 
-def _tell_twins(source: Source) -> None:
-    """Warn of class names that differ in case alone: they are two classes, which is seldom meant."""
+def tell_twins(name: str, class_names: Sequence[str]) -> None:
+    """Warn of class names that differ in case alone: they are two classes, which is seldom meant. name: of the data."""
     groups: dict[str, list[str]] = {}
-    for name in source.class_names:
-        groups.setdefault(name.casefold(), []).append(name)
-    twins = [name for group in groups.values() if len(group) > 1 for name in group]
-    if twins:
+    for each in class_names:
+        groups.setdefault(each.casefold(), []).append(each)
+    if twins := [each for group in groups.values() if len(group) > 1 for each in group]:
         log.warning(
             "%s: classes differ in case alone: %s; each is a class of its own: give them one name if they are one",
-            source.name,
-            some_names(twins, 6),
+            *(name, some_names(twins, 6)),
         )

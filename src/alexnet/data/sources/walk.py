@@ -22,7 +22,7 @@ LITTER = frozenset(
             "system volume information",
         ),  # Windows
         *("@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "lost+found"),  # network storage, repaired disks
-        *("thumbs", "thumbnails", "_thumbs", "_thumbnails"),  # photo managers
+        *("thumbs", "thumbnail", "thumbnails", "_thumbs", "_thumbnails", "@__thumb"),  # photo managers
     ]
 )
 NOT_A_FILE = "neither a file nor a folder of its own (links to folders are not followed)"
