@@ -1,6 +1,6 @@
 """alexnet check"""
 
-from alexnet.cli.options import AsJson, Data, Fit, ValueRange, Workers, asked_range
+from alexnet.cli.options import AsJson, Data, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
 from alexnet.cli.output import BAD_DATA, print_json, print_message
 from alexnet.console import bar, print_lines
 from alexnet.errors import UsageError
@@ -10,6 +10,7 @@ def check(
     data: Data,
     fit: Fit = None,
     value_range: ValueRange = None,
+    label_column: LabelColumn = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> int:
@@ -24,7 +25,7 @@ def check(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
     with bar("reading") as progress:
-        source = open_source(data)
+        source = open_source(with_column(data, label_column))
         form = form_of(source, None, fit, asked_range(value_range), workers, progress)
         report = check_source(source, workers=workers, progress=progress, form=form)
     if as_json:
