@@ -7,10 +7,13 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from alexnet.cli.evaluate import print_scores
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.files import read_json
 from alexnet.inference import gallery
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import evaluate
@@ -84,6 +87,29 @@ def test_accuracy_on_the_page_equals_the_evaluation(explained: dict, data: Path,
     right = round(scores.top1 * scores.images)
     text = (Path(explained["folder"]) / "index.html").read_text()
     assert f"part {scores.split}: {right} of {scores.images} right ({scores.top1:.1%})" in text
+
+
+def test_of_many_classes_page_and_evaluation_name_the_same_confusions_and_count_the_same(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    known = [f"digit {number}" for number in range(101)]
+    network = create("cifar-80sec", 101)  # answers of an untrained network are almost equally probable
+    preprocessing = Preprocessing(24, 32, network.mean, network.std, store_size=32)
+    save(tmp_path / "m.safetensors", network, Card("cifar-80sec", 101, 24, {}, known, preprocessing.to_json()))
+    with pytest.warns(UserWarning, match="the data has no train, val or test part"):
+        scores = evaluate(tmp_path / "m.safetensors", data, device="cpu", out=tmp_path / "scores")
+    with pytest.warns(UserWarning, match="the data has no train, val or test part"):
+        explain(tmp_path / "m.safetensors", data=str(data), out=tmp_path / "out", device="cpu")
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert f"part all: {round(scores.top1 * scores.images)} of 36 right" in text
+    print_scores(scores.to_json())
+    out = capsys.readouterr().out
+    assert 0 < sum(pair.images for pair in scores.most_confused) <= 36
+    for pair in scores.most_confused:
+        assert f"<td>{pair.label}</td><td>{pair.prediction}</td><td>{pair.images}</td>" in text
+        assert re.search(rf"{pair.label}, taken for {pair.prediction} +{pair.images}\n", out)
+    assert read_json(tmp_path / "scores" / "metrics.json")["most_confused"] == scores.to_json()["most_confused"]
 
 
 def test_captions_give_the_size_of_the_occluding_square_and_the_number_of_images(explained: dict) -> None:

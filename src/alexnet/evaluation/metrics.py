@@ -16,6 +16,8 @@ from alexnet.errors import AlexNetError, DataError, UsageError
 
 CALIBRATION_BINS = 15  # Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, 2017, table 1
 
+MANY_CLASSES = 30  # of more classes people are shown the most frequent confusions by name: a matrix is unreadable
+
 
 def metrics(
     probabilities: Tensor | ArrayLike, labels: Tensor | ArrayLike, class_names: list[str] | None = None
