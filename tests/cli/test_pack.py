@@ -15,11 +15,14 @@ def test_pack_writes_a_store_where_it_is_told_to(
     assert cli.main(["pack", str(digits), "--out", str(tmp_path / "store"), "--size", "70", "--json"]) == 0
     out, err = capsys.readouterr()
     answer = json.loads(out)
+    assert answer.pop("extent")["images"] == 36
     assert answer == {
         "folder": str(tmp_path / "store"),
         "images": 36,
         "classes": 3,
         "size": 70,
+        "fit": "crop",
+        "value_range": None,
         "skipped": [],
     }
     assert err == ""

@@ -1,6 +1,6 @@
 """alexnet check"""
 
-from alexnet.cli.options import AsJson, Data, Workers
+from alexnet.cli.options import AsJson, Data, Fit, ValueRange, Workers, asked_range
 from alexnet.cli.output import BAD_DATA, print_json, print_message
 from alexnet.console import bar, print_lines
 from alexnet.errors import UsageError
@@ -8,6 +8,8 @@ from alexnet.errors import UsageError
 
 def check(
     data: Data,
+    fit: Fit = None,
+    value_range: ValueRange = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> int:
@@ -15,14 +17,16 @@ def check(
     from alexnet.data.check import check as check_source
     from alexnet.data.check import render
     from alexnet.data.sources import open_source
-    from alexnet.data.store import is_store
+    from alexnet.data.store import form_of, is_store
 
     if is_store(data):
         raise UsageError(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
     with bar("reading") as progress:
-        report = check_source(open_source(data), workers=workers, progress=progress)
+        source = open_source(data)
+        form = form_of(source, None, fit, asked_range(value_range), workers, progress)
+        report = check_source(source, workers=workers, progress=progress, form=form)
     if as_json:
         print_json(report.to_json())
     else:

@@ -3,12 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from alexnet.data.extent import Extent
+from alexnet.data.form import Form
 from alexnet.data.images import ImageFacts, inspect
 from alexnet.data.samples import Sample, Source, check_classes, each_image
 from alexnet.data.splits import assign_splits
@@ -90,6 +93,8 @@ class Report:
     care: list[Care]  # most frequent first
     duplicates: list[Duplicates]
     other_files: list[str]  # ignored by the source, "path: reason"
+    extent: Extent  # what the stored form leaves out
+    form: Form
     fatal: list[str]
 
     @property
@@ -106,19 +111,25 @@ class Report:
         return {**asdict(self), **{f"duplicates_{name}": [asdict(g) for g in found] for name, found in groups.items()}}
 
 
-def check(source: Source, workers: int | None = None, progress: Callable[[int, int], None] | None = None) -> Report:
+def check(
+    source: Source,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    form: Form | None = None,
+) -> Report:
     """Decode every image of a source and report; writes nothing.
 
-    workers: threads, None for one per core. progress: called with (images done, number of images).
+    form: that training would store them in; its size is not looked at. workers: threads, None for one
+    per core. progress: called with (images done, number of images).
     """
-    found = _Findings(source)
+    found, form = _Findings(source), form or Form()
     total = len(source.samples)
-    with ordered_map(inspect, each_image(source), workers) as results:
+    with ordered_map(partial(inspect, value_range=form.value_range), each_image(source), workers) as results:
         for index, facts in enumerate(results):
             found.add(index, facts)
             if progress is not None:
                 progress(index + 1, total)
-    return _report(source, found)
+    return _report(source, found, form)
 
 
 def render(report: Report) -> list[str | Table]:
@@ -126,7 +137,7 @@ def render(report: Report) -> list[str | Table]:
     lines: list[str | Table] = [
         f"{report.name}: {report.images} images of {len(report.classes)} classes, {report.usable} usable"
     ]
-    lines += [_class_table(report.classes), *_size_lines(report)]
+    lines += [_class_table(report.classes), *_size_lines(report), *report.extent.lines(report.form)]
     lines += _listed("cannot be used", [f"{each.path}: {each.reason}" for each in report.unreadable])
     lines += _listed("kinds of image that are converted", [_care_line(care) for care in report.care])
     lines += _listed(_duplicates_title(report), [_group_line(group) for group in report.duplicates])
@@ -142,6 +153,7 @@ class _Findings:
         self._samples = source.samples
         self.usable = np.zeros(count, bool)
         self.width, self.height = np.zeros((2, count), np.int32)
+        self.extent = Extent()
         self.digests = np.zeros((count, 2), np.uint64)
         self.unreadable: list[Unreadable] = []
         self.kinds: Counter[str] = Counter()
@@ -155,13 +167,15 @@ class _Findings:
         self.usable[index] = True
         self.width[index], self.height[index] = facts.width, facts.height
         self.digests[index] = np.frombuffer(facts.digest, np.uint64)
+        if facts.values is not None:
+            self.extent.add(path, facts.width, facts.height, facts.values)
         for kind in facts.notes:
             self.kinds[kind] += 1
             if len(self.examples[kind]) < EXAMPLES:
                 self.examples[kind].append(path)
 
 
-def _report(source: Source, found: _Findings) -> Report:
+def _report(source: Source, found: _Findings, form: Form) -> Report:
     classes = _class_counts(source, found.usable)
     filled = [each.images for each in classes if each.images]
     return Report(
@@ -175,6 +189,8 @@ def _report(source: Source, found: _Findings) -> Report:
         care=[Care(kind, images, found.examples[kind]) for kind, images in found.kinds.most_common()],
         duplicates=[_duplicates(source, group) for group in _equal_rows(found.digests, found.usable)],
         other_files=list(source.other_files),
+        extent=found.extent,
+        form=form,
         fatal=_fatal(source, found.usable),
     )
 

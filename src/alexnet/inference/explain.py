@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.images import Pixels, stored_form
+from alexnet.data.images import Pixels
 from alexnet.errors import DataError, ImageError, UsageError, unknown_name
 from alexnet.explain.activations import check_layer, last_map_layer
 from alexnet.files import read_json, refuse_strangers, whole_folder, write_json
@@ -127,10 +127,10 @@ def _label(classifier: Classifier, label: str) -> int:
 
 def _read(path: Path, classifier: Classifier) -> Pixels:
     """The image in stored form. ImageError with the file's name if it cannot be read."""
-    image = stored_form(path, classifier.preprocessing.store_size)
-    if isinstance(image, str):
-        raise ImageError(f"{path}: {image}")
-    return image
+    try:
+        return classifier.preprocessing.form.read(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 def _data(

@@ -52,7 +52,7 @@ def open_data(
     run = run_of(model) if model else None
     store = named_store(
         data,
-        size=classifier.preprocessing.store_size,
+        **vars(classifier.preprocessing.form),
         progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )

@@ -148,7 +148,9 @@ def test_named_store_accepts_a_store_folder(store: Store, cache: Path) -> None:
     assert (again.folder, again.paths, again.fingerprint) == (store.folder, store.paths, store.fingerprint)
     assert not cache.exists()
     assert named_store(str(store.folder), size=SIZE).size == SIZE
-    with pytest.raises(DataError, match=r"has images of 32 px a side, 64 are needed; .*alexnet pack DATA --size 64"):
+    with pytest.raises(
+        DataError, match=r"has images of 32 px a side, 64 px a side are needed; .*alexnet pack DATA --size 64"
+    ):
         named_store(str(store.folder), size=64)
 
 

@@ -8,11 +8,13 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.images import Pixels, stored_form
+from alexnet.data.extent import Extent
+from alexnet.data.form import Form
+from alexnet.data.images import Pixels, ValueRange
 from alexnet.data.samples import Sample, Source, each_image, some_names
 from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
 from alexnet.data.store.reader import Store, open_store
@@ -39,10 +41,12 @@ def pack(
     *,
     shard_bytes: int = SHARD_BYTES,
     fingerprint: str | None = None,
+    fit: str = "crop",
+    value_range: ValueRange | None = None,
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size: side of the stored images, pixels. max_bad: accepted share of unusable images, 0..1. workers: threads, None
+    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1. workers: threads, None
     for one per core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
@@ -51,14 +55,15 @@ def pack(
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
+    form = Form(size, fit, value_range)
     shard_rows = max(1, shard_bytes // row_bytes(size))
     fingerprint = fingerprint or source.fingerprint()
     with whole_folder(folder.resolve()) as beside:  # a link stays a link
         _refuse_full_disk(folder, beside, len(source.samples) * row_bytes(size))
         with _Files(beside, shard_rows) as files:
-            _fill(files, source, size, max_bad, workers, progress)
+            _fill(files, source, form, max_bad, workers, progress)
         _refuse_empty_classes(source, files)
-        _write_facts(files, source, size, fingerprint)
+        _write_facts(files, source, form, fingerprint)
     if files.skipped:
         images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
         log.warning("%s skipped, see %s", images, folder / SKIPPED)
@@ -66,18 +71,19 @@ def pack(
 
 
 def _fill(
-    files: "_Files", source: Source, size: int, max_bad: float, workers: int | None, progress: Progress | None
+    files: "_Files", source: Source, form: Form, max_bad: float, workers: int | None, progress: Progress | None
 ) -> None:
     """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
-    with ordered_map(partial(stored_form, size=size), each_image(source), workers) as results:
+    with ordered_map(form.try_pack, each_image(source), workers) as results:
         for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
             if isinstance(result, str):
                 files.skip(sample, result)
                 if len(files.skipped) >= NAMED_BAD:
                     _refuse_bad(files.skipped, total, max_bad)
             else:
-                files.add(sample, result)
+                files.add(sample, result.pixels)
+                files.extent.add(sample.path, result.width, result.height, result.values)
             if progress is not None:
                 progress(done, total)
     _refuse_bad(files.skipped, total, max_bad)
@@ -115,6 +121,7 @@ class _Files:
         self.images = 0
         self.labels: set[int] = set()  # classes with images
         self.skipped: list[tuple[str, str]] = []
+        self.extent = Extent()
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
         self._shard: _HashedFile  # the current one
@@ -153,13 +160,14 @@ class _Files:
         return file
 
 
-def _write_facts(files: _Files, source: Source, size: int, fingerprint: str) -> None:
+def _write_facts(files: _Files, source: Source, form: Form, fingerprint: str) -> None:
     facts = {
         "format": FORMAT,
         "version": VERSION,
         "name": source.name,
         "fingerprint": fingerprint,
-        "size": size,
+        **asdict(form),
+        "extent": files.extent.to_json(),
         "class_names": source.class_names,
         "fractions": source.fractions,
         "images": files.images,

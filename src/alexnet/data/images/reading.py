@@ -1,0 +1,73 @@
+"""Decoding of images to uint8 RGB pixels, the same for training, evaluation and prediction."""
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet.data.images.facts import ImageFacts, notes_of, stored_in_16_bit
+from alexnet.data.images.opening import opened, words
+from alexnet.data.images.orientation import UPRIGHT, orientation_of
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, rgb
+from alexnet.errors import ImageError
+
+ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
+MAX_PIXELS = 178_956_970  # half a gigabyte of RGB; Pillow refuses above the same number
+
+
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: ValueRange | None = None) -> Pixels:
+    """Decode a file, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W).
+
+    Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; the first frame of an animation.
+    16-bit values are divided by 257, so that 0..65535 maps to 0..255. Float pixels are read as 0..1 if none exceeds 1,
+    else as 0..255. Transparent images are composited on white. CMYK and YCbCr are converted by Pillow's formulas;
+    colour profiles are ignored.
+
+    value_range: file values that become 0 and 255 instead, linearly, clipped; where its upper end is above 255, images
+    of 8 bits a channel, which it cannot mean, stay as they are.
+
+    Raises ImageError, with the reason, for missing, empty, truncated and damaged files and for other formats; and,
+    before decoding pixels, for images of more than `max_pixels` (width x height in the header).
+    """
+    return decode_values(source, max_pixels, value_range)[0]
+
+
+def decode_values(
+    source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: ValueRange | None = None
+) -> tuple[Pixels, Values]:
+    """As `decode`, with the values that the file uses."""
+    if isinstance(source, np.ndarray):
+        return array_pixels(source, value_range)
+    with opened(source, max_pixels) as image:
+        return upright_pixels(image, value_range)
+
+
+def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: ValueRange | None = None) -> ImageFacts:
+    """Decode an image as `decode` does and describe it; failures are returned in `error`, not raised."""
+    facts: dict[str, Any] = {}
+    try:
+        if isinstance(source, np.ndarray):
+            pixels, values = array_pixels(source, value_range)
+            facts = {"format": "array", "mode": "RGB" if source.ndim == 3 else "L"}
+            facts["notes"] = () if source.ndim == 3 else ("grayscale",)
+        else:
+            with opened(source, max_pixels, facts) as image:
+                facts["notes"] = notes_of(image)
+                pixels, values = upright_pixels(image, value_range)
+    except ImageError as error:
+        return ImageFacts(**facts, error=str(error))
+    facts["height"], facts["width"] = pixels.shape[:2]
+    return ImageFacts(**facts, digest=digest(pixels), values=values)
+
+
+def upright_pixels(image: Image.Image, value_range: ValueRange | None = None) -> tuple[Pixels, Values]:
+    wide = stored_in_16_bit(image)  # which is known only until it is loaded
+    try:
+        image.load()
+    except Exception as error:  # as above
+        raise ImageError(f"truncated or damaged: {words(error)}") from error
+    # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
+    pixels, values = rgb(image, value_range, wide)
+    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](pixels)), values
