@@ -9,7 +9,7 @@ from alexnet.data.images import ValueRange, Values
 from alexnet.data.images.pixels import EIGHT_BITS, WHITE_8
 from alexnet.data.value_range import range_text
 
-LOST = 1 / 3  # share of an image's area: more than this is worth a word
+LOST = 1 / 3  # share of an image's area, and of the images: more than this is worth a word
 USED = 1 / 4  # share of a range of values: less than this is, too; 14 bits of 16 use as much
 EXAMPLES = 3
 
@@ -36,7 +36,7 @@ class Extent:
     def add(self, path: str, width: int, height: int, values: Values) -> None:
         """Count one image, of width x height pixels."""
         self.images += 1
-        if 1 - min(width, height) / max(width, height) > LOST:
+        if 3 * (min(width, height) + 1) < 2 * max(width, height):  # 3:2, the commonest, is often rounded: 500 x 333
             self.cropped += 1
             if len(self.examples) < EXAMPLES:
                 self.examples.append(path)

@@ -6,7 +6,9 @@ from PIL import Image
 
 from alexnet.data.images.orientation import orientation_of
 from alexnet.data.images.pixels import Values
+from alexnet.data.images.tiff import WideTiff, has_undeclared_band, notes_of_tiff
 
+BLANK = "blank: of one colour"
 _MODE_NOTES = {
     "1": ("1-bit", "grayscale"),
     "L": ("grayscale",),
@@ -24,9 +26,10 @@ class ImageFacts:
 
     width, height: pixels, upright; 0 if the header cannot be read. format, mode: Pillow's names for the stored image,
     "array" for arrays. notes: properties that need conversion ("16-bit", "CMYK", "palette", "alpha", "grayscale",
-    "1-bit", "float", "EXIF orientation 6", "animated", "several pages"). error: why it cannot be used, or None.
-    digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error. values: those of the file;
-    None if there is an error.
+    "1-bit", "float", "EXIF orientation 6", "animated", "several pages", "white is zero", "extra bands
+    left out: no alpha") or care ("blank: of one colour", "alpha ignored: zero everywhere"). error: why it cannot be
+    used, or None. digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error. values:
+    those of the file; None if there is an error.
     """
 
     width: int = 0
@@ -38,19 +41,31 @@ class ImageFacts:
     digest: bytes = b""
     values: Values | None = None
 
+    @property
+    def blank(self) -> bool:
+        """Whether all its pixels have the same colour, so that there is nothing to see."""
+        return BLANK in self.notes
 
-def notes_of(image: Image.Image) -> tuple[str, ...]:
+
+def notes_of(image: Image.Image) -> list[str]:
     """Properties that need conversion; some checks load the pixels."""
+    notes = notes_of_tiff(image)
+    if not isinstance(image, WideTiff):
+        notes = _notes_of_mode(image) + notes
+    if _has_more_frames(image):
+        notes.append({"TIFF": "several pages", "HEIF": "several pictures"}.get(image.format or "", "animated"))
+    return notes
+
+
+def _notes_of_mode(image: Image.Image) -> list[str]:
     notes = list(_MODE_NOTES.get(image.mode, ()))
     if stored_in_16_bit(image):
         notes += ["16-bit"] if not image.mode.startswith("I") else ["16-bit", "grayscale"]
-    if image.has_transparency_data:
+    if image.has_transparency_data and not has_undeclared_band(image):
         notes.append("alpha")
     if (orientation := orientation_of(image)) != 1:
         notes.append(f"EXIF orientation {orientation}")
-    if _has_more_frames(image):
-        notes.append("several pages" if image.format == "TIFF" else "animated")
-    return tuple(notes)
+    return notes
 
 
 def _has_more_frames(image: Image.Image) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
-from alexnet.data.images.kinds import FORMATS, MAGIC
+from alexnet.data.images.kinds import FORMATS, NAMES, SNIFFED, is_heif, is_tiff, name_by, refused_kind, strange_jpeg
+from alexnet.data.images.tiff import open_tiff
 from alexnet.errors import ImageError
 
 
@@ -87,18 +88,40 @@ def _header_read(source: str | Path | bytes | Image.Image) -> Iterator[Image.Ima
 
 
 def _identified(file: io.BufferedIOBase) -> Image.Image:
-    start = file.read(4)
+    start = file.read(SNIFFED)
     if not start:
         raise ImageError("empty: 0 bytes")
+    if (kind := refused_kind(start)) is not None:
+        raise ImageError(kind)
     try:
-        return Image.open(file, formats=FORMATS)  # type: ignore[arg-type]  # a buffered file has all that is asked for
+        return _header_of(file, start)
+    except ImageError:
+        raise
     except Exception as error:  # as above
         if isinstance(error, OSError) and error.errno is not None:  # an I/O error, not a damaged file
             raise
-        known = next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
-        if known is None:
-            raise ImageError("not an image: its content is not JPEG, PNG, GIF, BMP, TIFF, WebP or PPM") from error
-        raise ImageError(f"truncated or damaged: starts like {known}, but the header cannot be read") from error
+        raise ImageError(_damage(file, start)) from error
+
+
+def _header_of(file: Any, start: bytes) -> Image.Image:
+    file.seek(0)
+    if is_tiff(start):
+        return open_tiff(file)
+    if is_heif(start):
+        from pillow_heif import HeifImageFile  # used directly: registered, it would change Pillow for everyone
+
+        heif: Image.Image = HeifImageFile(file)  # type: ignore[no-untyped-call]
+        return heif
+    return Image.open(file, formats=FORMATS)
+
+
+def _damage(file: Any, start: bytes) -> str:
+    """Why a file that is none of the refused kinds cannot be opened."""
+    known = name_by(start)
+    if known is None:
+        return f"not an image: its content is not {NAMES}"
+    strange = strange_jpeg(file) if known == "JPEG" else None
+    return strange or f"truncated or damaged: starts like {known}, but the header cannot be read"
 
 
 def _refuse_size(width: int, height: int, max_pixels: int) -> None:

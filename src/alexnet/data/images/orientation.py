@@ -1,16 +1,16 @@
 """Turning pixels upright, as the EXIF tag of the file says."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-
-from alexnet.data.images.pixels import Pixels
 
 # The transform that undoes each EXIF orientation (tag 0x0112, Exif 2.32 section 4.6.4), on pixels (H, W, 3). Pillow's
 # ImageOps.exif_transpose re-encodes all tags and fails if an unrelated one is damaged.
 _ORIENTATION_TAG = 0x0112
-UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],

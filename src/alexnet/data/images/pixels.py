@@ -29,16 +29,13 @@ class Values(NamedTuple):
 
 
 def rgb(image: Image.Image, value_range: ValueRange | None = None, wide: bool = False) -> tuple[Pixels, Values]:
-    """A loaded image of any mode as uint8 (H, W, 3), not yet upright, and the values of its file.
+    """A loaded image of any mode without transparency as uint8 (H, W, 3), not yet upright, and the values of its file.
 
     wide: whether the file has 16 bits a channel, of which Pillow reads the upper 8 in colour images.
     """
-    if image.mode == "F" or image.mode.startswith("I"):
+    if image.mode[0] in "IF":
         pixels, values = to_8_bit(np.asarray(image), value_range)
         return _gray_to_rgb(pixels), values
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
     return _ranged(np.array(image if image.mode == "RGB" else image.convert("RGB")), value_range, 257 if wide else 1)
 
 
@@ -87,6 +84,12 @@ def _ranged(pixels: Pixels, value_range: ValueRange | None, step: int = 1) -> tu
     if value_range is None or (kind == EIGHT_BITS and value_range[1] > WHITE_8):
         return pixels, values
     return mapped(np.arange(256) * step, value_range)[pixels], values
+
+
+def is_blank(pixels: Pixels) -> bool:
+    """Whether all pixels have the same colour."""
+    first = pixels[0, 0]
+    return bool((pixels[0] == first).all()) and bool((pixels == first).all())
 
 
 def array_pixels(array: NDArray[Any], value_range: ValueRange | None = None) -> tuple[Pixels, Values]:

@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet.data.images.facts import ImageFacts, notes_of, stored_in_16_bit
+from alexnet.data.images.alpha import opaque
+from alexnet.data.images.facts import BLANK, ImageFacts, notes_of, stored_in_16_bit
+from alexnet.data.images.kinds import strange_jpeg
 from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
-from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, rgb
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, rgb
+from alexnet.data.images.tiff import WideTiff, is_negative
 from alexnet.errors import ImageError
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
@@ -22,8 +25,9 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Value
 
     Returns uint8 (H, W, 3), RGB, upright (EXIF orientation applied), contiguous; the first frame of an animation.
     16-bit values are divided by 257, so that 0..65535 maps to 0..255. Float pixels are read as 0..1 if none exceeds 1,
-    else as 0..255. Transparent images are composited on white. CMYK and YCbCr are converted by Pillow's formulas;
-    colour profiles are ignored.
+    else as 0..255. TIFF's white-is-zero is obeyed at every depth. Transparent images are composited on white, unless
+    nothing would be left to see (`alexnet.data.images.alpha`); bands beyond colour and alpha are left out. CMYK and
+    YCbCr are converted by Pillow's formulas; colour profiles are ignored.
 
     value_range: file values that become 0 and 255 instead, linearly, clipped; where its upper end is above 255, images
     of 8 bits a channel, which it cannot mean, stay as they are.
@@ -54,20 +58,40 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Valu
             facts["notes"] = () if source.ndim == 3 else ("grayscale",)
         else:
             with opened(source, max_pixels, facts) as image:
-                facts["notes"] = notes_of(image)
-                pixels, values = upright_pixels(image, value_range)
+                facts["notes"] = notes = notes_of(image)
+                pixels, values = upright_pixels(image, value_range, notes)
     except ImageError as error:
-        return ImageFacts(**facts, error=str(error))
+        return ImageFacts(**{**facts, "notes": tuple(facts.get("notes", ()))}, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
+    facts["notes"] = (*facts["notes"], *([BLANK] if is_blank(pixels) else []))
     return ImageFacts(**facts, digest=digest(pixels), values=values)
 
 
-def upright_pixels(image: Image.Image, value_range: ValueRange | None = None) -> tuple[Pixels, Values]:
+def upright_pixels(
+    image: Image.Image, value_range: ValueRange | None = None, notes: list[str] | None = None
+) -> tuple[Pixels, Values]:
+    """Load an opened image. notes: receives what was found out by looking at its pixels."""
     wide = stored_in_16_bit(image)  # which is known only until it is loaded
+    if isinstance(image, WideTiff):
+        image.value_range = value_range
+    _load(image)
+    seen, note = opaque(image)
+    if notes is not None and note is not None:
+        notes.append(note)
+    if isinstance(image, WideTiff) and image.values is not None:  # its colours are of 8 bits by now
+        pixels, values = rgb(seen)[0], image.values
+    else:
+        pixels, values = rgb(seen, value_range, wide)
+    # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
+    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](255 - pixels if is_negative(image) else pixels)), values
+
+
+def _load(image: Image.Image) -> None:
     try:
         image.load()
-    except Exception as error:  # as above
-        raise ImageError(f"truncated or damaged: {words(error)}") from error
-    # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
-    pixels, values = rgb(image, value_range, wide)
-    return np.ascontiguousarray(UPRIGHT[orientation_of(image)](pixels)), values
+    except ImageError:
+        raise
+    except Exception as error:  # as in `opened`
+        file = getattr(image, "fp", None) if image.format in ("JPEG", "MPO") else None
+        strange = strange_jpeg(file) if file is not None else None
+        raise ImageError(strange or f"truncated or damaged: {words(error)}") from error
