@@ -191,6 +191,33 @@ def test_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     assert "Nothing stops" not in verdict(findings(report))
 
 
+def photo() -> Image.Image:
+    """A picture with large and small forms, as photographs have."""
+    rough = np.random.default_rng(5).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    return Image.fromarray(rough).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+def test_a_picture_saved_anew_or_resized_is_named(tmp_path: Path) -> None:
+    sound(tmp_path / "train", cat=4, dog=4)
+    save(photo(), tmp_path / "train" / "cat" / "photo.png")
+    save(photo(), tmp_path / "test" / "cat" / "saved anew.jpg", quality=60)
+    save(photo().resize((160, 120)), tmp_path / "test" / "dog" / "smaller.png")
+    report = checked(tmp_path)
+    wanted = ["test/cat/saved anew.jpg", "test/dog/smaller.png", "train/cat/photo.png"]
+    assert [sorted(group.paths) for group in report.alike] == [wanted]
+    assert report.duplicates == []
+    (alike,) = told(report)[Severity.HARMS]
+    assert alike.examples[0].endswith("(test, train, cat, dog)")
+    assert "Nothing stops training" not in verdict(findings(report))
+
+
+def test_blank_pictures_are_silent_harm(tmp_path: Path) -> None:
+    sound(tmp_path, cat=3, dog=3)
+    save(Image.new("RGB", (80, 70), "white"), tmp_path / "dog" / "white.png")
+    (blank,) = told(checked(tmp_path))[Severity.HARMS]
+    assert (blank.count, blank.pictures) == (1, ["dog/white.png"])
+
+
 def test_copies_in_one_given_part_are_no_leak(tmp_path: Path) -> None:
     for seed, (split, name) in enumerate((s, n) for s in ("train", "test") for n in ("cat", "dog")):
         for index in range(2):

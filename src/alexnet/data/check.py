@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.alike import alike
 from alexnet.data.extent import Extent
 from alexnet.data.form import Form
 from alexnet.data.images import ImageFacts, inspect
@@ -91,6 +92,7 @@ class Report:
     unreadable: list[Unreadable]
     care: list[Care]  # most frequent first
     duplicates: list[Duplicates]
+    alike: list[Duplicates]  # images that look alike, not all of equal pixels: saved anew or resized
     other_files: list[str]  # ignored by the source, "path: reason"
     extent: Extent  # what the stored form leaves out
     form: Form
@@ -132,7 +134,7 @@ def check(
 
 
 class _Facts:
-    """Facts about each image: 25 bytes, and a line for those that are bad or need conversion."""
+    """Facts about each image: about 90 bytes, and a line for those that are bad or need conversion."""
 
     def __init__(self, source: Source) -> None:
         count = len(source.samples)
@@ -141,6 +143,7 @@ class _Facts:
         self.width, self.height = np.zeros((2, count), np.int32)
         self.extent = Extent()
         self.digests = np.zeros((count, 2), np.uint64)
+        self.looks = [b""] * count
         self.unreadable: list[Unreadable] = []
         self.kinds: Counter[str] = Counter()
         self.examples: defaultdict[str, list[str]] = defaultdict(list)
@@ -153,6 +156,7 @@ class _Facts:
         self.usable[index] = True
         self.width[index], self.height[index] = facts.width, facts.height
         self.digests[index] = np.frombuffer(facts.digest, np.uint64)
+        self.looks[index] = facts.look
         if facts.values is not None:
             self.extent.add(path, facts.width, facts.height, facts.values)
         for kind in facts.notes:
@@ -174,6 +178,7 @@ def _report(source: Source, found: _Facts, form: Form) -> Report:
         unreadable=found.unreadable,
         care=[Care(kind, images, found.examples[kind]) for kind, images in found.kinds.most_common()],
         duplicates=[_duplicates(source, group) for group in _equal_rows(found.digests, found.usable)],
+        alike=[_duplicates(source, group) for group in _only_alike(found)],
         other_files=list(source.other_files),
         extent=found.extent,
         form=form,
@@ -221,6 +226,11 @@ def _equal_rows(digests: NDArray[np.uint64], usable: NDArray[np.bool_]) -> list[
     for row, key in zip(rows[repeated].tolist(), group[repeated].tolist(), strict=True):
         members[key].append(row)
     return list(members.values())
+
+
+def _only_alike(found: _Facts) -> list[list[int]]:
+    """Groups of images that look alike, without those that are equal pixel for pixel."""
+    return [group for group in alike(found.looks) if len(np.unique(found.digests[group], axis=0)) > 1]
 
 
 def _duplicates(source: Source, group: Sequence[int]) -> Duplicates:

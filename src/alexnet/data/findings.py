@@ -9,11 +9,11 @@ from typing import Any
 
 from alexnet.data.check import NO_SPLIT, SMALL_SIDE, Care, Duplicates, Report
 from alexnet.data.extent import LOST as MANY_CROPPED
+from alexnet.data.images.facts import BLANK
 
 SHOWN = 20  # examples kept for a finding; the report has all
 UNEQUAL = 5  # times as many images in the largest class as in the smallest
 FEW = 20  # images of a class
-BLANK = "blank"  # kinds of image, as in `ImageFacts.notes`, that begin so have nothing to see
 PARTLY_READ = ("several pages", "several pictures", "animated")  # kinds of which only the first picture is used
 
 
@@ -127,9 +127,34 @@ def _twins(groups: Sequence[Duplicates]) -> list[str]:
     return [path for group in groups[:SHOWN] for path in group.paths[:2]][:SHOWN]
 
 
+def _alike(report: Report) -> Iterator[Finding]:
+    """Pictures saved anew or resized: as harmful as equal ones."""
+    across = [group for group in report.alike if len(group.splits) > 1 or len(group.classes) > 1]
+    drawn = [group for group in report.alike if group not in across and group.splits == [NO_SPLIT]]
+    given = [group for group in report.alike if group not in across and group not in drawn]
+    for groups, severity, meaning in (
+        (across, Severity.HARMS, "in several parts or classes: a leak, or two labels, if they are the same picture"),
+        (drawn, Severity.HARMS, "in one class: a random split may put one into train and another into test"),
+        (given, Severity.BETTER, "in one class and part: the same picture counts again"),
+    ):
+        if groups:
+            stand = "1 group of pictures stands" if len(groups) == 1 else f"{len(groups):,} groups of pictures stand"
+            yield Finding(
+                severity,
+                f"ALIKE, saved anew or resized: {stand} {meaning}",
+                len(groups),
+                [
+                    f"{' ~ '.join(group.paths)} ({', '.join([*group.splits, *group.classes])})"
+                    for group in groups[:SHOWN]
+                ],
+                "look at them, and keep one of each",
+                _twins(groups),
+            )
+
+
 def _blanks(report: Report) -> Iterator[Finding]:
     for care in report.care:
-        if care.kind.startswith(BLANK):
+        if care.kind == BLANK:
             yield Finding(
                 Severity.HARMS,
                 f"BLANK: {_are(care.images, 'image')} of one colour: nothing to learn from",
@@ -254,10 +279,10 @@ def _fine(report: Report) -> Iterator[Finding]:
         equal = "all classes have the same number of images"
         nearly = f"the largest class has {report.imbalance:.3g} times as many images as the smallest"
         yield Finding(Severity.FINE, equal if report.imbalance == 1 else nearly, len(report.classes))
-    if converted := [care for care in report.care if care.kind not in PARTLY_READ and not care.kind.startswith(BLANK)]:
+    if converted := [care for care in report.care if care.kind not in PARTLY_READ and care.kind != BLANK]:
         yield Finding(
             Severity.FINE,
-            "converted on reading, by kind",
+            "as they are read, by kind",
             sum(care.images for care in converted),
             [_converted(care) for care in converted[:SHOWN]],
         )
@@ -277,7 +302,7 @@ def _have(count: int, one: str, many: str) -> str:
 
 # One function a kind of finding. Within a severity findings keep this order.
 FINDERS: tuple[Callable[[Report], Iterator[Finding]], ...] = (
-    *(_stops, _leaks, _two_labels, _copies, _blanks, _values, _cropped),
+    *(_stops, _leaks, _two_labels, _copies, _alike, _blanks, _values, _cropped),
     *(_unreadable, _passed_over, _partly_read),
     *(_unequal, _few, _small, _fine),
 )

@@ -64,7 +64,9 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Valu
         return ImageFacts(**{**facts, "notes": tuple(facts.get("notes", ()))}, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
     facts["notes"] = (*facts["notes"], *([BLANK] if is_blank(pixels) else []))
-    return ImageFacts(**facts, digest=digest(pixels), values=values)
+    from alexnet.data.alike import look  # it imports this file
+
+    return ImageFacts(**facts, digest=digest(pixels), look=look(pixels), values=values)
 
 
 def upright_pixels(
