@@ -274,7 +274,7 @@ def _fine(report: Report) -> Iterator[Finding]:
     if report.usable and not report.unreadable:
         yield Finding(Severity.FINE, "every image can be read", report.usable)
     if report.usable and not report.duplicates:
-        yield Finding(Severity.FINE, "no picture is there twice", report.usable)
+        yield Finding(Severity.FINE, "no two images are equal", report.usable)
     if report.imbalance is not None and report.imbalance < UNEQUAL:
         equal = "all classes have the same number of images"
         nearly = f"the largest class has {report.imbalance:.3g} times as many images as the smallest"
