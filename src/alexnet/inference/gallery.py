@@ -223,7 +223,7 @@ def of_data(
     draw[LAYOUT] = partial(_layout, classifier, part)
     draw[CONFUSION] = partial(_confusion, part, classifier.class_names)
     if len(classifier.class_names) > MANY_CLASSES:
-        draw[PAIRS] = partial(_pairs, part, classifier.class_names)
+        draw[PAIRS] = partial(confused_pairs, part, classifier.class_names)
     draw[LOST] = partial(_lost, classifier, part)
     for title, one in draw.items():
         try:
@@ -308,7 +308,8 @@ def _confusion(part: Part, names: Sequence[str]) -> Picture:
     )
 
 
-def _pairs(part: Part, names: Sequence[str]) -> Table:
+def confused_pairs(part: Part, names: Sequence[str]) -> Table:
+    """The pairs of classes most often confused. DataError where every image is classified correctly."""
     pairs = most_confused(_counts(part, len(names)), list(names))
     if not pairs:
         raise _all_right(part)
