@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, Fit, ValueRange, Workers, asked_range
+from alexnet.cli.options import AsJson, Data, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
 from alexnet.cli.output import BAD_DATA, print_json, print_message
 from alexnet.console import bar, print_lines, table
 from alexnet.errors import UsageError
@@ -25,6 +25,7 @@ CLASSES = 40  # of more classes the smallest CLASSES / 2 are listed
 
 def check(
     data: Data,
+    label_column: LabelColumn = None,
     fit: Fit = None,
     value_range: ValueRange = None,
     workers: Workers = None,
@@ -47,7 +48,7 @@ def check(
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; name a folder, in which {PAGE} is written")
     with bar("reading") as progress:
-        source = open_source(data)
+        source = open_source(with_column(data, label_column))
         form = form_of(source, None, fit, asked_range(value_range), workers, progress)
         report = check_source(source, workers=workers, progress=progress, form=form)
     found = findings(report)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, Fit, ValueRange, Workers, asked_range
+from alexnet.cli.options import AsJson, Data, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar
 
@@ -33,6 +33,7 @@ def pack(
     fit: Fit = None,
     value_range: ValueRange = None,
     max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images to skip.")] = 0.01,
+    label_column: LabelColumn = None,
     workers: Workers = None,
     verify: Annotated[
         bool,
@@ -46,6 +47,7 @@ def pack(
     from alexnet.data import store as stores
     from alexnet.data.sources import open_source
 
+    data = with_column(data, label_column)
     asked = (size, fit, asked_range(value_range))
     if verify:
         store = stores.open_store(out, verify=True) if out else stores.verified(data, *asked)

@@ -15,6 +15,7 @@ from alexnet.data.images import ValueRange, inspect
 from alexnet.data.samples import Source, each_image
 from alexnet.data.sources import KNOWN, Data, open_source, spec_of
 from alexnet.data.sources.download import cache_folder
+from alexnet.data.sources.told import tell_twins
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings
@@ -89,6 +90,7 @@ def named_store(
     """
     if is_store(data):
         store = open_store(Path(spec_of(data)).expanduser())
+        tell_twins(store.name, store.class_names)
         _refuse_other_form(store, data, size, fit, value_range)
     else:
         source = opener(data)
