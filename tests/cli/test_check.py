@@ -56,7 +56,8 @@ def test_check_tells_the_most_harmful_first_and_ends_without_an_all_clear(
     assert headings == ["HARMS SILENTLY", "IS LOST", "COULD BE BETTER", "IS FINE"]
     assert "    1/0.png = 2/same.png (1, 2)" in lines
     assert "    -> keep each under the right label only" in lines
-    assert "  9 files are passed over: 8 .mp4, 1 .txt" in lines
+    assert "  9 of 34 files passed over: 8 .mp4, 1 .txt" in lines
+    assert "    -> take single frames of films" in lines
     assert "    and 4 more; --json lists all" in lines
     assert lines[-1].endswith("mend what harms silently first (1 point).")
     assert not any("Nothing stops" in line for line in lines)

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from pathlib import PurePath
 from typing import Any
 
 from alexnet.data.check import NO_SPLIT, SMALL_SIDE, Care, Duplicates, Report
 from alexnet.data.extent import LOST as MANY_CROPPED
 from alexnet.data.images.facts import BLANK
+from alexnet.data.sources.told import passed_over
 
 SHOWN = 20  # examples kept for a finding; the report has all
 UNEQUAL = 5  # times as many images in the largest class as in the smallest
@@ -198,15 +198,8 @@ def _unreadable(report: Report) -> Iterator[Finding]:
 
 def _passed_over(report: Report) -> Iterator[Finding]:
     if others := report.other_files:
-        kinds = Counter(PurePath(other.partition(": ")[0]).suffix.lower() or "without suffix" for other in others)
-        yield Finding(
-            Severity.LOST,
-            f"{_are(len(others), 'file')} passed over: "
-            + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN)),
-            len(others),
-            others[:SHOWN],
-            "save those that should count as JPEG or PNG; the others may stay",
-        )
+        title, _, advice = passed_over(report.images, others).partition("; ")
+        yield Finding(Severity.LOST, title, len(others), others[:SHOWN], advice)
 
 
 def _partly_read(report: Report) -> Iterator[Finding]:
