@@ -47,8 +47,8 @@ def pack(
     from alexnet.data import store as stores
     from alexnet.data.sources import open_source
 
-    asked = (size, fit, asked_range(value_range))
     data = with_column(data, label_column)
+    asked = (size, fit, asked_range(value_range))
     if verify:
         store = stores.open_store(out, verify=True) if out else stores.verified(data, *asked)
     else:

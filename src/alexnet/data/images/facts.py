@@ -28,8 +28,8 @@ class ImageFacts:
     "array" for arrays. notes: properties that need conversion ("16-bit", "CMYK", "palette", "alpha", "grayscale",
     "1-bit", "float", "EXIF orientation 6", "animated", "several pages", "white is zero", "extra bands
     left out: no alpha") or care ("blank: of one colour", "alpha ignored: zero everywhere"). error: why it cannot be
-    used, or None. digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error. values:
-    those of the file; None if there is an error.
+    used, or None. digest: 16 bytes, equal for images of equal decoded pixels; look: `alexnet.data.alike.look` of them;
+    both empty if there is an error. values: those of the file; None if there is an error.
     """
 
     width: int = 0
@@ -40,6 +40,7 @@ class ImageFacts:
     error: str | None = None
     digest: bytes = b""
     color: tuple[int, ...] | None = None  # RGB of all pixels of a blank image; None if they differ
+    look: bytes = b""
     values: Values | None = None
 
     @property

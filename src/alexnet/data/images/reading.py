@@ -89,7 +89,9 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Valu
     if is_blank(pixels):
         facts["color"] = tuple(pixels[0, 0].tolist())
     facts["notes"] = (*facts["notes"], *([BLANK] if "color" in facts else []))
-    return ImageFacts(**facts, digest=digest(pixels), values=values)
+    from alexnet.data.alike import look  # it imports this package
+
+    return ImageFacts(**facts, digest=digest(pixels), look=look(pixels), values=values)
 
 
 def upright_pixels(
