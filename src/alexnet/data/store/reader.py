@@ -5,19 +5,32 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.images import Pixels
+from alexnet.data.images import Pixels, digest
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, content_of, damaged, seal, shard_name
+from alexnet.data.store.format import (
+    DIGESTS,
+    FACTS,
+    FORMAT,
+    SAMPLES,
+    SKIPPED,
+    VERSION,
+    content_of,
+    damaged,
+    seal,
+    shard_name,
+)
+from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
 
 VERIFIED_BYTES = 4 * 2**30  # takes seconds to hash; of larger stores only file sizes are checked by default
+HASHED = 1024  # images mapped at a time
 OPEN_SHARDS = 128  # one file handle each; macOS allows 256
 
 
@@ -37,12 +50,22 @@ class Store:
     skipped: list[tuple[str, str]]  # (path, reason) of each unusable image
     shard_rows: int  # rows in every shard but the last
     content: str  # hexadecimal SHA-256 over class names, samples and pixels, not over times or folders
+    keeps_digests: bool = False  # whether digests.csv is there
 
     def __post_init__(self) -> None:
         self._shard = lru_cache(OPEN_SHARDS)(self._map_shard)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """N hexadecimal digests, equal for equal stored pixels; computed from these if the store does not keep them."""
+        if self.keeps_digests:
+            return [row[0] for row in _rows(self.folder / DIGESTS)]
+        blocks = np.split(np.arange(len(self)), range(HASHED, len(self), HASHED))
+        with ordered_map(digest, (image for rows in blocks for image in self.mapped(rows))) as found:
+            return [each.hex() for each in found]
 
     def source(self) -> Source:
         """Classes and samples of the stored images, for checks; its images cannot be read."""
@@ -157,6 +180,7 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
         skipped=[(path, reason) for path, reason in _rows(folder / SKIPPED)],
         shard_rows=facts["shard_rows"],
         content=content_of(facts),
+        keeps_digests=DIGESTS in facts["files"],
     )
 
 

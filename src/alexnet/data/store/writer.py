@@ -12,9 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.images import Pixels, stored_form
+from alexnet.data.images import Pixels, digest, stored_form
 from alexnet.data.samples import Sample, Source, each_image, some_names
-from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
+from alexnet.data.store.format import (
+    DIGESTS,
+    FACTS,
+    FORMAT,
+    SAMPLES,
+    SKIPPED,
+    VERSION,
+    is_ours,
+    row_bytes,
+    seal,
+    shard_name,
+)
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
@@ -119,8 +130,10 @@ class _Files:
         self._closing = ExitStack()
         self._shard: _HashedFile  # the current one
         self._samples = csv.writer(self._new(SAMPLES), lineterminator="\n")
+        self._digests = csv.writer(self._new(DIGESTS), lineterminator="\n")
         self._skipped = csv.writer(self._new(SKIPPED), lineterminator="\n")
         self._samples.writerow(["path", "label", "split"])
+        self._digests.writerow(["digest"])
         self._skipped.writerow(["path", "reason"])
 
     def __enter__(self) -> "_Files":
@@ -134,6 +147,7 @@ class _Files:
             self._begin_shard(self.images // self.shard_rows)
         self._shard.write(image.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
+        self._digests.writerow([digest(image).hex()])
         self.labels.add(sample.label)
         self.images += 1
 
