@@ -38,6 +38,12 @@ Views = Annotated[
         "cuda-convnet's networks."
     ),
 ]
+IncludeTrained = Annotated[
+    bool,
+    typer.Option(
+        "--include-trained", help="Keep images of other data that the model was trained on; else they are left out."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
 
