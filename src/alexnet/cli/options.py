@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from alexnet.errors import UsageError
+
 Data = Annotated[
     str,
     typer.Argument(
@@ -46,6 +48,13 @@ IncludeTrained = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
+
+
+def only_one(data: str | None, place: str | None) -> str | None:
+    """DATA, given as an argument or as --data; UsageError for both."""
+    if data is not None and place is not None:
+        raise UsageError(f"DATA is given twice, as {data} and as --data {place}; give it once")
+    return place if data is None else data
 
 
 def with_settings(
