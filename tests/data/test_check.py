@@ -311,3 +311,31 @@ def test_names_with_line_breaks_do_not_break_lines(tmp_path: Path) -> None:
     report = checked(tmp_path)
     assert report.unreadable[0].path == "cat/two\nlines \x1b[31m.png"
     assert r"cat/two\nlines \x1b[31m.png: empty" in text(report)
+
+
+def photo() -> Image.Image:
+    """A picture with large and small forms, as photographs have."""
+    rough = np.random.default_rng(5).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    return Image.fromarray(rough).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+def test_a_picture_saved_anew_or_resized_is_named(tmp_path: Path) -> None:
+    sound(tmp_path / "train", cat=4, dog=4)
+    save(photo(), tmp_path / "train" / "cat" / "photo.png")
+    save(photo(), tmp_path / "test" / "cat" / "saved anew.jpg", quality=60)
+    save(photo().resize((160, 120)), tmp_path / "test" / "dog" / "smaller.png")
+    report = checked(tmp_path)
+    wanted = ["test/cat/saved anew.jpg", "test/dog/smaller.png", "train/cat/photo.png"]
+    assert [sorted(group.paths) for group in report.alike] == [wanted]
+    assert report.duplicates == []
+    assert "  (LEAK between test, train; TWO LABELS: cat, dog)" in text(report)
+    assert "1 group of images that look alike stands in several parts" in text(report)
+    assert "Nothing stops training" not in text(report)
+
+
+def test_a_report_with_leaks_never_ends_like_an_all_clear(tmp_path: Path) -> None:
+    sound(tmp_path / "train", cat=4, dog=4)
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    last = text(checked(tmp_path)).splitlines()[-1]
+    assert last.startswith("Training would go on, but 8 pictures stand in more than one part: scores of held-out parts")
+    assert "--drop-duplicates" in last

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from alexnet.data.alike import alike
+from alexnet.data.duplicates import Leaks
 from alexnet.data.images import ImageFacts, inspect
 from alexnet.data.samples import Sample, Source, check_classes, each_image
 from alexnet.data.splits import assign_splits
@@ -89,6 +91,7 @@ class Report:
     unreadable: list[Unreadable]
     care: list[Care]  # most frequent first
     duplicates: list[Duplicates]
+    alike: list[Duplicates]  # images that look alike, not all of equal pixels: saved anew or resized
     other_files: list[str]  # ignored by the source, "path: reason"
     fatal: list[str]
 
@@ -130,12 +133,13 @@ def render(report: Report) -> list[str | Table]:
     lines += _listed("cannot be used", [f"{each.path}: {each.reason}" for each in report.unreadable])
     lines += _listed("kinds of image that are converted", [_care_line(care) for care in report.care])
     lines += _listed(_duplicates_title(report), [_group_line(group) for group in report.duplicates])
+    lines += _listed("groups of images that look alike, saved anew or resized", [_group_line(g) for g in report.alike])
     lines += _listed("ignored files", report.other_files)
-    return lines if report.fatal else [*lines, "Nothing stops training."]
+    return lines if report.fatal else [*lines, _last_line(report)]
 
 
 class _Findings:
-    """Facts about each image: 25 bytes, and a line for those that are bad or need conversion."""
+    """Facts about each image: about 90 bytes, and a line for those that are bad or need conversion."""
 
     def __init__(self, source: Source) -> None:
         count = len(source.samples)
@@ -143,6 +147,7 @@ class _Findings:
         self.usable = np.zeros(count, bool)
         self.width, self.height = np.zeros((2, count), np.int32)
         self.digests = np.zeros((count, 2), np.uint64)
+        self.looks = [b""] * count
         self.unreadable: list[Unreadable] = []
         self.kinds: Counter[str] = Counter()
         self.examples: defaultdict[str, list[str]] = defaultdict(list)
@@ -155,6 +160,7 @@ class _Findings:
         self.usable[index] = True
         self.width[index], self.height[index] = facts.width, facts.height
         self.digests[index] = np.frombuffer(facts.digest, np.uint64)
+        self.looks[index] = facts.look
         for kind in facts.notes:
             self.kinds[kind] += 1
             if len(self.examples[kind]) < EXAMPLES:
@@ -174,6 +180,7 @@ def _report(source: Source, found: _Findings) -> Report:
         unreadable=found.unreadable,
         care=[Care(kind, images, found.examples[kind]) for kind, images in found.kinds.most_common()],
         duplicates=[_duplicates(source, group) for group in _equal_rows(found.digests, found.usable)],
+        alike=[_duplicates(source, group) for group in _only_alike(found)],
         other_files=list(source.other_files),
         fatal=_fatal(source, found.usable),
     )
@@ -218,6 +225,11 @@ def _equal_rows(digests: NDArray[np.uint64], usable: NDArray[np.bool_]) -> list[
     for row, key in zip(rows[repeated].tolist(), group[repeated].tolist(), strict=True):
         members[key].append(row)
     return list(members.values())
+
+
+def _only_alike(found: _Findings) -> list[list[int]]:
+    """Groups of images that look alike, without those that are equal pixel for pixel."""
+    return [group for group in alike(found.looks) if len(np.unique(found.digests[group], axis=0)) > 1]
 
 
 def _duplicates(source: Source, group: Sequence[int]) -> Duplicates:
@@ -303,6 +315,23 @@ def _group_line(group: Duplicates) -> str:
     if len(group.classes) > 1:
         warnings.append(f"TWO LABELS: {', '.join(group.classes)}")
     return " = ".join(group.paths) + (f"  ({'; '.join(warnings)})" if warnings else "")
+
+
+def _last_line(report: Report) -> str:
+    """Whether training would go on, and if so, what it would suffer from."""
+    found = leaks_of(report)
+    similar = sum(len(group.splits) > 1 for group in report.alike)
+    told = [f"{found}; alexnet train --drop-duplicates keeps one of each"] if found else []
+    if similar:
+        groups = "1 group" if similar == 1 else f"{similar} groups"
+        told.append(f"{groups} of images that look alike {'stands' if similar == 1 else 'stand'} in several parts")
+    return f"Training would go on, but {'; and '.join(told)}." if told else "Nothing stops training."
+
+
+def leaks_of(report: Report) -> Leaks:
+    """Equal pictures in several parts or under several labels, as `train` and `evaluate` tell them."""
+    named = [group.paths for group in report.duplicates if len(group.splits) > 1 or len(group.classes) > 1]
+    return Leaks(len(report.across_splits), len(report.across_classes), named[:EXAMPLES])
 
 
 def _listed(title: str, items: Sequence[str]) -> Iterable[str]:

@@ -75,7 +75,8 @@ class ImageFacts:
     width, height: pixels, upright; 0 if the header cannot be read. format, mode: Pillow's names for the stored image,
     "array" for arrays. notes: properties that need conversion ("16-bit", "CMYK", "palette", "alpha", "grayscale",
     "1-bit", "float", "EXIF orientation 6", "animated", "several pages"). error: why it cannot be used, or None.
-    digest: 16 bytes, equal for images of equal decoded pixels; empty if there is an error.
+    digest: 16 bytes, equal for images of equal decoded pixels; look: `alexnet.data.alike.look` of them; both empty if
+    there is an error.
     """
 
     width: int = 0
@@ -85,6 +86,7 @@ class ImageFacts:
     notes: tuple[str, ...] = ()
     error: str | None = None
     digest: bytes = b""
+    look: bytes = b""
 
 
 def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -144,7 +146,9 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     except ImageError as error:
         return ImageFacts(**facts, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
-    return ImageFacts(**facts, digest=digest(pixels))
+    from alexnet.data.alike import look  # it imports this file
+
+    return ImageFacts(**facts, digest=digest(pixels), look=look(pixels))
 
 
 class _PillowRules:
