@@ -125,6 +125,15 @@ def test_a_part_of_other_data_that_was_trained_on_is_left_out_and_told(
     assert "the model was trained on 4 of these 52 images: scores say little about new ones" in caplog.text
 
 
+def test_of_the_runs_data_merged_with_more_all_but_the_training_images_are_measured(
+    run: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    merged = shutil.copytree(data, other_digits(tmp_path / "merged", 12), dirs_exist_ok=True)
+    scores = evaluate(run, str(merged), device="cpu")
+    assert (scores.split, scores.images, scores.left_out) == ("all", 36 + 7, 29)
+    assert "the model was trained on 29 of these 72 images: they are left out" in caplog.text
+
+
 def test_the_runs_own_training_images_alone_are_never_measured_unsaid(
     run: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,7 +19,7 @@ from alexnet.inference.classifier import Classifier
 from alexnet.runs.folder import RunFolder
 
 PARTS = ("train", "val", "test")
-OWN = 0.5  # data of which a run used at least this share of the images is the run's own
+OWN = 0.9  # data of which a run divided at least this share of the images is the run's own
 
 logger = logging.getLogger(__name__)
 
@@ -201,12 +201,10 @@ def _by_content(store: Store, run: RunData) -> NDArray[np.str_]:
 
 
 def own_data(known: NDArray[np.str_], store: Store, data: Data, run: RunData | None) -> bool:
-    """Whether the data is what the run divided: the same place, half of it the run's images, or all of the run's."""
+    """Whether the data is what the run divided: at the same place, or nearly all of it images of the run."""
     if run is None or not (known != "").any():
         return False
-    keys = set(_occurrences(store.paths))
-    whole = all(key in keys for key in run.parts) and int((known != "").sum()) >= len(run.parts)
-    return bool((known != "").mean() >= OWN) or whole or _same_data(run, store, data)
+    return bool((known != "").mean() >= OWN) or _same_data(run, store, data)
 
 
 def _same_data(run: RunData, store: Store, given: Data) -> bool:
