@@ -47,3 +47,24 @@ def test_resume_may_be_told_where_the_data_lies_now(
     twice = run("train", place, "--resume", folder, "--data", digits)
     assert (twice.code, twice.err.count("\n")) == (2, 1)
     assert "DATA is given twice" in twice.err
+
+
+def test_chosen_column_of_labels_holds_for_every_command_and_a_resume(
+    digits: Path, tmp_path: Path, run: Callable[..., Any], small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sorted(digits.rglob("*.png"))
+    rows = [f"{path},{path.parent.name},{'round' if path.parent.name == '0' else 'straight'}" for path in images]
+    (tmp_path / "list.csv").write_text("\n".join(["file,class,species", *rows]))
+    monkeypatch.chdir(tmp_path)
+    assert "several columns" in run("check", "list.csv").err
+    chosen = ["list.csv", "--label-column", "species"]
+    assert "straight" in run("check", *chosen).out
+    trained = run("train", *chosen, *small, "--out", "run")
+    assert trained.code == 0, trained.err
+    monkeypatch.chdir("/")
+    assert run("train", "--resume", tmp_path / "run").code == 0
+    monkeypatch.chdir(tmp_path)
+    measured = json.loads(run("evaluate", "run", *chosen, "--json").out)
+    assert measured["split"] == "test"  # the run's own data
+    assert [row["label"] for row in measured["per_class"]] == ["round", "straight"]
+    assert "--resume takes the run's own data" in run("train", "--resume", "run", "--label-column", "class").err

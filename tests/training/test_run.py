@@ -23,6 +23,7 @@ from alexnet.plots.pictures import samples, shares_title
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.division import class_weights, split
+from alexnet.training.loop import log_resumed
 from alexnet.training.recipes import recipe
 from alexnet.training.run import resume, train
 from alexnet.training.supervised import build, is_best
@@ -438,3 +439,13 @@ def test_dropped_duplicates_that_leave_a_class_untrained_are_refused(leaking, tm
     settings = recipe("cifar-80sec", drop_duplicates=True, **{**CIFAR, "epochs": 1})
     with pytest.raises(DataError, match="no training images of 'digit 1'"):
         train(str(tmp_path / "photos"), settings, tmp_path / "run")
+
+
+def test_a_resume_says_which_epochs_it_takes_again(digits, tmp_path, caplog):
+    run = train(str(digits), recipe("modern", epochs=2, **SMALL), tmp_path / "run")
+    resume(run)
+    assert "all 2 epochs are finished" in caplog.text
+    task = build(named_store(str(digits), size=80), recipe("modern", epochs=9, **SMALL))
+    task.state.path = run
+    log_resumed(task.state, Progress(epoch=1))
+    assert "resuming after 1 of 9 epochs and 0 steps; 1 later epochs" in caplog.text

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, Workers
+from alexnet.cli.options import AsJson, Data, LabelColumn, Workers, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar
 
@@ -30,6 +30,7 @@ def pack(
         ),
     ] = None,
     max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images to skip.")] = 0.01,
+    label_column: LabelColumn = None,
     workers: Workers = None,
     verify: Annotated[
         bool,
@@ -43,6 +44,7 @@ def pack(
     from alexnet.data import store as stores
     from alexnet.data.sources import open_source
 
+    data = with_column(data, label_column)
     if verify:
         store = stores.open_store(out, verify=True) if out else stores.verified(data, size)
     else:

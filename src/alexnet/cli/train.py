@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, DataOrStore, only_one, with_settings
+from alexnet.cli.options import AsJson, DataOrStore, LabelColumn, only_one, with_column, with_settings
 from alexnet.cli.output import print_json, print_message
 from alexnet.errors import UsageError
 from alexnet.training.recipes import RECIPES, recipe
@@ -36,17 +36,19 @@ def train(
         str | None,
         typer.Option("--data", metavar="DATA", help="resume: where the run's images lie now.", show_default=False),
     ] = None,
+    label_column: LabelColumn = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
     """Train a network on DATA, or resume an interrupted run."""
     changes = {name: value for name, value in settings.items() if value is not None}
     data = only_one(data, place)
+    data = None if data is None else with_column(data, label_column)
     if resume is None:
         if data is None:
             raise UsageError("train needs DATA: a folder, a CSV or a name such as digits; or --resume RUN")
         chosen = recipe(recipe_name or "modern", config, **changes)
-    elif recipe_name or config or out or changes.keys() - {"device", "workers"}:
+    elif recipe_name or config or out or (label_column and data is None) or changes.keys() - {"device", "workers"}:
         raise UsageError(
             f"--resume takes the run's own data and settings; give: alexnet train --resume {resume}, "
             "with no more than --data (where its images lie now), --device or --workers"

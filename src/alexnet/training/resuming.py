@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 import shlex
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def moved(error: DataError, config: Config, folder: Path) -> DataError:
     """The error of opening a run's data, with what to do where the data is no longer at its place."""
-    place = Path(config.data.removeprefix(IMAGENET))
+    place = Path(re.split(r",|:(?![\\/])", config.data.removeprefix(IMAGENET))[0])  # tables: "a.csv,b.csv:column"
     if not place.is_absolute() or place.exists():  # a known name has no place
         return error
     command = f"alexnet {config.kind} --resume {shlex.quote(str(folder))} --data FOLDER"
