@@ -1,6 +1,7 @@
 """alexnet train"""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ def test_a_packed_store_is_data_for_train_and_evaluate(
 def test_resume_may_be_told_where_to_compute(trained: tuple[Path, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--resume", str(trained[0]), "--device", "cpu", "--workers", "1"]) == 0
     assert capsys.readouterr().out == f"{trained[0]}\n"
+
+
+def test_resume_may_be_told_where_the_data_lies_now(
+    trained: tuple[Path, Any], digits: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    place = shutil.copytree(digits, tmp_path / "photos")
+    assert run("train", "--resume", folder, "--data", place).code == 0
+    assert run("train", place, "--resume", folder).code == 0
+    twice = run("train", place, "--resume", folder, "--data", digits)
+    assert (twice.code, twice.err.count("\n")) == (2, 1)
+    assert "DATA is given twice" in twice.err
 
 
 def test_chosen_column_of_labels_holds_for_every_command_and_a_resume(

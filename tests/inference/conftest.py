@@ -8,6 +8,7 @@ import torch
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import open_source
+from alexnet.data.store import named_store
 from alexnet.networks import create
 from alexnet.runs.folder import COMPARED, Config, RunFolder, SplitRow
 from alexnet.weights.card import Card, save
@@ -54,9 +55,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory, write_model: Callable[...,
 
 @pytest.fixture(scope="session")
 def write_run(weights: Path) -> Callable[[Path, Path, Callable[[int], str]], dict[str, str]]:
-    """Writes a run's folder: (folder, data, number of an image -> its part) -> the part of each path."""
+    """Writes a run's folder: (folder, data, number of an image -> its part) -> the part of each path.
 
-    def write(folder: Path, data: Path, part_of: Callable[[int], str]) -> dict[str, str]:
+    digests: whether it keeps them; runs of earlier versions do not.
+    """
+
+    def write(folder: Path, data: Path, part_of: Callable[[int], str], digests: bool = True) -> dict[str, str]:
         run = RunFolder(folder)
         run.weights.parent.mkdir(parents=True)
         run.weights.write_bytes(weights.read_bytes())
@@ -64,7 +68,10 @@ def write_run(weights: Path) -> Callable[[Path, Path, Callable[[int], str]], dic
         config = {"data": str(data), "fingerprint": source.fingerprint(), "recipe": {"split_seed": 0}}
         run.write_config(Config(kind="train", **config, environment=dict.fromkeys(COMPARED, "")))
         names = source.class_names
-        rows = [SplitRow(each.path, names[each.label], part_of(row)) for row, each in enumerate(source.samples)]
+        known = named_store(str(data), size=72).digests if digests else [""] * len(source.samples)
+        rows = [
+            SplitRow(each.path, names[each.label], part_of(row), known[row]) for row, each in enumerate(source.samples)
+        ]
         run.write_split(rows)
         return {row.path: row.split for row in rows}
 

@@ -2,18 +2,22 @@
 
 import csv
 import json
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet.data.sources import open_source
 from alexnet.data.store import pack
 from alexnet.errors import DataError, UsageError
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import ClassScores, Evaluation, evaluate
-from alexnet.inference.parts import class_map, run_of
+from alexnet.inference.parts import class_map, parts_of, run_of
 
 NAMES = ["digit 0", "digit 1", "digit 2"]
 
@@ -25,6 +29,16 @@ def split_data(tmp_path_factory: pytest.TempPathFactory, draw: Callable[[Path], 
     draw(folder / "train")
     draw(folder / "test")
     return folder
+
+
+def other_digits(root: Path, count: int) -> Path:
+    """`count` real digits of each of the three classes that the run has not."""
+    source = open_source("digits")
+    for label in range(3):
+        (root / f"digit {label}").mkdir(parents=True)
+        for row in [row for row, sample in enumerate(source.samples) if sample.label == label][12 : 12 + count]:
+            Image.fromarray(source.read(row)).save(root / f"digit {label}" / f"{row}.png")
+    return root
 
 
 def first_seven(number: int) -> str:
@@ -61,15 +75,127 @@ def test_data_of_the_run_is_recognised_by_another_path_and_after_a_change(
     tmp_path: Path, draw: Callable[[Path], Path], write_run: Callable[..., dict[str, str]]
 ) -> None:
     copy = draw(tmp_path / "copy")
-    write_run(tmp_path / "run", copy, first_seven)
+    write_run(tmp_path / "run", copy, first_seven, digests=False)
     (copy / "digit 0" / "new.png").write_bytes((copy / "digit 0" / "0.png").read_bytes())
     (tmp_path / "link").symlink_to(copy)
     assert evaluate(tmp_path / "run", str(tmp_path / "link"), device="cpu").images == 7
 
 
-def test_other_data_keeps_its_own_split(run: Path, split_data: Path) -> None:
-    scores = evaluate(run, str(split_data), device="cpu")
-    assert (scores.split, scores.images) == ("test", 36)
+@pytest.fixture
+def moved(data: Path, tmp_path: Path) -> Path:
+    """A copy of the run's images elsewhere, under other names and with other times."""
+    for image in data.glob("*/*.png"):
+        folder = tmp_path / "moved" / image.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"renamed {image.name}").write_bytes(image.read_bytes())
+        os.utime(folder / f"renamed {image.name}", (1, 1))
+    return tmp_path / "moved"
+
+
+def shown(out: Path) -> list[str]:
+    """The digests of the images that were measured: their files' contents."""
+    with (out / "predictions.csv").open(newline="") as file:
+        return sorted(Path(row["path"]).name.removeprefix("renamed ") for row in csv.DictReader(file))
+
+
+@pytest.mark.parametrize("form", ["folder", "store"])
+def test_the_runs_own_images_are_known_by_content_wherever_they_lie(
+    run: Path, data: Path, moved: Path, tmp_path: Path, form: str
+) -> None:
+    if form == "store":
+        pack(open_source(str(moved)), tmp_path / "store", size=72)
+    at_home = evaluate(run, data, device="cpu", out=tmp_path / "home")
+    away = evaluate(run, str(moved if form == "folder" else tmp_path / "store"), device="cpu", out=tmp_path / "away")
+    assert (away.split, away.images, away.top1) == ("test", 7, at_home.top1)
+    assert shown(tmp_path / "away") == shown(tmp_path / "home")
+
+
+def test_a_part_of_other_data_that_was_trained_on_is_left_out_and_told(
+    run: Path, data: Path, tmp_path: Path, draw: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    other = other_digits(tmp_path / "other", 16)
+    for image in sorted((data / "digit 2").iterdir())[:4]:
+        (other / "digit 2" / image.name).write_bytes(image.read_bytes())
+    scores = evaluate(run, str(other), device="cpu")
+    assert (scores.split, scores.images, scores.left_out, scores.trained_on) == ("all", 48, 4, 0)
+    assert "the model was trained on 4 of these 52 images: they are left out" in caplog.text
+    caplog.clear()
+    every = evaluate(run, str(other), device="cpu", include_trained=True)
+    assert (every.images, every.left_out, every.trained_on) == (52, 0, 4)
+    assert "the model was trained on 4 of these 52 images: scores say little about new ones" in caplog.text
+
+
+def test_of_the_runs_data_merged_with_more_all_but_the_training_images_are_measured(
+    run: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    merged = shutil.copytree(data, other_digits(tmp_path / "merged", 12), dirs_exist_ok=True)
+    scores = evaluate(run, str(merged), device="cpu")
+    assert (scores.split, scores.images, scores.left_out) == ("all", 36 + 7, 29)
+    assert "the model was trained on 29 of these 72 images: they are left out" in caplog.text
+
+
+def test_the_runs_own_training_images_alone_are_never_measured_unsaid(
+    run: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in NAMES[1:]:  # the seven that were held out are of the first class
+        shutil.copytree(data / name, tmp_path / "some" / name)
+    assert evaluate(run, str(tmp_path / "some"), device="cpu").images == 24
+    assert "the model was trained on 24 of these 24 images: scores say little about new ones" in caplog.text
+
+
+def test_names_alone_do_not_make_data_the_runs_own(
+    run: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for image in data.glob("*/*.png"):
+        folder = tmp_path / "other" / image.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - np.asarray(Image.open(image))).save(folder / image.name)
+    assert evaluate(run, str(tmp_path / "other"), device="cpu").split == "all"
+    assert "names that the run's have, but other pixels" in caplog.text
+
+
+def test_an_older_run_without_digests_says_that_it_cannot_know(
+    tmp_path: Path, data: Path, moved: Path, write_run: Callable[..., dict[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(tmp_path / "run", data, first_seven, digests=False)
+    assert evaluate(tmp_path / "run", data, device="cpu").images == 7
+    assert not caplog.records
+    assert evaluate(tmp_path / "run", str(moved), device="cpu").images == 36
+    assert "the run kept no digests of its images; scores are too good if" in caplog.text
+
+
+def test_equal_names_of_known_sets_do_not_make_data_equal(
+    tmp_path: Path, data: Path, write_run: Callable[..., dict[str, str]]
+) -> None:
+    write_run(tmp_path / "run", data, first_seven, digests=False)
+    recorded = run_of(tmp_path / "run")
+    assert recorded is not None
+    store = pack(open_source(str(data)), tmp_path / "store", size=72)
+    assert parts_of(store, "cifar10", replace(recorded, data="cifar10", fingerprint="another")) is not None
+    others = replace(recorded, data="cifar10", fingerprint="another", parts={("cifar/1.png", 0): "train"})
+    assert parts_of(store, "cifar10", others) is None
+
+
+def test_leaks_are_told_and_counted(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = other_digits(tmp_path / "other", 4)
+    first, last = (sorted((other / name).iterdir()) for name in ("digit 0", "digit 2"))
+    for part, images in (("train", first[:3]), ("test", [*first[1:4], last[0]])):
+        for image in images:
+            folder = tmp_path / "three" / part / image.parent.name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / image.name).write_bytes(image.read_bytes())
+    (tmp_path / "three" / "test" / "digit 2" / "twin.png").write_bytes(first[3].read_bytes())
+    scores = evaluate(run, str(tmp_path / "three"), device="cpu")
+    assert (scores.leaks["across_parts"], scores.leaks["two_labels"]) == (2, 1)
+    assert scores.leaks["examples"][0] == [f"{part}/digit 0/{first[1].name}" for part in ("test", "train")]
+    assert "2 pictures stand in more than one part and 1 picture stands under two labels" in caplog.text
+
+
+def test_other_data_keeps_its_own_split(run: Path, tmp_path: Path) -> None:
+    for part, count in (("train", 5), ("test", 4)):
+        other_digits(tmp_path / "other" / part, count)
+    scores = evaluate(run, str(tmp_path / "other"), device="cpu")
+    assert (scores.split, scores.images) == ("test", 12)
 
 
 def test_loaded_classifier_is_measured_like_its_run(run: Path, data: Path, tmp_path: Path) -> None:

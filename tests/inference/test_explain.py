@@ -179,7 +179,8 @@ def test_images_are_explained_when_the_data_of_the_run_is_gone(run: Path, data: 
 
 def test_training_image_is_not_its_own_neighbour(run: Path, data: Path) -> None:
     model = load(run, "cpu", "float32")
-    part, train = gallery.parts(model, open_data(run, str(data), model), "train", [], None)
+    found = open_data(run, str(data), model)
+    part, train = gallery.parts(model, found, found.rows("train"), [], None)
     assert train is part
     assert len(part.rows) == part.of == 36 - TESTED
     examples = gallery.evenly_spaced_examples(part, model)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -22,7 +23,7 @@ from alexnet.pretraining import task as pretraining
 from alexnet.pretraining.run import open_all, pretrain, refuse_data, resume
 from alexnet.pretraining.settings import Settings
 from alexnet.runs.checkpoint import Progress
-from alexnet.runs.folder import CHECKPOINT
+from alexnet.runs.folder import CHECKPOINT, RunFolder
 from alexnet.training.recipes import recipe
 from alexnet.training.run import resume as resume_training
 from alexnet.training.run import train
@@ -228,6 +229,20 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         return take(self, *given)
 
     monkeypatch.setattr(pretraining.Pretraining, "step", counting)
+
+
+def test_a_run_is_resumed_where_its_images_were_moved_and_with_no_others(digits, coded, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(coded, run)
+    photos = shutil.copytree(digits, tmp_path / "photos")
+    for image in photos.iterdir():
+        os.utime(image, (1, 1))
+    resume(run, data=str(photos))
+    assert equal(run, coded)
+    assert RunFolder(run).read_config().data == str(photos)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(photos / "0.png")
+    with pytest.raises(DataError, match="has changed since the run"):
+        resume(run)
 
 
 def test_mean_activation_of_the_crbm_approaches_its_target(digits, tmp_path):

@@ -56,7 +56,7 @@ def test_a_split_keeps_its_order_and_images_listed_twice(tmp_path):
 
 def test_a_split_without_labels_is_read(tmp_path):
     RunFolder(tmp_path).write_split([SplitRow("a", "", "train")], labelled=False)
-    assert (tmp_path / "split.csv").read_text() == "path,split\na,train\n"
+    assert (tmp_path / "split.csv").read_text() == "path,split,digest\na,train,\n"
     assert RunFolder(tmp_path).read_split() == [SplitRow("a", "", "train")]
 
 
@@ -73,3 +73,11 @@ def test_metrics_mark_a_run_as_finished(tmp_path):
     run.write_metrics({"top1": 0.5})
     assert run.is_finished
     assert run.read_metrics() == {"top1": 0.5}
+
+
+def test_a_split_keeps_digests_and_one_of_an_earlier_version_is_read_without(tmp_path):
+    rows = [SplitRow("a.png", "one", "val", "00ff"), SplitRow("b.png", "two", "test", "ee01")]
+    RunFolder(tmp_path).write_split(rows)
+    assert RunFolder(tmp_path).read_split() == rows
+    (tmp_path / "split.csv").write_text("path,label,split\na.png,one,val\n")
+    assert RunFolder(tmp_path).read_split() == [SplitRow("a.png", "one", "val", "")]

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, DataOrStore, Device, LabelColumn, Model, Views, with_column
+from alexnet.cli.options import (
+    AsJson,
+    DataOrStore,
+    Device,
+    IncludeTrained,
+    LabelColumn,
+    Model,
+    Views,
+    with_column,
+)
 from alexnet.cli.output import print_json
 from alexnet.console import bar, print_lines, table
 
@@ -28,18 +37,20 @@ def evaluate(
             show_default="evaluation-<split>-<views> in a run's folder",
         ),
     ] = None,
+    include_trained: IncludeTrained = False,
     batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
     label_column: LabelColumn = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
     as_json: AsJson = False,
 ) -> int:
-    """Measure a trained network on DATA; on the data it was trained on, the held-out part is used."""
+    """Measure a trained network on DATA; on the data it was trained on, wherever it lies, the held-out part is used."""
     from alexnet.inference.evaluate import evaluate as measure
 
     data = with_column(data, label_column)
     with bar("evaluating") as progress:
-        scores = measure(model, data, views, split, out, batch_size, device, precision, progress).to_json()
+        measured = measure(model, data, views, split, out, batch_size, device, precision, progress, include_trained)
+    scores = measured.to_json()
     if as_json:
         print_json(scores)
     else:

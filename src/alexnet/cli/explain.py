@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, Device, Model, expand
+from alexnet.cli.options import AsJson, Device, IncludeTrained, Model, expand
 from alexnet.cli.output import print_json, print_message
 from alexnet.console import bar, print_lines
 from alexnet.errors import DataError
@@ -41,6 +41,7 @@ def explain(
         Path | None,
         typer.Option(help="Folder for the page and its pictures.", show_default="explain in a run's folder"),
     ] = None,
+    include_trained: IncludeTrained = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
@@ -52,7 +53,10 @@ def explain(
         if error:
             raise DataError(f"{path}: {error}")
     with bar("looking") as progress:
-        answer = look_inside(model, [path for path, _ in asked], data, split, label, out, layer or [], device, progress)
+        paths = [path for path, _ in asked]
+        answer = look_inside(
+            model, paths, data, split, label, out, layer or [], device, progress, include_trained=include_trained
+        )
     for row in answer["left_out"]:
         print_message(f"not shown: {row['title']}: {row['reason']}")
     if as_json:

@@ -43,6 +43,12 @@ Views = Annotated[
         "cuda-convnet's networks."
     ),
 ]
+IncludeTrained = Annotated[
+    bool,
+    typer.Option(
+        "--include-trained", help="Keep images of other data that the model was trained on; else they are left out."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Fit = Annotated[
     str | None,
@@ -66,6 +72,13 @@ Workers = Annotated[int | None, typer.Option(help="Threads that read images.", s
 def asked_range(text: str | None) -> Given | Literal["own"]:
     """`--value-range` as `alexnet.data.store.named_store` takes it; UsageError for what is no range."""
     return "own" if text is None else read_range(text)
+
+
+def only_one(data: str | None, place: str | None) -> str | None:
+    """DATA, given as an argument or as --data; UsageError for both."""
+    if data is not None and place is not None:
+        raise UsageError(f"DATA is given twice, as {data} and as --data {place}; give it once")
+    return place if data is None else data
 
 
 def with_settings(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, with_settings
+from alexnet.cli.options import AsJson, only_one, with_settings
 from alexnet.cli.output import print_json, print_message
 from alexnet.errors import AlexNetError, UsageError
 from alexnet.pretraining.settings import Settings
@@ -33,27 +33,32 @@ def pretrain(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Resume an interrupted run; takes no settings but --device and --workers.",
+            help="Resume an interrupted run; takes no settings but --data, --device and --workers.",
             show_default=False,
         ),
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATA", help="resume: where the run's images lie now.", show_default=False),
     ] = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
     """Train a network's convolutions on unlabelled images, for `train --init`; or resume such a run."""
     changes = {name: value for name, value in settings.items() if value is not None}
+    data = only_one(data, place)
     if resume is None and data is None:
         raise UsageError("pretrain needs DATA: a folder of images, a CSV or a name such as digits; or --resume RUN")
-    if resume is not None and (data or out or changes.keys() - {"device", "workers"}):
+    if resume is not None and (out or changes.keys() - {"device", "workers"}):
         raise UsageError(
             f"--resume takes the run's own data and settings; give: alexnet pretrain --resume {resume}, "
-            "with no more than --device or --workers"
+            "with no more than --data (where its images lie now), --device or --workers"
         )
     chosen = Settings(**changes)
     from alexnet.pretraining import run
     from alexnet.runs.folder import RunFolder
 
-    folder = run.resume(resume, **changes) if resume else run.pretrain(typing.cast(str, data), chosen, out)
+    folder = run.resume(resume, **changes, data=data) if resume else run.pretrain(typing.cast(str, data), chosen, out)
     if as_json:
         print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
     else:

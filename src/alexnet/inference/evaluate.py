@@ -1,5 +1,6 @@
 """A trained network measured on data: on its own run's data, on the part that the run held out."""
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path, check_count
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
 from alexnet.plots import pictures
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class Evaluation:
     per_class: tuple[ClassScores, ...]  # K rows
     confusion: tuple[tuple[int, ...], ...]  # K x K: [i][j] images of class i that were predicted as class j
     most_confused: tuple[Confused, ...]  # at most ten, most images first
+    trained_on: int  # of the images, as far as the model's run tells
+    left_out: int  # images of the part that the model was trained on and that were not measured
+    leaks: dict[str, Any]  # equal pictures in the data: `alexnet.data.duplicates.Leaks.to_json`
     files: tuple[str, ...] = ()  # that were written
 
     def __repr__(self) -> str:
@@ -86,13 +92,15 @@ def evaluate(
     device: str = "auto",
     precision: str = "float32",
     progress: Callable[[int, int], None] | None = None,
+    include_trained: bool = False,
 ) -> Evaluation:
     """Measure a model on one part of some data.
 
     model: a run's folder, a .safetensors file, or a loaded Classifier, which keeps its own device and precision.
     data: a name or path as for `named_store`, or arrays (images, labels). views: 1, 9 or 10. split: "train", "val",
     "test" or "all"; None: test where there is one, else val, else all. The parts are those that the model's run
-    recorded where `data` is what it was trained on, else those that the data itself gives.
+    recorded where `data` is what it was trained on, wherever it lies now, else those that the data itself gives; of
+    other data the images that the model was trained on are left out, unless `include_trained`.
     out: a folder for metrics.json, confusion.png and predictions.csv; None: evaluation-<split>-<views>/ in the run's
     folder, nothing for a weights file. device, precision: as for `load`. progress: called with (images done, N).
     Raises UsageError for a part that does not exist, DataError for classes that the network does not know.
@@ -104,8 +112,10 @@ def evaluate(
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
     classifier = model if isinstance(model, Classifier) else load(model, device, precision)
     found = open_data(classifier.origin, data, classifier, progress)
+    indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
-    indices = indices_of(found.parts, split)
+    if leaking := found.leaks():
+        logger.warning("%s", leaking)
     chances = probabilities(
         classifier.network,
         classifier.preprocessing,
@@ -119,7 +129,9 @@ def evaluate(
     )
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
-    facts = {"model": str(classifier.origin or classifier.card.network), "data": name, "split": split, "views": views}
+    facts: dict[str, Any] = {"model": str(classifier.origin or classifier.card.network), "data": name}
+    facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
+    facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
     folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
     if folder is None:
         return _evaluation(facts, scores, [])

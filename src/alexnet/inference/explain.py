@@ -22,7 +22,7 @@ from alexnet.inference.gallery import (
     without_data,
 )
 from alexnet.inference.inputs import as_path
-from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run, run_of, some
+from alexnet.inference.parts import Labelled, check_split, open_data, place_in_run, run_of, some
 from alexnet.plots.page import Picture, Table, page
 
 Progress = Callable[[int, int], None]
@@ -42,14 +42,15 @@ def explain(
     layers: Sequence[str] = (),
     device: str = "auto",
     progress: Progress | None = None,
+    include_trained: bool = False,
 ) -> dict[str, Any]:
     """Write the pictures and the page into a folder, which appears whole or not at all.
 
     model: a run's folder or a .safetensors file. images: at most 16; without any, eight images of the data are shown.
-    data: as in `named_store`; None: what the run was trained on. split: as in `evaluate`. label: the class that
-    occlusion and Grad-CAM explain; None: the most probable class of each image. layers: those whose most exciting
-    images are searched; none: the last maps. out: None: explain/ in the run's folder. Everything is computed in
-    float32, as `evaluate` does.
+    data: as in `named_store`; None: what the run was trained on. split, include_trained: as in `evaluate`. label: the
+    class that occlusion and Grad-CAM explain; None: the most probable class of each image. layers: those whose most
+    exciting images are searched; none: the last maps. out: None: explain/ in the run's folder. Everything is computed
+    in float32, as `evaluate` does.
     Returns {"model", "data", "split", "folder", "page", "pictures": [{"name", "title", "file"}],
     "left_out": [{"title", "reason"}]}, and writes the page's list of files beside it. Raises UsageError and DataError
     as `evaluate` does, ImageError for an image that cannot be read, all before anything is written.
@@ -67,12 +68,12 @@ def explain(
     if found is None and not given:
         raise UsageError(f"{absent}; give images, or DATA with --data")
     if found is not None:
+        rows = found.rows(split, include_trained)  # refuses a part without images
         split = split or found.best_part()
-        indices_of(found.parts, split)  # refuses a part without images
     about = {"model": str(model), "data": data if found else None, "split": split if found else None}
     left_out: dict[str, str] = {} if found else without_data(absent)
     with whole_folder(folder.resolve()) as beside:  # so that a link is not replaced
-        part, train = parts(classifier, found, str(split), layers, progress) if found else (None, None)
+        part, train = parts(classifier, found, rows, layers, progress) if found else (None, None)
         examples = (
             given_examples(classifier, images, given)
             if given or part is None

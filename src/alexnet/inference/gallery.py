@@ -24,7 +24,7 @@ from alexnet.explain.field import receptive_field
 from alexnet.explain.mistakes import most_confident_mistakes
 from alexnet.explain.neighbours import nearest
 from alexnet.inference.classifier import Classifier
-from alexnet.inference.parts import Labelled, indices_of
+from alexnet.inference.parts import Labelled
 from alexnet.plots import image_grids
 from alexnet.plots import projection as projection_plot
 from alexnet.plots.canvas import png
@@ -69,17 +69,21 @@ class Part:
 
 
 def parts(
-    classifier: Classifier, found: Labelled, split: str, layers: Sequence[str], progress: Progress | None
+    classifier: Classifier,
+    found: Labelled,
+    rows: NDArray[np.int64],
+    layers: Sequence[str],
+    progress: Progress | None,
 ) -> tuple[Part, Part | None]:
-    """The part called `split`, and the training part: the same object if `split` is "train", None if there is none.
+    """These images, and the training part: the same object if they are that part, None if there is none.
 
-    layers: those whose peaks are recorded for the first part. UsageError for a part without images.
+    layers: those whose peaks are recorded for the first part.
     """
-    part = _look_at(classifier, found, indices_of(found.parts, split), layers, progress)
-    rows = np.flatnonzero(found.parts == "train")
-    if split == "train" or not len(rows):
-        return part, part if len(rows) else None
-    return part, _look_at(classifier, found, rows, (), progress)
+    part = _look_at(classifier, found, rows, layers, progress)
+    train = np.flatnonzero(found.parts == "train")
+    if np.array_equal(rows, train) or not len(train):
+        return part, part if len(train) else None
+    return part, _look_at(classifier, found, train, (), progress)
 
 
 def _look_at(

@@ -1,5 +1,6 @@
 """Data opened for a model: the part of each image as the model's run recorded it, classes paired by name."""
 
+import logging
 import os
 import warnings
 from collections import Counter
@@ -10,23 +11,33 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.duplicates import Leaks, leaks
 from alexnet.data.samples import normal_name
-from alexnet.data.sources import Data, spec_of
+from alexnet.data.sources import Data, recorded_name, spec_of
 from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
 from alexnet.inference.classifier import Classifier
 from alexnet.runs.folder import RunFolder
 
 PARTS = ("train", "val", "test")
+OWN = 0.9  # data of which a run divided at least this share of the images is the run's own
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run recorded of its data."""
+    """What a run recorded of its data. A key is an image's path and its occurrence among equal paths: 0, 1, ..."""
 
     data: str  # its name or path
     fingerprint: str
-    parts: dict[tuple[str, int], str]  # (an image's path, its occurrence among equal paths: 0, 1, ...) -> part
+    parts: dict[tuple[str, int], str]
+    digests: dict[tuple[str, int], str]  # of the stored pixels; empty where an earlier version made the run
+
+    def part_of_digest(self) -> dict[str, str]:
+        """The part of each picture; train for one that the run trained on and held out."""
+        ordered = sorted(self.digests, key=lambda key: self.parts[key] == "train")
+        return {self.digests[key]: self.parts[key] for key in ordered}
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,39 @@ class Labelled:
     store: Store
     parts: NDArray[np.str_]  # (N,) "train", "val", "test", or "" where neither the run nor the data says
     labels: NDArray[np.int64]  # (N,) index of the network's output for the image's class
+    trained: NDArray[np.bool_]  # (N,) whether the model's run trained on the image
+    own: bool  # whether the run recorded the parts
 
     def best_part(self) -> str:
         """The default part to evaluate on: test if there is one, else val, else all."""
         return next((part for part in ("test", "val") if (self.parts == part).any()), "all")
+
+    def rows(self, split: str | None, include_trained: bool = False) -> NDArray[np.int64]:
+        """The images of one part, None for the best; says in a line which of them the model was trained on.
+
+        Of other data than the run's own, and of all the images where no part was asked for, those that were trained on
+        are left out, unless `include_trained`, or unless none would be left. UsageError for a part without images.
+        """
+        rows = indices_of(self.parts, split or self.best_part())
+        if self.own and split == "train":  # on purpose
+            return rows
+        keep = include_trained or (self.own and split == "all")
+        return _without_trained(rows, self.trained[rows], keep)
+
+    def leaks(self) -> Leaks:
+        """Equal pictures in several parts or under several labels."""
+        return leaks(self.store.digests, self.labels, self.parts.tolist(), self.store.paths)
+
+
+def _without_trained(rows: NDArray[np.int64], trained: NDArray[np.bool_], include_trained: bool) -> NDArray[np.int64]:
+    count, told = int(trained.sum()), "the model was trained on %s of these %s images"
+    if not count:
+        return rows
+    if include_trained or count == len(rows):
+        logger.warning(f"{told}: scores say little about new ones", f"{count:,}", f"{len(rows):,}")
+        return rows
+    logger.warning(f"{told}: they are left out; --include-trained keeps them", f"{count:,}", f"{len(rows):,}")
+    return rows[~trained]
 
 
 def open_data(
@@ -47,8 +87,9 @@ def open_data(
 ) -> Labelled:
     """Open data for a model: the parts are those of the model's run where `data` is what it was trained on.
 
-    model: the run's folder or a weights file; None for a network without either. Other data has the parts that it gives
-    itself. DataError for classes that the network does not know, before any image is read.
+    model: the run's folder or a weights file; None for a network without either. The run's own images are known by
+    their pixels, wherever they lie. Other data has the parts that it gives itself. DataError for classes that the
+    network does not know, before any image is read.
     """
     run = run_of(model) if model else None
     store = named_store(
@@ -59,7 +100,13 @@ def open_data(
     )
     store.warn_of_extent(crop=False)
     labels = class_map(store.class_names, classifier.class_names)[store.labels]
-    return Labelled(store, parts_of(store, data, run), labels)
+    known = parts_of(store, data, run)
+    if known is None or not own_data(known, store, data, run):
+        trained = np.zeros(len(store), bool) if known is None else known == "train"
+        return Labelled(store, np.array(store.splits, dtype="<U5"), labels, trained, own=False)
+    if strange := int((known == "").sum()):
+        logger.info("%s of %s images are none that the run divided: they are in no part", strange, len(store))
+    return Labelled(store, known, labels, known == "train", own=True)
 
 
 def check_split(split: str | None) -> None:
@@ -78,8 +125,10 @@ def run_of(model: Path) -> RunData | None:
     if not run.is_run or not (folder / "split.csv").is_file():
         return None
     config, rows = run.read_config(), run.read_split()
-    parts = dict(zip(_occurrences(row.path for row in rows), (row.split for row in rows), strict=True))
-    return RunData(config.data, config.fingerprint, parts)
+    keys = list(_occurrences(row.path for row in rows))
+    parts = {key: row.split for key, row in zip(keys, rows, strict=True)}
+    digests = {key: row.digest for key, row in zip(keys, rows, strict=True) if row.digest}
+    return RunData(config.data, config.fingerprint, parts, digests)
 
 
 def _occurrences(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
@@ -117,25 +166,63 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more if names else "none"
 
 
-def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_]:
-    """(N,) the part of each stored image, "" where it has none."""
-    if run and (run.fingerprint == store.fingerprint or _same_data(run.data, data)):
-        return np.array([run.parts.get(key, "") for key in _occurrences(store.paths)], dtype="<U5")
-    if run is None and not any(store.splits):
-        warnings.warn(  # not logged: without a handler, a caller in Python would never see it
-            "the data has no train, val or test part and the model belongs to no run that recorded one; scores are too"
-            " good if the model was trained on some of these images",
-            stacklevel=4,  # the caller of `evaluate`
+def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_] | None:
+    """(N,) the part that the run gave each stored image, "" for others; None where nobody can know.
+
+    By content where the run kept digests, else by the paths, if the data is the run's.
+    """
+    if run is None:
+        if not any(store.splits):
+            warnings.warn(  # not logged: without a handler, a caller in Python would never see it
+                "the data has no train, val or test part and the model belongs to no run that recorded one; scores are"
+                " too good if the model was trained on some of these images",
+                stacklevel=4,  # the caller of `evaluate`
+            )
+        return None
+    by_path = np.array([run.parts.get(key, "") for key in _occurrences(store.paths)], dtype="<U5")
+    if run.digests:
+        found = _by_content(store, run)
+        if (found != "").any() or not (by_path != "").any():
+            return found
+        if run.fingerprint == store.fingerprint:  # the same files, which this version decodes to other pixels
+            return by_path
+        logger.warning(
+            "the images have names that the run's have, but other pixels, and are taken for new ones; "
+            "scores are too good if they are the run's, saved anew"
         )
-    return np.array(store.splits, dtype="<U5")
+        return found
+    if _same_data(run, store, data):
+        return by_path
+    logger.warning("the run kept no digests of its images; scores are too good if it was trained on some of these")
+    return None
 
 
-def _same_data(recorded: str, given: Data) -> bool:
-    """Whether two names or paths mean the same data; one folder has many paths."""
+def _by_content(store: Store, run: RunData) -> NDArray[np.str_]:
+    """The parts by pixels; of equal pictures in several parts, the path tells them apart."""
+    of_digest, found = run.part_of_digest(), []
+    for key, digest in zip(_occurrences(store.paths), store.digests, strict=True):
+        same_place = run.digests.get(key) == digest
+        found.append(run.parts[key] if same_place else of_digest.get(digest, ""))
+    return np.array(found, dtype="<U5")
+
+
+def own_data(known: NDArray[np.str_], store: Store, data: Data, run: RunData | None) -> bool:
+    """Whether the data is what the run divided: at the same place, or nearly all of it images of the run."""
+    if run is None or not (known != "").any():
+        return False
+    return bool((known != "").mean() >= OWN) or _same_data(run, store, data)
+
+
+def _same_data(run: RunData, store: Store, given: Data) -> bool:
+    """Whether the files' state, or the place, is the same. One folder has many paths; a name may mean another copy."""
+    if run.fingerprint == store.fingerprint:
+        return True
     if isinstance(given, tuple):  # arrays are the same only by their fingerprint
         return False
-    one, other = Path(recorded), Path(spec_of(given))
-    return recorded == given or (one.exists() and other.exists() and one.samefile(other))
+    one, other = Path(run.data), Path(spec_of(given))
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return run.data in (spec_of(given), recorded_name(given)) and {path for path, _ in run.parts} <= set(store.paths)
 
 
 def indices_of(parts: NDArray[np.str_], split: str) -> NDArray[np.int64]:

@@ -16,7 +16,6 @@ from alexnet.data.form import Form
 from alexnet.data.loader import check_batch
 from alexnet.data.sources import Source, open_images, recorded_name
 from alexnet.data.store import Store, named_store
-from alexnet.data.store.joined import join
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.pretraining.cut import chosen, cut
@@ -28,7 +27,8 @@ from alexnet.runs.folder import Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
 from alexnet.training.division import split
 from alexnet.training.loop import train_in
-from alexnet.training.run import check_same_data, found_form, replaced, shape_of, warn_of_differences
+from alexnet.training.resuming import check_same_parts, keep_place, moved
+from alexnet.training.run import found_form, replaced, shape_of, warn_of_differences
 from alexnet.training.settings import Recipe
 from alexnet.training.settings import from_json as recipe_from_json
 from alexnet.training.task import preprocessing_of
@@ -62,16 +62,23 @@ def pretrain(data: str, settings: Settings, out: Path | None = None) -> Path:
     return train_in(folder, task)
 
 
-def resume(folder: Path, device: str | None = None, workers: int | None = None) -> Path:
-    """Continue the pre-training in `folder` from its last checkpoint, to the weights of an uninterrupted run."""
+def resume(folder: Path, device: str | None = None, workers: int | None = None, data: str | None = None) -> Path:
+    """Continue the pre-training in `folder` from its last checkpoint, to the weights of an uninterrupted run.
+
+    data: where the run's first data lies now; its images are known by their pixels.
+    """
     config = RunFolder(folder).read_config()
     if config.kind != "pretrain":
         raise UsageError(f"{folder} is a run of alexnet train; resume it by: alexnet train --resume {folder}")
     settings = replaced(from_json(config.pretraining), device, workers)
     refuse_settings(settings)
-    stores = open_all(config.data, settings)
-    check_same_data(join(stores), config, folder)
+    try:
+        stores = open_all(data or config.data, settings)
+    except DataError as error:
+        raise (error if data else moved(error, config, folder)) from error
     task = build(stores, settings, layer_at(read_progress(folder), settings))
+    check_same_parts(task.state, config, folder)
+    keep_place(config, data, task.state.loader.store, folder)
     _refuse_other_defaults(config.recipe, task.state.recipe, folder)
     warn_of_differences(config, task.state.device, task.state.dtype)
     return train_in(folder, task)

@@ -1,7 +1,7 @@
 """The run folder: one typed, versioned format with its reader and writer; docs/formats.md describes each file.
 
     config.json            what the run began with: data, settings, environment (`Config`)
-    split.csv              path,label,split: the part of each image (`SplitRow`); pre-training leaves the label out
+    split.csv              path,label,split,digest: the part of each image (`SplitRow`); no label in pre-training
     metrics.csv            a row an epoch
     metrics.json           the final evaluation; present once the run is finished
     weights/best.safetensors
@@ -76,6 +76,7 @@ class SplitRow:
     path: str  # as the data's source names the image
     label: str  # class name; "" in a pre-training run, which reads no labels
     split: str  # "train", "val" or "test"
+    digest: str = ""  # of the stored pixels, as `Store.digests` gives it; "" in runs of earlier versions
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,14 @@ class RunFolder:
         """split.csv in its order; an image that the data lists twice has two rows."""
         path = self.path / "split.csv"
         try:
-            return [SplitRow(row["path"], row.get("label", ""), row["split"]) for row in _rows(path)]
+            rows = _rows(path)
+            return [SplitRow(row["path"], row.get("label", ""), row["split"], row.get("digest") or "") for row in rows]
         except (OSError, KeyError, ValueError, csv.Error) as error:
             raise _damaged(path, error) from error
 
     def write_split(self, rows: Iterable[SplitRow], labelled: bool = True) -> None:
         """split.csv; labelled: whether it has the column `label`."""
-        columns = ("path", "label", "split") if labelled else ("path", "split")
+        columns = ("path", "label", "split", "digest") if labelled else ("path", "split", "digest")
         write_csv(self.path / "split.csv", columns, ([getattr(row, name) for name in columns] for row in rows))
 
     def read_epochs(self) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """Which images train, which choose and which judge: the data's own division and the recipe's shares."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,8 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet.data.duplicates import without_duplicates
+from alexnet.data.samples import check_classes
 from alexnet.data.splits import assign_splits
+from alexnet.data.store import Store
+from alexnet.data.store.selected import select
 from alexnet.training.settings import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 def split(
@@ -30,6 +37,21 @@ def split(
     given[(given == "test") & bool(recipe.test)] = ""
     splits = assign_splits(labels.tolist(), given.tolist(), class_names, recipe.split_seed, val, test)
     return splits if recipe.train_images is None else _at_most(splits, labels, recipe.train_images, recipe.split_seed)
+
+
+def distinct(store: Store, recipe: Recipe) -> Store:
+    """The store, without its duplicates where the recipe wants that: of equal pictures the held-out one stays.
+
+    DataError where a class has none left to train on.
+    """
+    if not recipe.drop_duplicates:
+        return store
+    keep = without_duplicates(store.digests, store.splits.tolist())
+    if not keep.all():
+        logger.info("%d images equal another one, pixel for pixel: they are dropped", int((~keep).sum()))
+    found = select(store, np.flatnonzero(keep))
+    check_classes(found.source())
+    return found
 
 
 def _at_most(splits: NDArray[np.str_], labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.str_]:

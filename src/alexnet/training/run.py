@@ -23,10 +23,11 @@ from alexnet.networks.layers import Network, skip_init
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
-from alexnet.training.division import split
+from alexnet.training.division import distinct, split
 from alexnet.training.initial import check_initial, freeze
 from alexnet.training.loop import train_in
 from alexnet.training.optimizer import parameter_groups
+from alexnet.training.resuming import check_same_parts, keep_place, moved, same_images
 from alexnet.training.settings import Recipe, from_json
 from alexnet.training.supervised import build, summary_writer
 from alexnet.training.task import preprocessing_of
@@ -57,6 +58,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
         )
     store.warn_of_extent()
     recipe = dataclasses.replace(recipe, **found_form(store))
+    store = distinct(store, recipe)
     task = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = Config(
@@ -71,10 +73,11 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
     return train_in(folder, task)
 
 
-def resume(folder: Path, device: str | None = None, workers: int | None = None) -> Path:
+def resume(folder: Path, device: str | None = None, workers: int | None = None, data: Data | None = None) -> Path:
     """Continue the run in `folder` from its last checkpoint, to the weights of an uninterrupted run.
 
-    device, workers: replace the run's own. Bit-exact weights need the same hardware and versions.
+    device, workers: replace the run's own. data: where the run's images lie now; they are known by their pixels.
+    Bit-exact weights need the same hardware and versions.
     """
     run = RunFolder(folder)
     config = run.read_config()
@@ -82,18 +85,11 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
         raise UsageError(f"{folder} is a run of alexnet pretrain; resume it by: alexnet pretrain --resume {folder}")
     recipe = replaced(from_json(config.recipe), device, workers)
     refuse_settings(recipe, begins=False)
-    with bar("packing") as packing:
-        store = named_store(
-            config.data,
-            size=recipe.store_size,
-            fit=recipe.fit,
-            value_range=recipe.values,
-            progress=packing,
-            max_bad=recipe.max_bad,
-        )
-    check_same_data(store, config, folder)
+    store = same_images(distinct(reopened(config, recipe, folder, data), recipe), config, folder)
     # Once there is a checkpoint, the file that the run began from may be gone.
     task = build(store, recipe, config.initialised if run.checkpoint.is_file() else None)
+    check_same_parts(task.state, config, folder)
+    keep_place(config, data, store, folder)
     warn_of_differences(config, task.state.device, task.state.dtype)
     return train_in(folder, task)
 
@@ -136,12 +132,21 @@ def check_batchnorm(network: nn.Module, recipe: Recipe) -> None:
         raise UsageError(f"batch size 1 leaves {recipe.network}'s BatchNorm nothing to average; take --batch-size 2")
 
 
-def check_same_data(store: Store, config: Config, folder: Path) -> None:
-    """DataError where the store does not hold the data that the run in `folder` began with."""
-    if store.fingerprint != config.fingerprint:
-        raise DataError(
-            f"the data {config.data} has changed since the run {folder} began; put it back as it was, or start anew"
-        )
+def reopened(config: Config, recipe: Recipe, folder: Path, data: Data | None) -> Store:
+    """The store of a run's data; DataError says how to name the place where it lies now."""
+    with bar("packing") as packing:
+        try:
+            place = config.data if data is None else data
+            return named_store(
+                place,
+                size=recipe.store_size,
+                fit=recipe.fit,
+                value_range=recipe.values,
+                progress=packing,
+                max_bad=recipe.max_bad,
+            )
+        except DataError as error:
+            raise (moved(error, config, folder) if data is None else error) from error
 
 
 def found_form(store: Store) -> dict[str, Any]:

@@ -199,6 +199,9 @@ class Recipe:
     given_splits: bool = setting(
         True, "keep the data's own split; otherwise all images are split by the shares of validation and test"
     )
+    drop_duplicates: bool = setting(
+        False, "keep one of each group of equal pictures; a held-out one rather than one that is trained on"
+    )
     train_images: int | None = setting(None, "most training images of each class; default: all", gt=0)
     evaluate_every: int = setting(1, "epochs between evaluations; the last epoch is always evaluated", gt=0)
     checkpoint_minutes: float = setting(

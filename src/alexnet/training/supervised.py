@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet.data.duplicates import Leaks, leaks
 from alexnet.data.loader import Batch
 from alexnet.data.store import Store
 from alexnet.device import pick_device, pick_precision
@@ -88,6 +89,8 @@ class Supervised:
         if recipe.freeze:
             logger.info("frozen: %s", ", ".join(frozen(state.network)))
         write_split(state, [names[label] for label in self.store.labels])
+        if found := self.leaks():
+            logger.warning("%s; alexnet check names them, --drop-duplicates keeps one of each", found)
         from alexnet.plots.pictures import shares_title
 
         batch = next(state.loader.batches(0, size=self.image_size(0)))
@@ -97,6 +100,14 @@ class Supervised:
     def begin_epoch(self, epoch: int) -> None:
         """Training mode; frozen BatchNorms keep their statistics."""
         training_mode(self.state.network)
+
+    def leaks(self) -> Leaks:
+        """Equal pictures in several parts or under several labels."""
+        parts = [""] * len(self.store)
+        for part in PARTS:
+            for row in self.state.parts[part]:
+                parts[row] = part
+        return leaks(self.store.digests, self.store.labels, parts, self.store.paths)
 
     def image_size(self, epoch: int) -> int:
         """Pixels a side of this epoch's images."""
@@ -214,6 +225,7 @@ class Supervised:
                 "epochs": progress.epoch,
                 "best_epoch": progress.best_epoch,
                 "chosen_on": "val" if len(state.parts["val"]) else None,  # the part that chose the epoch
+                "leaks": self.leaks().to_json(),
                 "seconds": progress.seconds,
                 "images_per_second": float(np.median([row["images_per_second"] for row in progress.rows])),
             }

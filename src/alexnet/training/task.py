@@ -129,8 +129,9 @@ def workers_of(recipe: Recipe, device: torch.device) -> int:
 def write_split(state: State, labels: Sequence[str] | None) -> None:
     """Write split.csv. labels: the class name of each row of the store; None where labels are not read."""
     part_of = {int(row): part for part in PARTS for row in state.parts[part]}
-    paths = state.loader.store.paths
-    rows = (SplitRow(paths[row], "" if labels is None else labels[row], part_of[row]) for row in sorted(part_of))
+    paths, digests = state.loader.store.paths, state.loader.store.digests
+    names = [""] * len(paths) if labels is None else labels
+    rows = (SplitRow(paths[row], names[row], part_of[row], digests[row]) for row in sorted(part_of))
     state.folder.write_split(rows, labelled=labels is not None)
 
 

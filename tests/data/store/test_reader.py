@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alexnet.data.images import digest
 from alexnet.data.sources import open_source
 from alexnet.data.store import Store, open_store, pack
+from alexnet.data.store.format import DIGESTS, FACTS, seal
 from alexnet.errors import DataError
 
 SIZE = 32
@@ -102,3 +104,14 @@ def test_content_depends_on_pixels_and_names_only(photos: Path, store: Store, tm
     (tmp_path / "copy" / "bee").rename(tmp_path / "copy" / "cat")
     renamed = pack(open_source(str(tmp_path / "copy")), tmp_path / "renamed", SIZE, shard_bytes=6 * ROW)
     assert len({store.content, changed.content, renamed.content}) == 3
+
+
+def test_digests_are_those_of_the_pixels_kept_or_computed_by_a_store_of_an_earlier_program(store: Store) -> None:
+    assert store.digests == [digest(image).hex() for image in all_images(store)]
+    facts = json.loads((store.folder / FACTS).read_text())
+    del facts["seal"], facts["files"][DIGESTS]
+    (store.folder / FACTS).write_text(json.dumps({**facts, "seal": seal(facts)}))
+    (store.folder / DIGESTS).unlink()
+    earlier = open_store(store.folder)
+    assert not earlier.keeps_digests
+    assert (earlier.digests, earlier.content) == (store.digests, store.content)

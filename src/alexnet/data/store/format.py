@@ -7,6 +7,8 @@ A store is a folder of S x S images, written atomically:
                      bytes and SHA-256 of every other file; seal: SHA-256 of all of this
     samples.csv      path,label,split: one line per row, in row order; label indexes the class names, split is "train",
                      "val", "test" or empty
+    digests.csv      digest: one line per row, `images.digest` of its pixels in hexadecimal; stores packed by earlier
+                     programs lack it
     skipped.csv      path,reason: one line per image that could not be used
     shard-00000.bin  uint8 (rows, S, S, 3), RGB, C order, without a header; all shards but the last have the same number
     shard-00001.bin  of rows, about a gigabyte
@@ -30,6 +32,7 @@ VERSION = 2  # increase whenever the bytes stored for the same images change
 READABLE = (1, VERSION)  # 1: pixels as TIFF, alpha and large JPEG were decoded then
 FACTS = "store.json"
 SAMPLES = "samples.csv"
+DIGESTS = "digests.csv"
 SKIPPED = "skipped.csv"
 
 
@@ -43,7 +46,7 @@ def seal(facts: dict[str, Any]) -> str:
 
 def content_of(facts: dict[str, Any]) -> str:
     """SHA-256, in hexadecimal, over class names, samples and pixels; unlike a source's fingerprint, not file times."""
-    files = {name: file["sha256"] for name, file in facts["files"].items() if name != SKIPPED}
+    files = {name: file["sha256"] for name, file in facts["files"].items() if name not in (DIGESTS, SKIPPED)}
     return seal({"class_names": facts["class_names"], "size": facts["size"], "files": files})
 
 
@@ -64,4 +67,4 @@ def cache_name(source: str, form: Form, fingerprint: str) -> str:
 
 
 def is_ours(name: str) -> bool:
-    return name in (FACTS, SAMPLES, SKIPPED) or re.fullmatch(r"shard-\d{5,}\.bin", name) is not None
+    return name in (FACTS, SAMPLES, DIGESTS, SKIPPED) or re.fullmatch(r"shard-\d{5,}\.bin", name) is not None

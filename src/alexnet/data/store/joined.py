@@ -1,17 +1,16 @@
 """Concatenation of stores, for users that need images without labels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.images import Pixels, digest
+from alexnet.data.images import Pixels
 from alexnet.data.store.reader import Store
 from alexnet.errors import DataError
-
-READ = 1024  # images hashed at a time
 
 
 @dataclass(eq=False)
@@ -19,6 +18,11 @@ class Joined(Store):
     """A view of several stores as one."""
 
     stores: tuple[Store, ...] = ()
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """As `Store.digests`."""
+        return [each for store in self.stores for each in store.digests]
 
     def images(self, indices: NDArray[Any] | slice) -> Pixels:
         """As `Store.images`."""
@@ -74,10 +78,6 @@ def without_twins(store: Store, rows: NDArray[np.int64], kept: NDArray[np.int64]
     """The rows whose images equal, pixel for pixel, none of the images of the rows `kept`."""
     if not len(rows) or not len(kept):
         return rows
-    aside = set(_digests(store, kept))
-    return rows[[found not in aside for found in _digests(store, rows)]]
-
-
-def _digests(store: Store, rows: NDArray[np.int64]) -> Iterator[bytes]:
-    for first in range(0, len(rows), READ):
-        yield from map(digest, store.mapped(rows[first : first + READ]))
+    digests = store.digests
+    aside = {digests[row] for row in kept}
+    return rows[[digests[row] not in aside for row in rows]]

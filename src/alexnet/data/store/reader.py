@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from alexnet.data.extent import Extent
 from alexnet.data.form import Form
-from alexnet.data.images import Pixels, ValueRange
+from alexnet.data.images import Pixels, ValueRange, digest
 from alexnet.data.samples import Sample, Source
 from alexnet.data.store.format import (
+    DIGESTS,
     FACTS,
     FORMAT,
     READABLE,
@@ -29,11 +30,13 @@ from alexnet.data.store.format import (
     seal,
     shard_name,
 )
+from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
 
 log = logging.getLogger(__name__)
 
 VERIFIED_BYTES = 4 * 2**30  # takes seconds to hash; of larger stores only file sizes are checked by default
+HASHED = 1024  # images mapped at a time
 OPEN_SHARDS = 128  # one file handle each; macOS allows 256
 
 
@@ -55,6 +58,7 @@ class Store:
     content: str  # hexadecimal SHA-256 over class names, samples and pixels, not over times or folders
     fit: str = "crop"  # as in `Form`
     value_range: ValueRange | None = None  # as in `Form`
+    keeps_digests: bool = False  # whether digests.csv is there
     extent: Extent | None = None  # None in stores of earlier versions, which did not note it
 
     @property
@@ -77,6 +81,15 @@ class Store:
             lines = self.extent.warnings(self.form) if crop else self.extent.value_lines(self.value_range)
             for line in lines:
                 log.warning("%s: %s", self.name, line)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """N hexadecimal digests, equal for equal stored pixels; computed from these if the store does not keep them."""
+        if self.keeps_digests:
+            return [row[0] for row in _rows(self.folder / DIGESTS)]
+        blocks = np.split(np.arange(len(self)), range(HASHED, len(self), HASHED))
+        with ordered_map(digest, (image for rows in blocks for image in self.mapped(rows))) as found:
+            return [each.hex() for each in found]
 
     def source(self) -> Source:
         """Classes and samples of the stored images, for checks; its images cannot be read."""
@@ -194,6 +207,7 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
         fit=facts.get("fit", "crop"),  # earlier stores lack these three
         value_range=tuple(facts["value_range"]) if facts.get("value_range") else None,
         extent=Extent.from_json(facts["extent"]) if "extent" in facts else None,
+        keeps_digests=DIGESTS in facts["files"],
     )
 
 

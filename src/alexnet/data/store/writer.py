@@ -15,9 +15,20 @@ from typing import Any
 
 from alexnet.data.extent import Extent
 from alexnet.data.form import Form, Packed
-from alexnet.data.images import ValueRange
+from alexnet.data.images import ValueRange, digest
 from alexnet.data.samples import Sample, Source, each_image, some_names
-from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
+from alexnet.data.store.format import (
+    DIGESTS,
+    FACTS,
+    FORMAT,
+    SAMPLES,
+    SKIPPED,
+    VERSION,
+    is_ours,
+    row_bytes,
+    seal,
+    shard_name,
+)
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.workers import ordered_map
 from alexnet.errors import AlexNetError, DataError, UsageError
@@ -128,8 +139,10 @@ class _Files:
         self._closing = ExitStack()
         self._shard: _HashedFile  # the current one
         self._samples = csv.writer(self._new(SAMPLES), lineterminator="\n")
+        self._digests = csv.writer(self._new(DIGESTS), lineterminator="\n")
         self._skipped = csv.writer(self._new(SKIPPED), lineterminator="\n")
         self._samples.writerow(["path", "label", "split"])
+        self._digests.writerow(["digest"])
         self._skipped.writerow(["path", "reason"])
 
     def __enter__(self) -> "_Files":
@@ -143,6 +156,7 @@ class _Files:
             self._begin_shard(self.images // self.shard_rows)
         self._shard.write(image.pixels.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
+        self._digests.writerow([digest(image.pixels).hex()])
         self.labels.add(sample.label)
         self.extent.add(sample.path, image.width, image.height, image.values)
         if image.color is not None:
