@@ -11,10 +11,12 @@ from alexnet.cli.options import AsJson, DataOrStore, with_settings
 from alexnet.cli.output import print_json, print_message
 from alexnet.errors import UsageError
 from alexnet.training.recipes import RECIPES, recipe
-from alexnet.training.settings import Recipe
+from alexnet.training.settings import AUTOMATIC, Recipe
+
+DEFAULTS = {**RECIPES["modern"](), **dict.fromkeys(AUTOMATIC, "by the number of images")}
 
 
-@with_settings(Recipe, RECIPES["modern"]())
+@with_settings(Recipe, DEFAULTS)
 def train(
     data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
     recipe_name: Annotated[

@@ -21,6 +21,7 @@ from alexnet.networks.layers import Network, skip_init
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
+from alexnet.training.automatic import resolve, tell
 from alexnet.training.division import split
 from alexnet.training.initial import check_initial, freeze
 from alexnet.training.loop import train_in
@@ -28,6 +29,8 @@ from alexnet.training.optimizer import parameter_groups
 from alexnet.training.settings import Recipe, from_json
 from alexnet.training.supervised import build, summary_writer
 from alexnet.training.task import preprocessing_of
+
+UNEQUAL = 5  # times as many training images in one class as in another: balanced sampling is worth a try
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
             max_bad=recipe.max_bad,
             look=lambda source: refuse_data(source, recipe),
         )
+    recipe = fitted(recipe, store)
     task = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = Config(
@@ -108,7 +112,23 @@ def refuse_data(source: Source, recipe: Recipe) -> None:
     labels = np.array([sample.label for sample in source.samples])
     given = np.array([sample.split for sample in source.samples])
     splits = split(labels, given, source.class_names, source.fractions, recipe)
-    check_batch(int((splits == "train").sum()), recipe.batch_size)
+    images = int((splits == "train").sum())
+    check_batch(images, resolve(recipe, images).batch_size)
+
+
+def fitted(recipe: Recipe, store: Store) -> Recipe:
+    """The recipe with the settings that follow the number of training images; they and other advice are logged."""
+    splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
+    counts = np.bincount(store.labels[splits == "train"], minlength=len(store.class_names))
+    chosen = resolve(recipe, int(counts.sum()))
+    tell(recipe, chosen, int(counts.sum()), len(counts))
+    if recipe.balance == "none" and counts.max() >= UNEQUAL * counts.min():
+        least, most = (store.class_names[int(place)] for place in (counts.argmin(), counts.argmax()))
+        logger.warning(
+            "%r has %d training images, %r has %d: --balance sampling shows every class equally often",
+            *(least, counts.min(), most, counts.max()),
+        )
+    return chosen
 
 
 def shape_of(recipe: Recipe, num_classes: int) -> Network:

@@ -15,6 +15,8 @@ from alexnet.training.fields import NAMES, PAIRS, checked, convert, setting
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
 MAX_SEED = 2**32 - 1
 MAX_EPOCHS = 10**6
+AUTOMATIC = ("batch_size", "epochs", "evaluate_every", "warmup_epochs")
+"""Settings that can follow the number of training images: see `alexnet.training.automatic`."""
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -29,6 +31,13 @@ def _check_augment(text: str) -> None:
             raise unknown_name("augmentation", name, AUGMENTATIONS)
     if {"crop", "resized_crop"} <= set(names_in(text)):
         raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
+
+
+def _check_automatic(text: str) -> None:
+    """UsageError for a setting that cannot follow the number of training images."""
+    for name in names_in(text):
+        if name not in AUTOMATIC:
+            raise unknown_name("automatic setting", name, AUTOMATIC)
 
 
 def _check_differences(text: str) -> None:
@@ -195,6 +204,14 @@ class Recipe:
         None, "threads that prepare batches ahead of the step; default: 2 for a GPU, 0 for a CPU", ge=0
     )
     tensorboard: bool = setting(False, "write TensorBoard events to the run folder")
+    automatic: str = setting(
+        "",
+        "settings that follow the number of training images: a comma list of batch_size, epochs, evaluate_every, "
+        "warmup_epochs; default: with the recipe modern those that are not given, otherwise none, but the batch never "
+        "exceeds the training images",
+        NAMES,
+        _check_automatic,
+    )
 
     def __post_init__(self) -> None:
         convert(self)
