@@ -73,7 +73,10 @@ def _next(folder: Path) -> str:
 
 
 def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that fine-tuning must set: those that differ from the default recipe, and a batch size that fits."""
+    """Settings that fine-tuning must set: those that differ from the default recipe, and a small batch that was given.
+
+    A batch that was not given follows the number of training images by itself.
+    """
     import numpy as np
 
     from alexnet.data.sources import open_source
@@ -86,8 +89,8 @@ def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
     given = np.array([sample.split for sample in source.samples])
     parts = split(labels, given, source.class_names, source.fractions, recipe(**changes))
     images = int((parts == "train").sum())
-    if images < usual.batch_size:
-        changes["batch_size"] = min(settings["batch_size"] or images, images)
+    if settings["batch_size"] and images < usual.batch_size:
+        changes["batch_size"] = max(2, min(settings["batch_size"], images))
     return changes
 
 

@@ -122,6 +122,12 @@ def fitted(recipe: Recipe, store: Store) -> Recipe:
     counts = np.bincount(store.labels[splits == "train"], minlength=len(store.class_names))
     chosen = resolve(recipe, int(counts.sum()))
     tell(recipe, chosen, int(counts.sum()), len(counts))
+    drawn = [int(((splits == part) & (store.splits != part)).sum()) for part in ("val", "test")]
+    if any(drawn):
+        logger.info(
+            "drawn from %s images: %d for validation, %d for test (--split-seed %d; shares: --validation, --test)",
+            *(f"{len(splits):,}", *drawn, recipe.split_seed),
+        )
     if recipe.balance == "none" and counts.max() >= UNEQUAL * counts.min():
         least, most = (store.class_names[int(place)] for place in (counts.argmin(), counts.argmax()))
         logger.warning(

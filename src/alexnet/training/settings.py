@@ -102,7 +102,11 @@ class Recipe:
         None, "side of the packed images in pixels; default: the data's own, mostly 256", gt=0
     )
     max_bad: float = setting(
-        0.01, "largest share of unreadable images that is skipped; above it the run stops", ge=0, le=1
+        0.01,
+        "largest share of unreadable images that is skipped; above it the run stops; with the default 10 are skipped "
+        "in any case, as long as every class keeps two",
+        ge=0,
+        le=1,
     )
     init: str | None = setting(
         None, "run folder or weights file of the same network to start from; layers that do not fit start anew"

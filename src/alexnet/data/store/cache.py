@@ -12,7 +12,7 @@ from alexnet.data.sources import KNOWN, Data, open_source, spec_of
 from alexnet.data.sources.download import cache_folder
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
-from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings
+from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings, warn_of_skipped
 from alexnet.errors import DataError
 from alexnet.files import exclusive_lock
 
@@ -37,7 +37,9 @@ def packed(
     fingerprint = source.fingerprint()
     folder = _cached(source, size, fingerprint)
     with suppress(DataError):  # missing or damaged: handled below, under the lock
-        return open_store(folder)
+        store = open_store(folder)
+        warn_of_skipped(store)
+        return store
     refuse_settings(folder, size, max_bad)
     with exclusive_lock(folder, lambda: log.info("waiting for another process that packs %s", source.name)):
         try:
