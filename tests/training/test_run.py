@@ -23,8 +23,8 @@ from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.division import class_weights, split
 from alexnet.training.recipes import recipe
-from alexnet.training.run import resume, train
-from alexnet.training.supervised import build, is_best
+from alexnet.training.run import resume, train, train_on
+from alexnet.training.supervised import Supervised, build, is_best
 from alexnet.weights.card import BEST, load
 
 pytestmark = pytest.mark.usefixtures("shown_log")
@@ -182,6 +182,21 @@ def test_a_validation_share_keeps_the_given_test_part(digits, tmp_path):
     assert [sum(row["split"] == part for row in rows) for part in ("train", "val", "test")] == [27, 9, 12]
 
 
+def test_a_run_stopped_between_evaluations_has_the_weights_of_its_last_epoch(digits, tmp_path, monkeypatch):
+    settings = recipe("modern", epochs=10, **{**SMALL, "evaluate_every": 10})
+    step = Supervised.step
+
+    def stop_in_epoch_3(task, batch, epoch, number):
+        if (epoch, number) == (2, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(task, batch, epoch, number)
+
+    monkeypatch.setattr(Supervised, "step", stop_in_epoch_3)
+    with pytest.raises(Interrupted, match="after 2 of 10 epochs and 2 steps"):
+        train(str(digits), settings, tmp_path / "run")
+    assert load(tmp_path / "run" / BEST).card.training["epoch"] == 2
+
+
 def test_without_held_out_images_training_images_are_measured(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, validation=0.0, test=0.0, **SMALL), tmp_path / "run")
     scores = json.loads((run / "metrics.json").read_text())
@@ -297,6 +312,31 @@ def test_balanced_weights_reach_the_loss_of_a_step(imbalanced):
         task.begin_epoch(0)
         losses.append(task.step(next(task.state.loader.batches(0)), 0, 0)[0])
     assert losses[0] != losses[1]
+
+
+def test_a_finished_run_is_trained_on_as_a_new_run_from_its_weights(digits, tmp_path, caplog):
+    settings = {**SMALL, "lr": 1e-9, "first_train_scale": 0.5, "ema": 0.0, "weight_decay": 0.0}  # hardly moves a weight
+    first = train(str(digits), recipe("modern", epochs=2, split_seed=3, **settings), tmp_path / "first")
+    before = (first / "config.json").read_bytes()
+    second = train_on(first, 1, tmp_path / "second")
+    assert "its weights, settings and data, 1 epochs more, in a new run" in caplog.text
+    assert len(table(second / "metrics.csv")) == 1
+    assert (first / "config.json").read_bytes() == before
+    assert (first / "split.csv").read_bytes() == (second / "split.csv").read_bytes()
+    ours = json.loads((second / "config.json").read_text())["recipe"]
+    assert (ours["lr"], ours["epochs"], ours["init"], ours["first_train_scale"]) == (1e-9, 1, str(first), 1.0)
+    assert all(
+        torch.allclose(tensor, weights(first)[name], atol=1e-5)
+        for name, tensor in weights(second).items()
+        if name.endswith("weight")
+    )
+
+
+def test_only_a_finished_run_is_trained_on(digits, tmp_path):
+    run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
+    (run / "metrics.json").unlink()
+    with pytest.raises(UsageError, match="is not finished"):
+        train_on(run, 1, tmp_path / "second")
 
 
 def test_tensorboard_writes_events(digits, tmp_path):

@@ -34,24 +34,42 @@ def train(
             show_default=False,
         ),
     ] = None,
+    more: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="EPOCHS",
+            help="Train a finished run on: a new run from its weights, with its settings and data; DATA is its folder.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
-    """Train a network on DATA, or resume an interrupted run."""
+    """Train a network on DATA, resume an interrupted run, or train a finished one on."""
     changes = {name: value for name, value in settings.items() if value is not None}
-    if resume is None:
+    if more is not None:
+        if data is None or recipe_name or config or resume or changes.keys() & {"epochs", "init"}:
+            raise UsageError(
+                f"--more takes a finished run and its settings; give: alexnet train --more {more} RUN, without "
+                "--recipe, --config, --resume, --epochs and --init"
+            )
+    elif resume is None:
         if data is None:
             raise UsageError("train needs DATA: a folder, a CSV or a name such as digits; or --resume RUN")
         chosen = recipe(recipe_name or "modern", config, **changes)
     elif data or recipe_name or config or out or changes.keys() - {"device", "workers"}:
         raise UsageError(
-            f"--resume takes the run's own data and settings; give: alexnet train --resume {resume}, "
+            f"--resume takes the run's own data and settings; give: alexnet train --resume {shlex.quote(str(resume))}, "
             "with no more than --device or --workers"
         )
     from alexnet.runs.folder import RunFolder
     from alexnet.training import run
 
-    folder = run.resume(resume, **changes) if resume else run.train(typing.cast(str, data), chosen, out)
+    if more is not None:
+        folder = run.train_on(Path(typing.cast(str, data)), more, out, **changes)
+    else:
+        folder = run.resume(resume, **changes) if resume else run.train(typing.cast(str, data), chosen, out)
     if as_json:
         print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
     else:

@@ -26,6 +26,7 @@ from alexnet.training.division import split
 from alexnet.training.initial import check_initial, freeze
 from alexnet.training.loop import train_in
 from alexnet.training.optimizer import parameter_groups
+from alexnet.training.recipes import scaled
 from alexnet.training.settings import Recipe, from_json
 from alexnet.training.supervised import build, summary_writer
 from alexnet.training.task import preprocessing_of
@@ -35,11 +36,12 @@ UNEQUAL = 5  # times as many training images in one class as in another: balance
 logger = logging.getLogger(__name__)
 
 
-def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
+def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
     data: as for `alexnet.data.store.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
     without it. A folder that holds something already is left alone and the next free name beside it is taken.
+    same: a run; DataError where the data are other ones than it had.
     Everything that can be refused is refused before the first image is read; nothing is written until then.
     """
     if recipe.init is not None:
@@ -54,6 +56,8 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
             max_bad=recipe.max_bad,
             look=lambda source: refuse_data(source, recipe),
         )
+    if same is not None:
+        check_same_data(store, RunFolder(same).read_config(), same)
     recipe = fitted(recipe, store)
     task = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
@@ -67,6 +71,30 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
     )
     RunFolder(folder).write_config(config)
     return train_in(folder, task)
+
+
+def train_on(folder: Path, epochs: int, out: Path | None = None, **changes: Any) -> Path:
+    """Train a finished run on, as a new run: its weights, settings and data, `epochs` more; returns the new folder.
+
+    The learning rate begins anew (a warm restart: Loshchilov and Hutter 2017, "SGDR"), at the image size with which the
+    run ended. changes: settings that shall be others. UsageError for a run that is not finished, or of pre-training.
+    """
+    run = RunFolder(folder)
+    config = run.read_config()
+    if config.kind != "train":
+        raise UsageError(f"{folder} is a run of alexnet pretrain; begin from it by: alexnet train DATA --init {folder}")
+    run.read_metrics()  # refuses a run that is not finished
+    began = from_json(config.recipe)
+    longer = {
+        "epochs": epochs,
+        "init": str(folder),
+        "init_lr_factor": 1.0,  # which spares some layers; now all come from the run
+        "first_train_scale": changes.get("train_scale", began.train_scale),
+        "automatic": "",
+        **scaled(began, epochs),
+    }
+    logger.info("training %s on: its weights, settings and data, %d epochs more, in a new run", folder, epochs)
+    return train(config.data, dataclasses.replace(began, **{**longer, **changes}), out, same=folder)
 
 
 def resume(folder: Path, device: str | None = None, workers: int | None = None) -> Path:

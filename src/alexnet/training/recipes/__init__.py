@@ -16,7 +16,7 @@ from alexnet.training.recipes.imagenet import bvlc, krizhevsky2012, torchvision
 from alexnet.training.recipes.modern import modern
 from alexnet.training.settings import AUTOMATIC, Recipe, names_in, read
 
-__all__ = ["CIFAR", "RECIPES", "recipe"]
+__all__ = ["CIFAR", "RECIPES", "recipe", "scaled"]
 
 RECIPES = {
     "modern": modern,
@@ -42,7 +42,7 @@ def recipe(name: str = "modern", file: Path | None = None, **settings: Any) -> R
     base = Recipe(name=name, **RECIPES[name]())
     changes = read(file) if file else {}
     changes |= checked(Recipe, {key: value for key, value in settings.items() if value is not None})
-    changes = {**_scaled(base, changes.get("epochs", base.epochs)), **changes, "automatic": _automatic(name, changes)}
+    changes = {**scaled(base, changes.get("epochs", base.epochs)), **changes, "automatic": _automatic(name, changes)}
     return dataclasses.replace(base, **changes)
 
 
@@ -53,7 +53,7 @@ def _automatic(name: str, changes: dict[str, Any]) -> str:
     return ",".join(each for each in names_in(changes.get("automatic", ",".join(follow))) if each not in given)
 
 
-def _scaled(base: Recipe, epochs: int) -> dict[str, Any]:
+def scaled(base: Recipe, epochs: int) -> dict[str, Any]:
     """Drops and warm-up of the learning rate at the same share of a run of `epochs`."""
     longer = epochs / base.epochs
     return {
