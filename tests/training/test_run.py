@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from alexnet import cli
 from alexnet.data.sources import open_source
 from alexnet.data.store import Store, named_store
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
@@ -23,7 +25,7 @@ from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.division import class_weights, split
 from alexnet.training.recipes import recipe
-from alexnet.training.run import resume, train, train_on
+from alexnet.training.run import fitted, resume, train, train_on
 from alexnet.training.supervised import Supervised, build, is_best
 from alexnet.weights.card import BEST, load
 
@@ -183,7 +185,7 @@ def test_a_validation_share_keeps_the_given_test_part(digits, tmp_path):
 
 
 def test_a_run_stopped_between_evaluations_has_the_weights_of_its_last_epoch(digits, tmp_path, monkeypatch):
-    settings = recipe("modern", epochs=10, **{**SMALL, "evaluate_every": 10})
+    settings = recipe("modern", epochs=3, **{**SMALL, "evaluate_every": 3})
     step = Supervised.step
 
     def stop_in_epoch_3(task, batch, epoch, number):
@@ -192,9 +194,33 @@ def test_a_run_stopped_between_evaluations_has_the_weights_of_its_last_epoch(dig
         return step(task, batch, epoch, number)
 
     monkeypatch.setattr(Supervised, "step", stop_in_epoch_3)
-    with pytest.raises(Interrupted, match="after 2 of 10 epochs and 2 steps"):
-        train(str(digits), settings, tmp_path / "run")
-    assert load(tmp_path / "run" / BEST).card.training["epoch"] == 2
+    with pytest.raises(Interrupted, match="after 2 of 3 epochs and 2 steps") as stopped:
+        train(str(digits), settings, tmp_path / "a run")
+    assert load(tmp_path / "a run" / BEST).card.training["epoch"] == 2
+    monkeypatch.undo()
+    program, *words = shlex.split(str(stopped.value).partition("go on with: ")[2])
+    assert (program, cli.main(words)) == ("alexnet", 0)
+    assert load(tmp_path / "a run" / BEST).card.training["epoch"] == 3
+
+
+def test_two_photos_of_two_classes_are_trained_on_without_options(write_digits, tmp_path, caplog):
+    photos, sizes = write_digits(tmp_path / "photos", 2, 2), {"input_size": 64, "store_size": 64}
+    run = train(str(photos), recipe("modern", epochs=1, **sizes), tmp_path / "run")
+    ours = json.loads((run / "config.json").read_text())["recipe"]
+    assert (ours["batch_size"], ours["evaluate_every"], ours["automatic"]) == (2, 1, "batch_size,evaluate_every")
+    for line in (
+        "for 2 training images of 2 classes: batch size 2, 1 epochs (1 steps), evaluated every 1",
+        "drawn from 4 images: 0 for validation, 2 for test",
+        "0 validation images are too few to choose an epoch by (30 are needed): the last weights are kept",
+    ):
+        assert line in caplog.text
+
+
+def test_a_published_batch_above_the_training_images_is_reduced_with_a_warning(digits, tmp_path, caplog):
+    sizes = {name: value for name, value in CIFAR.items() if name != "batch_size"}
+    run = train(str(digits), recipe("cifar-80sec", **{**sizes, "epochs": 1}), tmp_path / "run")
+    assert json.loads((run / "config.json").read_text())["recipe"]["batch_size"] == 36
+    assert "batch size 36 instead of cifar-80sec's 128, for there are 36 training images" in caplog.text
 
 
 def test_without_held_out_images_training_images_are_measured(digits, tmp_path):
@@ -294,6 +320,19 @@ def imbalanced(digits: Path, tmp_path: Path) -> Store:
 
 
 EVERY = {"validation": 0.0, "test": 0.0, "epochs": 1, **SMALL}
+
+
+def test_classes_that_differ_fivefold_bring_the_offer_of_balanced_sampling(imbalanced, write_digits, tmp_path, caplog):
+    fitted(recipe("modern", **EVERY), imbalanced)
+    assert "--balance" not in caplog.text  # fourfold
+    photos = write_digits(tmp_path / "photos", 2, 10)
+    for image in sorted((photos / "digit 1").iterdir())[2:]:
+        image.unlink()
+    store = named_store(str(photos), size=16)
+    fitted(recipe("modern", balance="sampling", **EVERY), store)
+    assert "--balance" not in caplog.text
+    fitted(recipe("modern", **EVERY), store)
+    assert "'digit 1' has 2 training images, 'digit 0' has 10: --balance sampling" in caplog.text
 
 
 def test_balanced_sampling_draws_every_class_equally_often(imbalanced):

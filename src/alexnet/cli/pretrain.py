@@ -43,8 +43,8 @@ def pretrain(
         raise UsageError("pretrain needs DATA: a folder of images, a CSV or a name such as digits; or --resume RUN")
     if resume is not None and (data or out or changes.keys() - {"device", "workers"}):
         raise UsageError(
-            f"--resume takes the run's own data and settings; give: alexnet pretrain --resume {resume}, "
-            "with no more than --device or --workers"
+            "--resume takes the run's own data and settings; give: "
+            f"alexnet pretrain --resume {shlex.quote(str(resume))}, with no more than --device or --workers"
         )
     chosen = Settings(**changes)
     from alexnet.pretraining import run
