@@ -29,7 +29,9 @@ def pack(
             show_default="256; 64 for tiny images",
         ),
     ] = None,
-    max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images to skip.")] = 0.01,
+    max_bad: Annotated[
+        float, typer.Option(help="Largest share of unreadable images to skip; by default at least 10 images.")
+    ] = 0.01,
     workers: Workers = None,
     verify: Annotated[
         bool,
