@@ -80,19 +80,20 @@ wheel: .venv/.tools
 
 .venv/.run: .venv/.tools requirements/run.txt
 	@echo $(TORCH) > .venv/.torch
-	$(INSTALL_$(TORCH))
+	$(call install_$(TORCH),run)
 	@touch $@
 
-define INSTALL_default
-$(LOCKED) -r requirements/run.txt
+# Install the lock requirements/$(1).txt.
+define install_default
+$(LOCKED) -r requirements/$(1).txt
 endef
 
-# The CPU build's files are not the registry's, so its two packages are pinned by version and the rest by hash.
-define INSTALL_cpu
-awk '/^[^ ]/ { keep = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep' requirements/run.txt > .venv/run-cpu.txt
-awk '/^(torch|torchvision)==/ { sub(/ *\\$$/, ""); print }' requirements/run.txt > .venv/torch-cpu.txt
-@$(INSTALL) --only-binary :all: --torch-backend cpu -r .venv/torch-cpu.txt || { echo "alexnet: TORCH=cpu needs PyTorch's own package index, which did not answer or lacks this version (see above); without it, run: make clean && make install" >&2; exit 1; }
-$(LOCKED) -r .venv/run-cpu.txt
+# The CPU builds' files are not the registry's, so torch and torchvision are pinned by version and the rest by hash.
+define install_cpu
+awk '/^[^ ]/ { keep = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } keep' requirements/$(1).txt > .venv/$(1)-cpu.txt
+awk '/^(torch|torchvision)==/ { sub(/ *\\$$/, ""); print }' requirements/$(1).txt > .venv/$(1)-torch.txt
+@[ ! -s .venv/$(1)-torch.txt ] || $(INSTALL) --only-binary :all: --torch-backend cpu -r .venv/$(1)-torch.txt || { echo "alexnet: TORCH=cpu needs PyTorch's own package index, which did not answer or lacks this version (see above); without it, run: make clean && make install" >&2; exit 1; }
+$(LOCKED) -r .venv/$(1)-cpu.txt
 endef
 
 # The builder is in .venv already, so that an editable install asks nothing of the network. It compiles the kernels
@@ -104,7 +105,7 @@ endef
 	@echo "the command is ready: $(BIN)/alexnet"
 
 .venv/.test .venv/.lint: .venv/.%: .venv/.run requirements/%.txt
-	$(LOCKED) -r requirements/$*.txt
+	$(call install_$(TORCH),$*)
 	@touch $@
 
 # Each lock is constrained by those before it, because all of them meet in one .venv.

@@ -79,7 +79,8 @@ def test_an_sdist_holds_sources_and_tests_but_no_library(wheel: Path) -> None:
     (sdist,) = wheel.parent.glob("*.tar.gz")
     with tarfile.open(sdist) as files:
         names = {name.partition("/")[2] for name in files.getnames()}
-    assert {"pyproject.toml", "hatch_build.py", "src/alexnet/cli.py", "tests/test_wheel.py", "tools/growth.py"} <= names
+    sources = {"src/alexnet/cli/__init__.py", "tests/test_wheel.py", "tools/growth.py"}
+    assert {"pyproject.toml", "hatch_build.py", *sources} <= names
     assert not [name for name in names if name.endswith((builder.LIBRARY, builder.REASON))]
 
 

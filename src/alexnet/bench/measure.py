@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import signal
 import statistics
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -200,18 +201,26 @@ class _Worker:
 
 @contextmanager
 def _stop_signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM while a process is started, which inherits the mask.
+    """Block SIGINT and SIGTERM while a process is started, which inherits the mask; raise them again afterwards.
 
-    Ctrl-C signals the whole process group. Only the parent may react: it still needs what its contenders measured.
+    Ctrl-C signals the whole process group. Only the parent may react: it still needs what its contenders measured. The
+    mask is that of this thread alone: a library's other threads receive the signals, and Python then runs the handler
+    here, in the middle of the start. So the handlers wait, too.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
         return
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # multiprocessing unblocks both signals when it starts the tracker
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    kinds, received = {signal.SIGINT, signal.SIGTERM}, set[int]()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, kinds)
+    handlers = {kind: signal.signal(kind, lambda number, frame: received.add(number)) for kind in kinds}
     try:
         yield
     finally:
+        for kind, handler in handlers.items():
+            signal.signal(kind, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in received:
+            signal.raise_signal(number)
