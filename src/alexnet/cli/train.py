@@ -43,11 +43,23 @@ def train(
             show_default=False,
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Cross-validation: so many runs, each tested on another part, then a model of all images.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
     """Train a network on DATA, resume an interrupted run, or train a finished one on."""
     changes = {name: value for name, value in settings.items() if value is not None}
+    if folds is not None and (more is not None or resume):
+        raise UsageError(
+            f"--folds begins new runs; give: alexnet train DATA --folds {folds}, without --more and --resume"
+        )
     if more is not None:
         if data is None or recipe_name or config or resume or changes.keys() & {"epochs", "init"}:
             raise UsageError(
@@ -66,7 +78,11 @@ def train(
     from alexnet.runs.folder import RunFolder
     from alexnet.training import run
 
-    if more is not None:
+    if folds is not None:
+        from alexnet.training.folds import cross_validate
+
+        folder = cross_validate(typing.cast(str, data), chosen, folds, out)
+    elif more is not None:
         folder = run.train_on(Path(typing.cast(str, data)), more, out, **changes)
     else:
         folder = run.resume(resume, **changes) if resume else run.train(typing.cast(str, data), chosen, out)

@@ -69,7 +69,7 @@ def _batch(largest: int, images: int) -> int:
 
 def _epochs(recipe: Recipe, images: int, batch: int) -> int:
     """Passes over the images: more of them for fewer images."""
-    longer = (MANY / images) ** MORE_EPOCHS
+    longer: float = (MANY / images) ** MORE_EPOCHS
     return max(round(recipe.epochs * longer), math.ceil(LEAST_STEPS / max(1, images // batch)))
 
 

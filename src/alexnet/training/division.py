@@ -21,8 +21,11 @@ def split(
     """The part of each image, "train", "val" or "test": as the data gives it, unless the recipe sets a share for it.
 
     A share above 0 takes the place of the part that the data gives; 0 only means that none is taken off. Without
-    `given_splits` the shares alone decide.
+    `given_splits` the shares alone decide. With a `fold`, its images are for testing and all others for training.
     """
+    if recipe.fold:
+        fold, folds = (int(number) for number in recipe.fold.split("/"))
+        return np.where(folds_of(labels, folds, recipe.split_seed) == fold, "test", "train").astype("<U5")
     val = fractions[0] if recipe.validation is None else recipe.validation
     test = fractions[1] if recipe.test is None else recipe.test
     given = given.copy() if recipe.given_splits else np.full_like(given, "")
@@ -30,6 +33,14 @@ def split(
     given[(given == "test") & bool(recipe.test)] = ""
     splits = assign_splits(labels.tolist(), given.tolist(), class_names, recipe.split_seed, val, test)
     return splits if recipe.train_images is None else _at_most(splits, labels, recipe.train_images, recipe.split_seed)
+
+
+def folds_of(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each image, 1 ... `folds`, drawn by the seed; a class's images are spread evenly over the folds."""
+    found, order = np.zeros(len(labels), np.int64), np.random.default_rng([seed, 2]).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    found[by_class] = 1 + np.arange(len(labels)) % folds
+    return found
 
 
 def _at_most(splits: NDArray[np.str_], labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.str_]:

@@ -33,6 +33,14 @@ def _check_augment(text: str) -> None:
         raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
 
 
+def _check_fold(text: str) -> None:
+    """UsageError for text that is no fold."""
+    if text:
+        fold, _, folds = text.partition("/")
+        if not (fold.isdecimal() and folds.isdecimal() and 1 <= int(fold) <= int(folds) >= 2):
+            raise UsageError(f"fold is {text!r}; it takes k/K, such as 2/5: the second of five folds")
+
+
 def _check_automatic(text: str) -> None:
     """UsageError for a setting that cannot follow the number of training images."""
     for name in names_in(text):
@@ -208,6 +216,9 @@ class Recipe:
         None, "threads that prepare batches ahead of the step; default: 2 for a GPU, 0 for a CPU", ge=0
     )
     tensorboard: bool = setting(False, "write TensorBoard events to the run folder")
+    fold: str = setting(
+        "", "2/5: all images in five folds, of which the second is for testing; default: none", None, _check_fold
+    )
     automatic: str = setting(
         "",
         "settings that follow the number of training images: a comma list of batch_size, epochs, evaluate_every, "

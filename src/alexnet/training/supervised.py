@@ -93,8 +93,8 @@ class Supervised:
         )
         if not self.chooses:
             logger.info(
-                "%d validation images are too few to choose an epoch by (%d are needed): the last weights are kept",
-                *(len(state.parts["val"]), CHOOSING),
+                "%d validation images are too few to choose an epoch by (%d are needed): the last weights are kept%s",
+                *(len(state.parts["val"]), CHOOSING, "" if recipe.fold else "; to measure on every image: --folds 5"),
             )
         if recipe.freeze:
             logger.info("frozen: %s", ", ".join(frozen(state.network)))
