@@ -58,3 +58,20 @@ def test_predict_prints_names_and_percent_for_people(
     path, guess = capsys.readouterr().out.splitlines()
     assert path == pictures[0]
     assert guess.split()[1] == "%" or guess.split()[0].endswith("%")
+
+
+def test_predict_says_which_files_of_a_folder_it_passed_over(
+    trained: tuple[Path, Any], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = (digits / "1" / "0.png").read_bytes()
+    for name in ("1.png", "._1.png", "@eaDir/1.png/thumb.png", "2.CR2", "3.CR2"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(image)
+    assert cli.main(["predict", str(trained[0]), str(tmp_path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [answer["path"] for answer in json.loads(out)] == [f"{tmp_path}/1.png"]
+    litter, passed = sorted(err.splitlines(), key=lambda line: line.startswith("alexnet: warning: "))
+    assert litter.startswith(f"{tmp_path}: litter passed over: ")
+    assert "1 in @eaDir/" in litter
+    assert "1 ._*" in litter
+    assert "2 of 3 files passed over: 2 .cr2; convert .cr2 to JPEG or PNG" in passed

@@ -1,6 +1,7 @@
 """alexnet train"""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,24 @@ def test_a_packed_store_is_data_for_train_and_evaluate(
 def test_resume_may_be_told_where_to_compute(trained: tuple[Path, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--resume", str(trained[0]), "--device", "cpu", "--workers", "1"]) == 0
     assert capsys.readouterr().out == f"{trained[0]}\n"
+
+
+def test_chosen_column_of_labels_holds_for_every_command_and_a_resume(
+    digits: Path, tmp_path: Path, run: Callable[..., Any], small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sorted(digits.rglob("*.png"))
+    rows = [f"{path},{path.parent.name},{'round' if path.parent.name == '0' else 'straight'}" for path in images]
+    (tmp_path / "list.csv").write_text("\n".join(["file,class,species", *rows]))
+    monkeypatch.chdir(tmp_path)
+    assert "several columns" in run("check", "list.csv").err
+    chosen = ["list.csv", "--label-column", "species"]
+    assert "straight" in run("check", *chosen).out
+    trained = run("train", *chosen, *small, "--out", "run")
+    assert trained.code == 0, trained.err
+    monkeypatch.chdir("/")
+    assert run("train", "--resume", tmp_path / "run").code == 0
+    monkeypatch.chdir(tmp_path)
+    measured = json.loads(run("evaluate", "run", *chosen, "--json").out)
+    assert measured["split"] == "test"  # the run's own data
+    assert [row["label"] for row in measured["per_class"]] == ["round", "straight"]
+    assert "--resume takes the run's own data" in run("train", "--resume", "run", "--label-column", "class").err

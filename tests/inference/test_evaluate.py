@@ -13,7 +13,7 @@ from alexnet.data.store import pack
 from alexnet.errors import DataError, UsageError
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import ClassScores, Evaluation, evaluate
-from alexnet.inference.parts import run_of
+from alexnet.inference.parts import class_map, run_of
 
 NAMES = ["digit 0", "digit 1", "digit 2"]
 
@@ -202,3 +202,12 @@ def test_model_in_the_root_folder_belongs_to_no_run() -> None:
 def test_wrong_settings_are_refused_before_anything_is_read(settings: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         evaluate(**{"model": Path("nowhere"), "data": "nothing", **settings})  # type: ignore[arg-type]
+
+
+def test_names_of_classes_are_the_same_composed_and_decomposed() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert class_map([decomposed, "tea"], ["tea", composed]).tolist() == [1, 0]
+    assert class_map([composed], ["tea", decomposed]).tolist() == [1]
+    assert class_map([composed, decomposed], [decomposed, composed]).tolist() == [1, 0]  # old weights may know both
+    with pytest.raises(DataError, match="does not know: Tea"):
+        class_map(["Tea"], ["tea"])

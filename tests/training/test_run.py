@@ -24,6 +24,7 @@ from alexnet.plots.pictures import samples, shares_title
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.division import class_weights, split
+from alexnet.training.loop import log_resumed
 from alexnet.training.recipes import recipe
 from alexnet.training.run import fitted, resume, train, train_on
 from alexnet.training.supervised import Supervised, build, is_best
@@ -488,3 +489,13 @@ def test_initial_weights_that_fit_nowhere_are_refused_before_data_is_opened(digi
     run = train(str(digits), wide, tmp_path / "run")
     with pytest.raises(WeightsError, match="is of the network 'cifar-80sec', this run trains 'modern'"):
         train("no/such/data", recipe("modern", init=str(run), **SMALL), tmp_path / "other")
+
+
+def test_a_resume_says_which_epochs_it_takes_again(digits, tmp_path, caplog):
+    run = train(str(digits), recipe("modern", epochs=2, **SMALL), tmp_path / "run")
+    resume(run)
+    assert "all 2 epochs are finished" in caplog.text
+    task = build(named_store(str(digits), size=80), recipe("modern", epochs=9, **SMALL))
+    task.state.path = run
+    log_resumed(task.state, Progress(epoch=1))
+    assert "resuming after 1 of 9 epochs and 0 steps; 1 later epochs" in caplog.text

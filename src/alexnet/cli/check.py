@@ -1,6 +1,6 @@
 """alexnet check"""
 
-from alexnet.cli.options import AsJson, Data, Workers
+from alexnet.cli.options import AsJson, Data, LabelColumn, Workers, with_column
 from alexnet.cli.output import BAD_DATA, print_json, print_message
 from alexnet.console import bar, print_lines
 from alexnet.errors import UsageError
@@ -8,6 +8,7 @@ from alexnet.errors import UsageError
 
 def check(
     data: Data,
+    label_column: LabelColumn = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> int:
@@ -22,7 +23,7 @@ def check(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
     with bar("reading") as progress:
-        report = check_source(open_source(data), workers=workers, progress=progress)
+        report = check_source(open_source(with_column(data, label_column)), workers=workers, progress=progress)
     if as_json:
         print_json(report.to_json())
     else:

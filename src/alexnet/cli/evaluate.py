@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, DataOrStore, Device, Model, Views
+from alexnet.cli.options import AsJson, DataOrStore, Device, LabelColumn, Model, Views, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar, print_lines, table
 
@@ -26,6 +26,7 @@ def evaluate(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
+    label_column: LabelColumn = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
     as_json: AsJson = False,
@@ -33,6 +34,7 @@ def evaluate(
     """Measure a trained network on DATA; on the data it was trained on, the held-out part is used."""
     from alexnet.inference.evaluate import evaluate as measure
 
+    data = with_column(data, label_column)
     with bar("evaluating") as progress:
         scores = measure(model, data, views, split, out, batch_size, device, precision, progress).to_json()
     if as_json:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +11,10 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
+
+from alexnet.errors import UsageError
+
+ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/", re.IGNORECASE)  # a path joins the two slashes into one
 
 Data = Annotated[
     str,
@@ -39,6 +43,10 @@ Views = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The column of a CSV that holds the labels.", show_default="found by its name"),
+]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
 
 
@@ -84,30 +92,44 @@ def _shown(default: Any) -> str | bool:
     return ",".join(f"{part:g}" for part in default) if isinstance(default, tuple) else str(default)
 
 
+def with_column(data: str, label_column: str | None) -> str:
+    """DATA as it names a table's column of labels, "photos.csv:species". UsageError for a column of no table."""
+    from alexnet.data.sources.folders import TABLES
+
+    if label_column is None:
+        return data
+    if Path(data).suffix.lower() not in TABLES:
+        raise UsageError(f"--label-column {label_column} goes with a table of images such as photos.csv, not {data!r}")
+    return f"{data}:{label_column}"
+
+
 def expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
-    """Yield (path, None) for each image, also those in folders, or (path, reason) where none can be read."""
+    """Yield (path, None) for each image, also those in folders, or (path, reason) where none can be read.
+
+    What folders hold beside images is logged. UsageError for standard input and addresses, before anything is read.
+    """
+    for path in paths:
+        if (str(path) == "-" or ADDRESS.match(str(path))) and not path.exists():
+            named = str(path).replace(":/", "://", 1)
+            raise UsageError(f"{named!r}: standard input and addresses are not read; give image files or folders")
     for path in paths:
         yield from list(_below(path)) or [(path, "a folder without images")]
 
 
 def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
-    """Yield the images in a folder and its sub-folders, naturally sorted, without hidden ones; a file yields itself."""
-    from alexnet.data.images import IMAGE_SUFFIXES
-    from alexnet.data.samples import natural_key
+    """Yield the images in a folder and its sub-folders, in natural order, without litter; a file yields itself."""
+    from alexnet.data.sources.told import tell_passed_over
+    from alexnet.data.sources.walk import Walk
 
+    walk = Walk(path, strict=False)
     try:
-        with os.scandir(path) as found:
-            entries = sorted(found, key=lambda entry: natural_key(entry.name))
+        walk.entries()
     except (FileNotFoundError, NotADirectoryError):
         yield path, None  # a file, or missing, which its reader reports
         return
-    except OSError as error:
-        yield path, f"cannot be read: {error.strerror}"
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _below(path / entry.name)
-        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-            yield path / entry.name, None
+    except OSError:
+        pass  # found again, and named, below
+    found = list(walk.found())
+    tell_passed_over(str(path), len(found), walk.others, walk.litter)
+    for name, reason in found:
+        yield path / name, reason or None

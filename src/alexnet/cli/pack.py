@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, Workers
+from alexnet.cli.options import AsJson, Data, LabelColumn, Workers, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar
 
@@ -32,6 +32,7 @@ def pack(
     max_bad: Annotated[
         float, typer.Option(help="Largest share of unreadable images to skip; by default at least 10 images.")
     ] = 0.01,
+    label_column: LabelColumn = None,
     workers: Workers = None,
     verify: Annotated[
         bool,
@@ -45,6 +46,7 @@ def pack(
     from alexnet.data import store as stores
     from alexnet.data.sources import open_source
 
+    data = with_column(data, label_column)
     if verify:
         store = stores.open_store(out, verify=True) if out else stores.verified(data, size)
     else:

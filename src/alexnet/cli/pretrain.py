@@ -79,12 +79,12 @@ def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
     """
     import numpy as np
 
-    from alexnet.data.sources import open_source
+    from alexnet.data.sources import find_source
     from alexnet.training.division import split
 
     usual = recipe()
     changes = {name: settings[name] for name in SHARED if settings[name] not in (None, getattr(usual, name))}
-    source = open_source(data)
+    source = find_source(data)
     labels = np.array([sample.label for sample in source.samples])
     given = np.array([sample.split for sample in source.samples])
     parts = split(labels, given, source.class_names, source.fractions, recipe(**changes))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, DataOrStore, with_settings
+from alexnet.cli.options import AsJson, DataOrStore, LabelColumn, with_column, with_settings
 from alexnet.cli.output import print_json, print_message
 from alexnet.errors import UsageError
 from alexnet.training.recipes import RECIPES, recipe
@@ -51,6 +51,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    label_column: LabelColumn = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
@@ -61,16 +62,17 @@ def train(
             f"--folds begins new runs; give: alexnet train DATA --folds {folds}, without --more and --resume"
         )
     if more is not None:
-        if data is None or recipe_name or config or resume or changes.keys() & {"epochs", "init"}:
+        if data is None or recipe_name or config or resume or label_column or changes.keys() & {"epochs", "init"}:
             raise UsageError(
                 f"--more takes a finished run and its settings; give: alexnet train --more {more} RUN, without "
-                "--recipe, --config, --resume, --epochs and --init"
+                "--recipe, --config, --resume, --label-column, --epochs and --init"
             )
     elif resume is None:
         if data is None:
             raise UsageError("train needs DATA: a folder, a CSV or a name such as digits; or --resume RUN")
+        data = with_column(data, label_column)
         chosen = recipe(recipe_name or "modern", config, **changes)
-    elif data or recipe_name or config or out or changes.keys() - {"device", "workers"}:
+    elif data or recipe_name or config or out or label_column or changes.keys() - {"device", "workers"}:
         raise UsageError(
             f"--resume takes the run's own data and settings; give: alexnet train --resume {shlex.quote(str(resume))}, "
             "with no more than --device or --workers"

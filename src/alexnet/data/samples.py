@@ -35,6 +35,7 @@ class Source:
     fractions: tuple[float, float] = (0.1, 0.1)  # share of each class to draw for val and test if no split is given
     store_size: int = 256  # recommended side of the stored images, in pixels
     other_files: list[str] = field(default_factory=list)  # "path: reason" of each file that was ignored
+    litter: dict[str, int] = field(default_factory=dict)  # files that no one means as data, counted by name
 
     def read(self, index: int) -> Path | NDArray[np.uint8]:
         """Input for `images.decode`: the path of sample `index`, or its pixels (uint8)."""
@@ -109,7 +110,9 @@ def check_classes(source: Source) -> None:
     filled = {sample.label for sample in source.samples}
     if len(filled) < 2:
         found = ", ".join(repr(source.class_names[label]) for label in filled) or "none"
-        raise DataError(f"{source.name}: only one class has images ({found}); add a second class, with its own images")
+        inner = {sample.path.split("/")[1] for sample in source.samples if sample.path.count("/") > 1}
+        hint = f", or give the folder {found} itself if its sub-folders are the classes" if len(inner) > 1 else ""
+        raise DataError(f"{source.name}: only one class has images ({found}); add a second class{hint}")
     trained = {sample.label for sample in source.samples if sample.split in ("", "train")}
     if untrained := [source.class_names[label] for label in sorted(filled - trained)]:
         raise DataError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data.images import Pixels, stored_form
+from alexnet.data.samples import normal_name
 from alexnet.errors import DataError, ImageError, UsageError, unknown_name
 from alexnet.explain.activations import check_layer, last_map_layer
 from alexnet.files import read_json, refuse_strangers, whole_folder, write_json
@@ -116,12 +117,13 @@ def _layers(classifier: Classifier, layers: Sequence[str]) -> list[str]:
 
 
 def _label(classifier: Classifier, label: str) -> int:
-    if label not in classifier.class_names:
+    names = list(map(normal_name, classifier.class_names))
+    if normal_name(label) not in names:
         known = len(classifier.class_names)
         if known <= 20:
             raise unknown_name("label", label, classifier.class_names)
         raise UsageError(f"unknown label {label!r}: the model knows {known}: {some(classifier.class_names)}")
-    return classifier.class_names.index(label)
+    return names.index(normal_name(label))
 
 
 def _read(path: Path, classifier: Classifier) -> Pixels:

@@ -13,7 +13,7 @@ import numpy as np
 
 from alexnet.console import bar
 from alexnet.data.loader import check_batch
-from alexnet.data.sources import Source, open_images
+from alexnet.data.sources import Source, open_images, recorded_name
 from alexnet.data.store import Store, named_store
 from alexnet.data.store.joined import join
 from alexnet.device import pick_device, pick_precision
@@ -27,7 +27,7 @@ from alexnet.runs.folder import Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
 from alexnet.training.division import split
 from alexnet.training.loop import train_in
-from alexnet.training.run import absolute, check_same_data, replaced, shape_of, warn_of_differences
+from alexnet.training.run import check_same_data, replaced, shape_of, warn_of_differences
 from alexnet.training.settings import Recipe
 from alexnet.training.settings import from_json as recipe_from_json
 from alexnet.training.task import preprocessing_of
@@ -41,14 +41,14 @@ def pretrain(data: str, settings: Settings, out: Path | None = None) -> Path:
     """
     refuse_settings(settings)
     check_writable(out or Path("runs", "new"))
-    settings = dataclasses.replace(settings, also=",".join(absolute(name) for name in settings.more))
+    settings = dataclasses.replace(settings, also=",".join(recorded_name(name) for name in settings.more))
     stores = open_all(data, settings, refuse_data)
     task = build(stores, settings)
     place = Path("runs") / f"{stores[0].name}-{settings.network}-{settings.method}"
     folder = new_folder(out or place, numbered=out is None)
     config = Config(
         kind="pretrain",
-        data=absolute(data),
+        data=recorded_name(data),
         fingerprint=task.state.loader.store.fingerprint,
         recipe=dataclasses.asdict(task.state.recipe),
         pretraining=dataclasses.asdict(settings),

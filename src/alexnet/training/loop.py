@@ -42,14 +42,23 @@ def train_in(folder: Path, task: Task) -> Path:
             task.begin()
             progress = Progress()
         else:
-            logger.info(
-                "resuming after %d of %d epochs and %d steps", progress.epoch, state.recipe.epochs, progress.step
-            )
+            log_resumed(state, progress)
         fit(task, progress, stopped)
         task.finish(progress)
         if stopped.is_set():
             raise Interrupted(f"interrupted, but the run is finished: {folder}")
     return folder
+
+
+def log_resumed(state: State, progress: Progress) -> None:
+    """Say from where the run continues, and which epochs it takes again because their checkpoint was not written."""
+    if is_over(state.recipe, progress):
+        logger.info("all %d epochs are finished; the final evaluation and the pictures are made again", progress.epoch)
+        return
+    place = f"{progress.epoch} of {state.recipe.epochs} epochs and {progress.step} steps"
+    lost = len(state.folder.read_epochs()) - progress.epoch if (state.path / "metrics.csv").is_file() else 0
+    again = f"; {lost} later epochs, after the last checkpoint, are taken again" if lost > 0 else ""
+    logger.info("resuming after %s%s", place, again)
 
 
 def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from alexnet.console import bar
 from alexnet.data.loader import check_batch
-from alexnet.data.sources import KNOWN, Data, Source, check_classes, recorded_name
+from alexnet.data.sources import Data, Source, check_classes, recorded_name
 from alexnet.data.store import Store, named_store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
@@ -199,11 +199,3 @@ def replaced(settings: Any, device: str | None, workers: int | None) -> Any:
     """The settings, a recipe or those of pre-training, with another device or number of workers where one is given."""
     workers = settings.workers if workers is None else workers
     return dataclasses.replace(settings, device=device or settings.device, workers=workers)
-
-
-def absolute(data: str) -> str:
-    """The data's name in a form that holds from any folder: paths are made absolute."""
-    kind, colon, path = data.partition(":")
-    if colon and Path(path).exists():
-        return f"{kind}:{Path(path).absolute()}"
-    return str(Path(data).absolute()) if Path(data).exists() and data not in KNOWN else data

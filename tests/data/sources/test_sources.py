@@ -126,7 +126,7 @@ def test_hidden_names_are_ignored_and_other_files_are_listed_with_the_reason(tmp
 
 def test_unlabelled_images_of_a_split_are_listed(tmp_path):
     source = open_source(str(lay(tmp_path, "train/a/1.png", "train/b/1.png", "test/1.png")))
-    assert source.other_files == ["test/1.png: outside any class folder"]
+    assert source.other_files == ["test/1.png: an unlabelled image, in no class folder"]
 
 
 def test_empty_class_keeps_its_name_and_is_refused_when_splitting(tmp_path):

@@ -217,3 +217,11 @@ def test_damaged_store_in_the_cache_is_packed_again(file: str, photos: Path, cap
     assert "is damaged" in line
     assert "packing it again" in line
     open_store(again.folder)
+
+
+def test_store_with_names_that_differ_in_case_alone_warns_again(tmp_path, caplog):
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    pack(open_source((images, ["Cat", "cat"])), tmp_path / "store", SIZE)
+    caplog.clear()
+    named_store(tmp_path / "store")
+    assert "differ in case alone: 'Cat', 'cat'" in caplog.text

@@ -10,6 +10,7 @@ from typing import TypeGuard
 from alexnet.data.samples import Source
 from alexnet.data.sources import KNOWN, Data, open_source, spec_of
 from alexnet.data.sources.download import cache_folder
+from alexnet.data.sources.told import tell_twins
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings, warn_of_skipped
@@ -73,6 +74,7 @@ def named_store(
     """
     if is_store(data):
         store = open_store(Path(spec_of(data)).expanduser())
+        tell_twins(store.name, store.class_names)
         if size not in (None, store.size):
             raise DataError(
                 f"store {data} has images of {store.size} px a side, {size} are needed; "
