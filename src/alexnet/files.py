@@ -164,7 +164,7 @@ def refuse_strangers(folder: Path, is_ours: Callable[[str], bool], kind: str) ->
 
 def cannot_write(path: Path, error: OSError) -> AlexNetError:
     """The one line for a write that failed."""
-    full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))  # Windows has no quota error
+    full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))  # Windows has no quota error
     advice = "free space, or choose another folder" if full else "choose another folder"
     return AlexNetError(f"cannot write {path}: {error.strerror or error}; {advice}")
 

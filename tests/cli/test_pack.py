@@ -15,11 +15,14 @@ def test_pack_writes_a_store_where_it_is_told_to(
     assert cli.main(["pack", str(digits), "--out", str(tmp_path / "store"), "--size", "70", "--json"]) == 0
     out, err = capsys.readouterr()
     answer = json.loads(out)
+    assert answer.pop("extent")["images"] == 36
     assert answer == {
         "folder": str(tmp_path / "store"),
         "images": 36,
         "classes": 3,
         "size": 70,
+        "fit": "crop",
+        "value_range": None,
         "skipped": [],
     }
     assert err == ""
@@ -55,3 +58,17 @@ def test_pack_verify_says_sound_or_what_is_damaged(
     assert cli.main(["pack", str(store), "--verify"]) == 3
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"alexnet: store {store} is damaged: the checksum of shard-00000.bin is wrong\n")
+
+
+def test_pack_makes_the_form_that_it_is_asked_for_and_trains_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Path, small: list[str]
+) -> None:
+    store = str(tmp_path / "store")
+    form = ["--fit", "pad", "--value-range", "0,200"]
+    assert cli.main(["pack", str(digits), "--out", store, "--size", "72", *form]) == 0
+    assert "72 px a side (pad, values 0 to 200)" in capsys.readouterr().out
+    assert cli.main(["train", store, *small, "--out", str(tmp_path / "run"), "--fit", "warp"]) == 3
+    assert "alexnet pack DATA --size 72 --fit warp --value-range 0,200 --out FOLDER" in capsys.readouterr().err
+    assert cli.main(["pack", str(digits), "--size", "72", *form]) == 0
+    assert cli.main(["pack", str(digits), "--size", "72", *form, "--verify"]) == 0
+    assert cli.main(["pack", str(digits), "--size", "72", "--fit", "warp", "--verify"]) == 3

@@ -4,15 +4,15 @@ import json
 import shutil
 import struct
 import zlib
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
-from alexnet.data.check import Report, check, render
+from alexnet.data.check import Report, check
+from alexnet.data.findings import Finding, Severity, findings, verdict
+from alexnet.data.form import Form
 from alexnet.data.sources import assign_splits, check_classes, open_source
 from alexnet.data.store import pack
 from alexnet.errors import DataError
@@ -47,11 +47,10 @@ def checked(root: Path, **options: int) -> Report:
     return check(open_source(str(root)), **options)
 
 
-def text(report: Report) -> str:
-    console = Console(file=StringIO(), width=200, markup=False, highlight=False)
-    for line in render(report):
-        console.print(line, soft_wrap=True)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+def told(report: Report) -> dict[Severity, list[Finding]]:
+    """The findings by severity."""
+    found = findings(report)
+    return {severity: [each for each in found if each.severity == severity] for severity in Severity}
 
 
 def everything_below(root: Path) -> dict[Path, tuple[int, int, bytes]]:
@@ -70,7 +69,10 @@ def test_sound_data_has_counts_and_sizes_and_nothing_fatal(tmp_path: Path) -> No
     assert report.sizes is not None
     assert (report.sizes.width.min, report.sizes.width.median, report.sizes.height.max) == (80, 80, 70)
     assert (report.unreadable, report.care, report.duplicates, report.other_files) == ([], [], [], [])
-    assert "Nothing stops training." in text(report)
+    (few,) = [each for each in findings(report) if each.severity != Severity.FINE]
+    assert (few.severity, few.count, few.examples) == (Severity.BETTER, 2, ["dog: 3", "cat: 6"])
+    assert verdict(findings(report)) == "Nothing stops training; 1 point above could be better."
+    assert verdict([]) == "Nothing stops training."
 
 
 def test_classes_come_in_natural_order_with_their_splits(tmp_path: Path) -> None:
@@ -99,10 +101,12 @@ def test_every_kind_of_bad_file_is_listed_with_its_reason(tmp_path: Path) -> Non
     assert sorted(each.path for each in report.unreadable) == sorted(bad)
     for each in report.unreadable:
         assert bad[each.path][1] in each.reason
-        assert f"{each.path}: {each.reason}" in text(report)
+        assert f"{each.path}: {each.reason}" in told(report)[Severity.LOST][0].examples
     assert report.classes[0].unreadable == 4
     assert [file.split(":")[0] for file in report.other_files] == ["dog/readme.txt"]
-    assert "readme.txt" in text(report)
+    passed_over = told(report)[Severity.LOST][1]
+    assert passed_over.title.endswith("files passed over: 1 .txt")
+    assert passed_over.examples == report.other_files
 
 
 def test_more_bad_files_than_training_skips_are_fatal(tmp_path: Path) -> None:
@@ -148,7 +152,8 @@ def test_converted_modes_are_counted_with_examples(tmp_path: Path) -> None:
     assert report.care[0].kind == "grayscale"
     assert len(report.care[0].examples) == 3
     assert report.fatal == []
-    assert "CMYK: 1, for example cat/print.jpg" in text(report)
+    assert "CMYK: 1, for example cat/print.jpg" in told(report)[Severity.FINE][-1].examples
+    assert [each.examples for each in told(report)[Severity.LOST]] == [["dog/moving.png"]]
 
 
 def test_equal_pixels_in_different_files_are_duplicates(tmp_path: Path) -> None:
@@ -163,7 +168,12 @@ def test_equal_pixels_in_different_files_are_duplicates(tmp_path: Path) -> None:
     ]
     assert report.across_classes == report.duplicates[:1]
     assert report.across_splits == []
-    assert "cat/0.png = cat/copy.png = dog/copy.bmp.png  (TWO LABELS: cat, dog)" in text(report)
+    labels, copies = told(report)[Severity.HARMS]
+    assert labels.title.startswith("TWO LABELS: 1 picture stands")
+    assert labels.examples == ["cat/0.png = cat/copy.png = dog/copy.bmp.png (cat, dog)"]
+    assert "a random split may put one copy into train and another into test" in copies.title
+    assert copies.examples == ["dog/1.png = dog/again.png"]
+    assert verdict(findings(report)).endswith("mend what harms silently first (2 points).")
 
 
 def test_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
@@ -176,7 +186,49 @@ def test_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     assert sorted(leak.paths) == ["test/cat/seen.png", "train/cat/1.png"]
     assert leak.splits == ["test", "train"]
     assert report.across_classes == []
-    assert "LEAK between test, train" in text(report)
+    (told_leak,) = told(report)[Severity.HARMS]
+    assert told_leak.title.startswith("LEAK: 1 picture stands in more than one part")
+    assert told_leak.examples == [f"{' = '.join(leak.paths)} (test, train)"]
+    assert told_leak.pictures == leak.paths
+    assert "Nothing stops" not in verdict(findings(report))
+
+
+def photo() -> Image.Image:
+    """A picture with large and small forms, as photographs have."""
+    rough = np.random.default_rng(5).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    return Image.fromarray(rough).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+def test_a_picture_saved_anew_or_resized_is_named(tmp_path: Path) -> None:
+    sound(tmp_path / "train", cat=4, dog=4)
+    save(photo(), tmp_path / "train" / "cat" / "photo.png")
+    save(photo(), tmp_path / "test" / "cat" / "saved anew.jpg", quality=60)
+    save(photo().resize((160, 120)), tmp_path / "test" / "dog" / "smaller.png")
+    report = checked(tmp_path)
+    wanted = ["test/cat/saved anew.jpg", "test/dog/smaller.png", "train/cat/photo.png"]
+    assert [sorted(group.paths) for group in report.alike] == [wanted]
+    assert report.duplicates == []
+    (alike,) = told(report)[Severity.HARMS]
+    assert alike.examples[0].endswith("(test, train, cat, dog)")
+    assert "Nothing stops training" not in verdict(findings(report))
+
+
+def test_blank_pictures_are_silent_harm(tmp_path: Path) -> None:
+    sound(tmp_path, cat=3, dog=3)
+    save(Image.new("RGB", (80, 70), "white"), tmp_path / "dog" / "white.png")
+    (blank,) = told(checked(tmp_path))[Severity.HARMS]
+    assert (blank.count, blank.pictures) == (1, ["dog/white.png"])
+
+
+def test_copies_in_one_given_part_are_no_leak(tmp_path: Path) -> None:
+    for seed, (split, name) in enumerate((s, n) for s in ("train", "test") for n in ("cat", "dog")):
+        for index in range(2):
+            save(noise(100 * seed + index), tmp_path / split / name / f"{index}.png")
+    shutil.copy(tmp_path / "train" / "cat" / "1.png", tmp_path / "train" / "cat" / "again.png")
+    report = checked(tmp_path)
+    assert told(report)[Severity.HARMS] == []
+    (copies, *_) = told(report)[Severity.BETTER]
+    assert "each copy counts again" in copies.title
 
 
 def test_bad_files_are_no_duplicates_of_each_other(tmp_path: Path) -> None:
@@ -194,7 +246,37 @@ def test_small_images_are_counted(tmp_path: Path) -> None:
     assert report.sizes is not None
     assert report.sizes.small == 1
     assert (report.sizes.width.max, report.sizes.height.min) == (300, 62)
-    assert "a side below 63 pixels, which are enlarged: 1" in text(report)
+    small = told(report)[Severity.BETTER][-1]
+    assert (small.count, small.examples) == (1, ["cat/low.png"])
+    assert "a side below 63 pixels" in small.title
+    (cropped,) = [each for each in told(report)[Severity.BETTER] if each.title.startswith("CROP")]
+    assert (cropped.count, cropped.pictures) == (1, ["cat/low.png"])
+
+
+def test_a_set_that_the_crop_cuts_is_silent_harm_unless_another_fit_is_asked_for(tmp_path: Path) -> None:
+    for number in range(4):
+        save(noise(number, 200, 70), tmp_path / ("cat", "dog")[number % 2] / f"{number}.png")
+    (cropped,) = told(checked(tmp_path))[Severity.HARMS]
+    assert cropped.count == 4
+    assert "--fit pad" in cropped.advice
+    padded = check(open_source(str(tmp_path)), form=Form(fit="pad"))
+    assert not any("centre crop" in each.title for each in findings(padded))
+
+
+def test_a_small_part_of_the_values_is_silent_harm_with_the_setting_that_mends_it(tmp_path: Path) -> None:
+    for number in range(4):
+        values = np.random.default_rng(number).integers(0, 4000, (70, 80), dtype=np.uint16)
+        save(Image.fromarray(values), tmp_path / ("cat", "dog")[number % 2] / f"{number}.png")
+    (values,) = told(checked(tmp_path))[Severity.HARMS]
+    assert "a small part of 0 to 65535" in values.title
+    assert values.advice == "give --value-range 0,4095, or auto"
+
+
+def test_classes_of_unequal_size_are_named_with_what_helps(tmp_path: Path) -> None:
+    unequal, few = told(checked(sound(tmp_path, cat=25, dog=5)))[Severity.BETTER]
+    assert (unequal.count, unequal.examples, few.examples) == (1, ["dog: 5"], ["dog: 5"])
+    assert "5 times as many" in unequal.title
+    assert "--balance sampling" in unequal.advice
 
 
 @pytest.mark.parametrize(
@@ -231,7 +313,10 @@ def test_all_files_bad_still_gives_a_report(tmp_path: Path) -> None:
     report = checked(tmp_path)
     assert (report.usable, report.sizes, report.imbalance) == (0, None, None)
     assert report.fatal
-    assert "cannot be used" in text(report)
+    order = [each.severity for each in findings(report)]
+    assert order[0] == Severity.STOPS
+    assert order == sorted(order, key=list(Severity).index)
+    assert verdict(findings(report)).startswith("Training cannot start")
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2, 3])
@@ -292,23 +377,3 @@ def test_arrays_are_checked_too() -> None:
     assert report.sizes is not None
     assert report.sizes.small == 1797
     assert report.fatal == []
-
-
-def test_long_lists_are_shortened_in_text_but_not_in_json(tmp_path: Path) -> None:
-    sound(tmp_path, **{f"class{number}": 2 for number in range(45)})
-    for number in range(30):
-        (tmp_path / "class0" / f"bad{number}.png").write_bytes(b"")
-    report = checked(tmp_path)
-    assert len(report.unreadable) == 30
-    shown = text(report)
-    assert "cannot be used (30):" in shown
-    assert "and 10 more; --json lists all" in shown
-    assert "and 25 larger classes" in shown
-
-
-def test_names_with_line_breaks_do_not_break_lines(tmp_path: Path) -> None:
-    sound(tmp_path, cat=2, dog=2)
-    (tmp_path / "cat" / "two\nlines \x1b[31m.png").write_bytes(b"")
-    report = checked(tmp_path)
-    assert report.unreadable[0].path == "cat/two\nlines \x1b[31m.png"
-    assert r"cat/two\nlines \x1b[31m.png: empty" in text(report)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from sklearn.metrics import classification_report, confusion_matrix, top_k_accuracy_score
 
 from alexnet.errors import AlexNetError, DataError, UsageError
-from alexnet.evaluation.metrics import expected_calibration_error, metrics, wilson_interval
+from alexnet.evaluation.metrics import expected_calibration_error, metrics, most_confused, wilson_interval
 
 # Six images of three classes; predictions 0, 0, 1, 1, 2, 0.
 HAND = torch.tensor(
@@ -93,13 +94,44 @@ def test_top1_and_the_diagonal_agree_when_all_classes_are_equally_probable() -> 
     assert np.trace(found["confusion"]) == 1
 
 
+@pytest.mark.slow  # torchmetrics imports torchvision and with it torch._dynamo, seconds
+def test_scores_equal_torchmetrics_to_the_last_bit_and_its_calibration_error_to_float32() -> None:
+    import torchmetrics.functional.classification as torchmetrics
+
+    probabilities, labels = (torch.from_numpy(each) for each in random_case(2000, 101))
+    probabilities[:30] = torch.eye(101)[:30]  # confidence 1
+    found, answers = metrics(probabilities, labels), probabilities.argmax(1)
+    for key, function in (
+        ("precision", torchmetrics.multiclass_precision),
+        ("recall", torchmetrics.multiclass_recall),
+        ("f1", torchmetrics.multiclass_f1_score),
+    ):
+        wanted = function(answers, labels, num_classes=101, average=None)
+        assert [row[key] for row in found["per_class"]] == wanted.tolist()
+    assert found["confusion"] == torchmetrics.multiclass_confusion_matrix(answers, labels, num_classes=101).tolist()
+    wanted = torchmetrics.multiclass_calibration_error(probabilities, labels, num_classes=101, n_bins=15)
+    assert found["ece"] == pytest.approx(wanted.item(), abs=1e-6)
+
+
+def test_pairs_most_often_confused_come_first_and_correct_answers_are_none() -> None:
+    pairs = most_confused([[9, 0, 2], [3, 0, 1], [2, 0, 7]], ["a", "b", "c"])
+    assert pairs == [
+        {"label": "b", "prediction": "a", "images": 3},
+        {"label": "a", "prediction": "c", "images": 2},
+        {"label": "c", "prediction": "a", "images": 2},
+        {"label": "b", "prediction": "c", "images": 1},
+    ]
+    assert most_confused([[5, 0], [0, 5]], ["a", "b"]) == []
+    assert len(most_confused(np.ones((101, 101), int), list(map(str, range(101))))) == 10
+    assert metrics(HAND, LABELS, ["a", "b", "c"])["most_confused"][0] == {"label": "a", "prediction": "b", "images": 1}
+
+
 @pytest.mark.parametrize(("right", "images"), [(0, 10), (10, 10), (1, 1), (286, 340), (28600, 50000)])
-def test_the_interval_is_wilsons_formula(right: int, images: int) -> None:
-    p, z = right / images, 1.959963984540054  # the 97.5 % point of the standard normal distribution
-    middle = p + z**2 / (2 * images)
-    half = z * (p * (1 - p) / images + z**2 / (4 * images**2)) ** 0.5
-    low, high = ((middle + sign * half) / (1 + z**2 / images) for sign in (-1, 1))
-    assert wilson_interval(right, images) == pytest.approx((low, high), abs=1e-12)
+def test_the_interval_equals_scipys_and_stays_within_0_and_1(right: int, images: int) -> None:
+    wanted = binomtest(right, images).proportion_ci(0.95, method="wilson")
+    low, high = wilson_interval(right, images)
+    assert (low, high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    assert 0 <= low <= right / images <= high <= 1
 
 
 def test_the_interval_of_81_of_263_equals_newcombes_table() -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from alexnet.data.form import Form
 from alexnet.errors import UsageError
 from alexnet.experiments.catalog import EXPERIMENTS, experiment, listed
 from alexnet.experiments.experiment import Job
@@ -37,7 +38,7 @@ def test_every_arms_recipe_holds_and_its_network_can_be_made(name: str, quick: b
             with torch.device("meta"):
                 network = create(each.network, 10, each.input_size, **each.network_differences)
             parameter_groups(network, each)
-            assert preprocessing_of(network, each, each.store_size or 256).resize <= (each.store_size or 256)
+            assert preprocessing_of(network, each, Form(each.store_size or 256)).resize <= (each.store_size or 256)
 
 
 @pytest.mark.parametrize("name", NAMES)

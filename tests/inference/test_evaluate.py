@@ -167,7 +167,7 @@ def test_folder_of_a_packed_store_is_data(weights: Path, split_data: Path, tmp_p
     pack(source, tmp_path / "store", size=72)
     assert evaluate(weights, str(tmp_path / "store"), device="cpu").images == 36
     pack(source, tmp_path / "small", size=64)
-    with pytest.raises(DataError, match="64 px a side, 72 are needed"):
+    with pytest.raises(DataError, match="64 px a side, 72 px a side are needed"):
         evaluate(weights, str(tmp_path / "small"), device="cpu")
 
 

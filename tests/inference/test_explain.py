@@ -7,10 +7,13 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from alexnet.cli.evaluate import print_scores
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.files import read_json
 from alexnet.inference import gallery
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import evaluate
@@ -84,6 +87,47 @@ def test_accuracy_on_the_page_equals_the_evaluation(explained: dict, data: Path,
     right = round(scores.top1 * scores.images)
     text = (Path(explained["folder"]) / "index.html").read_text()
     assert f"part {scores.split}: {right} of {scores.images} right ({scores.top1:.1%})" in text
+
+
+@pytest.fixture(scope="module")
+def of_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of 101 classes: its answers are almost equally probable."""
+    torch.manual_seed(0)
+    path, names = tmp_path_factory.mktemp("many") / "m.safetensors", [f"digit {number}" for number in range(101)]
+    network = create("cifar-80sec", 101)
+    preprocessing = Preprocessing(24, 32, network.mean, network.std, store_size=32)
+    save(path, network, Card("cifar-80sec", 101, 24, {}, names, preprocessing.to_json()))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:the data has no train")
+def test_of_many_classes_page_and_evaluation_name_the_same_confusions_and_count_the_same(
+    of_many: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores, model = evaluate(of_many, data, device="cpu"), load(of_many, "cpu", "float32")
+    part, _ = gallery.parts(model, open_data(of_many, str(data), model), "all", [], None)
+    said = part.activations.probabilities.argmax(1)
+    assert int((said == part.labels).sum()) == round(scores.top1 * scores.images)
+    pairs = [(pair.label, pair.prediction, str(pair.images)) for pair in scores.most_confused]
+    assert pairs
+    assert gallery.confused_pairs(part, model.class_names).rows == pairs
+    print_scores(scores.to_json())
+    out = capsys.readouterr().out
+    for label, prediction, images in pairs:
+        assert re.search(rf"{label}, taken for {prediction} +{images}\n", out)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the data has no train")
+def test_page_about_many_classes_has_the_table_of_those_most_often_confused(
+    of_many: Path, data: Path, tmp_path: Path
+) -> None:
+    scores = evaluate(of_many, data, device="cpu", out=tmp_path / "scores")
+    explain(of_many, data=str(data), out=tmp_path / "out", device="cpu")
+    text = (tmp_path / "out" / "index.html").read_text()
+    for pair in scores.most_confused:
+        assert f"<td>{pair.label}</td><td>{pair.prediction}</td><td>{pair.images}</td>" in text
+    assert read_json(tmp_path / "scores" / "metrics.json")["most_confused"] == scores.to_json()["most_confused"]
 
 
 def test_captions_give_the_size_of_the_occluding_square_and_the_number_of_images(explained: dict) -> None:

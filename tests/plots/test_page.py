@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from alexnet.plots.page import Picture, Table, page
+from alexnet.plots.page import Picture, Sheet, Table, Thumbnail, page
 
 
 class Reader(HTMLParser):
@@ -90,3 +90,12 @@ def test_optional_parts_appear_only_when_given() -> None:
     assert not {"table", "nav", "section", "ul", "p"} & {tag for tag, _ in bare.tags}
     assert "Not shown" not in bare.text
     assert "Not shown" in page("Inside", [], left_out={"x": "y"})
+
+
+def test_a_contact_sheet_has_its_text_and_its_thumbnails_embedded() -> None:
+    sheet = Sheet("s", "A <sheet>", ["do <this>"], ["one & two"], [Thumbnail("cat/<0>.jpg", b"\xff\xd8 first")])
+    reader = read(page("T", [sheet]))
+    (image,) = [attributes for tag, attributes in reader.tags if tag == "img"]
+    assert base64.b64decode(str(image["src"]).removeprefix("data:image/jpeg;base64,")) == b"\xff\xd8 first"
+    for text in ("A <sheet>", "do <this>", "one & two", "cat/<0>.jpg"):
+        assert text in reader.text

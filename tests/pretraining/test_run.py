@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet import cli
-from alexnet.data.images import stored_form
+from alexnet.data.form import Form
 from alexnet.data.sources import open_source
 from alexnet.errors import DataError, Interrupted, UsageError, WeightsError
 from alexnet.inference.classifier import load
@@ -107,7 +107,7 @@ def test_additional_data_is_trained_on_and_never_measured_on(digits, tmp_path):
     rows = np.array([67, 0, 48])
     source = open_source("digits")
     for image, row in zip(built.state.loader.store.mapped(rows), rows, strict=True):
-        assert np.array_equal(image, stored_form(source.read(row), built.state.loader.store.size))
+        assert np.array_equal(image, Form(built.state.loader.store.size).read(source.read(row)))
     assert np.array_equal(built.state.loader.store.images(rows), np.stack(built.state.loader.store.mapped(rows)))
     (more / "67.png").unlink()
     with pytest.raises(DataError, match="has changed since the run"):

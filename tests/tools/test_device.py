@@ -239,7 +239,7 @@ BARE = """
 import sys
 from importlib.machinery import PathFinder
 class Bare:
-    names = {"platformdirs", "captum", "typer", "rich", "sklearn", "scipy", "torchmetrics", "matplotlib", "yaml",
+    names = {"platformdirs", "captum", "typer", "rich", "sklearn", "scipy", "matplotlib", "yaml",
              "torchvision", "tensorboard", "pytest"}
     def find_spec(self, name, path=None, target=None):
         return None if name.partition(".")[0] in self.names else PathFinder.find_spec(name, path, target)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from alexnet.data.images import stored_form
+from alexnet.data.form import Form
 from alexnet.data.samples import Sample, Source
 from alexnet.data.sources import open_source
 from alexnet.data.sources.tables import read_csv
@@ -56,7 +56,7 @@ def carried(folder: Path, fractions: tuple[float, float]) -> Source:
 
 
 def _square(source: Source, index: int) -> Image.Image:
-    return Image.fromarray(stored_form(source.read(index), size=SIDE))
+    return Image.fromarray(Form(SIDE).read(source.read(index)))
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

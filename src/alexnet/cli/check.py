@@ -1,33 +1,117 @@
 """alexnet check"""
 
-from alexnet.cli.options import AsJson, Data, LabelColumn, Workers, with_column
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alexnet.cli.options import AsJson, Data, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
 from alexnet.cli.output import BAD_DATA, print_json, print_message
-from alexnet.console import bar, print_lines
+from alexnet.console import bar, print_lines, table
 from alexnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from alexnet.data.check import ClassCount, Report
+    from alexnet.data.findings import Finding
+    from alexnet.data.samples import Source
+
+PAGE = "check.html"
+EXAMPLES = 5  # lines of a finding
+CLASSES = 40  # of more classes the smallest CLASSES / 2 are listed
 
 
 def check(
     data: Data,
     label_column: LabelColumn = None,
+    fit: Fit = None,
+    value_range: ValueRange = None,
     workers: Workers = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder for {PAGE}: the report with the pictures concerned.", show_default="none"),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Read every image as training would and report problems; changes nothing."""
+    """Read every image as training would and report problems, the most harmful first; changes nothing."""
     from alexnet.data.check import check as check_source
-    from alexnet.data.check import render
+    from alexnet.data.findings import findings, verdict
     from alexnet.data.sources import open_source
-    from alexnet.data.store import is_store
+    from alexnet.data.store import form_of, is_store
 
     if is_store(data):
         raise UsageError(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; name a folder, in which {PAGE} is written")
     with bar("reading") as progress:
-        report = check_source(open_source(with_column(data, label_column)), workers=workers, progress=progress)
+        source = open_source(with_column(data, label_column))
+        form = form_of(source, None, fit, asked_range(value_range), workers, progress)
+        report = check_source(source, workers=workers, progress=progress, form=form)
+    found = findings(report)
+    page = None if out is None else str(_write_page(out, source, report, found))
     if as_json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), "findings": [finding.to_json() for finding in found], "page": page})
     else:
-        print_lines(*render(report))
+        print_lines(*render(report, found), *([f"The pictures: {page}"] if page else []), verdict(found))
     for reason in report.fatal:
         print_message(reason)
     return BAD_DATA if report.fatal else 0
+
+
+def render(report: "Report", found: "Sequence[Finding]") -> "Iterator[str | Table]":
+    """The report without its last line, the verdict: text, and the table of classes."""
+    yield f"{report.name}: {report.images} images of {len(report.classes)} classes, {report.usable} usable"
+    heading = ""
+    for finding in found:
+        if finding.severity != heading:
+            heading = finding.severity
+            yield from ("", heading.upper())
+        yield from _paragraph(finding)
+    yield ""
+    yield _class_table(report.classes)
+    yield ""
+
+
+def _paragraph(finding: "Finding") -> "Iterator[str]":
+    yield f"  {_printable(finding.title)}"
+    shown = finding.examples[:EXAMPLES]
+    yield from (f"    {_printable(example)}" for example in shown)
+    if finding.hidden(len(shown)):
+        listed = "; --json lists all" if len(finding.examples) > EXAMPLES else ""
+        yield f"    and {finding.hidden(len(shown)):,} more{listed}"
+    if finding.advice:
+        yield f"    -> {_printable(finding.advice)}"
+
+
+def _class_table(classes: "Sequence[ClassCount]") -> "Table":
+    """One row per class; of many classes only those with the fewest images."""
+    shown = classes if len(classes) <= CLASSES else sorted(classes, key=lambda each: each.images)[: CLASSES // 2]
+    made = table("class", *(classes[0].splits if classes else ()), "images", "unreadable")
+    for each in shown:
+        made.add_row(_printable(each.name), *map(str, [*each.splits.values(), each.images, each.unreadable]))
+    if len(shown) < len(classes):
+        made.caption = f"and {len(classes) - len(shown)} larger classes"
+    return made
+
+
+def _write_page(folder: Path, source: "Source", report: "Report", found: "Sequence[Finding]") -> Path:
+    from alexnet.files import cannot_write, whole_file
+    from alexnet.plots.check_page import check_page
+
+    text = check_page(source, report, found)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with whole_file(folder / PAGE) as file:
+        file.write(text)
+    return folder / PAGE
+
+
+def _printable(text: str) -> str:
+    """Escape line breaks and bytes that are not text: file names may hold both."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -1,13 +1,16 @@
 """alexnet evaluate"""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alexnet.cli.options import AsJson, DataOrStore, Device, LabelColumn, Model, Views, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar, print_lines, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def evaluate(
@@ -45,8 +48,8 @@ def evaluate(
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Print an evaluation as a table of classes and three lines."""
-    from alexnet.evaluation.metrics import top5_told
+    """Print an evaluation as a table of classes, of many classes the pairs most often confused, and three lines."""
+    from alexnet.evaluation.metrics import MANY_CLASSES, top5_told
 
     scored = table("class", "images", "precision", "recall", "F1")
     for row in scores["per_class"]:
@@ -54,10 +57,19 @@ def print_scores(scores: dict[str, Any]) -> None:
         scored.add_row(row["label"], str(row["images"]), *shares)
     low, high = scores["interval"]
     views = "1 view" if scores["views"] == 1 else f"{scores['views']} views"
+    pairs = scores["most_confused"] if len(scores["per_class"]) > MANY_CLASSES else []
     print_lines(
         scored,
+        *(("", _confused(pairs), "") if pairs else ()),
         f"{scores['images']} images ({scores['split']}), {views} of each",
         f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5_told(scores)}",
         f"macro-F1 {scores['macro_f1']:.2%}, expected calibration error {scores['ece']:.2%}",
         *(scores["files"] or ["give --out FOLDER to write the metrics, the confusion matrix and the predictions"]),
     )
+
+
+def _confused(pairs: list[dict[str, Any]]) -> "Table":
+    confused = table("most often confused", "images")
+    for pair in pairs:
+        confused.add_row(f"{pair['label']}, taken for {pair['prediction']}", str(pair["images"]))
+    return confused

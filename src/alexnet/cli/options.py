@@ -8,10 +8,11 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from alexnet.data.value_range import Given, read_range
 from alexnet.errors import UsageError
 
 ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/", re.IGNORECASE)  # a path joins the two slashes into one
@@ -43,11 +44,28 @@ Views = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Fit = Annotated[
+    str | None,
+    typer.Option(help="How images that are not square are packed: crop, pad or warp; see train.", show_default="crop"),
+]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="The files' values for black and white, such as 0,4095; or auto; see train.",
+        show_default="by each file's format",
+    ),
+]
 LabelColumn = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The column of a CSV that holds the labels.", show_default="found by its name"),
 ]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
+
+
+def asked_range(text: str | None) -> Given | Literal["own"]:
+    """`--value-range` as `alexnet.data.store.named_store` takes it; UsageError for what is no range."""
+    return "own" if text is None else read_range(text)
 
 
 def with_settings(
@@ -71,7 +89,7 @@ def with_settings(
 
 def _setting(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Parameter:
     """The option for one field of a settings record. None: not given. Choices and tuples are parsed by the record."""
-    if isinstance(kind, types.UnionType):
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):  # the latter of a Literal
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) in (tuple, typing.Literal):
         kind = str

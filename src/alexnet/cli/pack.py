@@ -1,11 +1,12 @@
 """alexnet pack"""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, LabelColumn, Workers, with_column
+from alexnet.cli.options import AsJson, Data, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar
 
@@ -29,6 +30,8 @@ def pack(
             show_default="256; 64 for tiny images",
         ),
     ] = None,
+    fit: Fit = None,
+    value_range: ValueRange = None,
     max_bad: Annotated[
         float, typer.Option(help="Largest share of unreadable images to skip; by default at least 10 images.")
     ] = 0.01,
@@ -47,19 +50,22 @@ def pack(
     from alexnet.data.sources import open_source
 
     data = with_column(data, label_column)
+    asked = (size, fit, asked_range(value_range))
     if verify:
-        store = stores.open_store(out, verify=True) if out else stores.verified(data, size)
+        store = stores.open_store(out, verify=True) if out else stores.verified(data, *asked)
     else:
         source = open_source(data)
         with bar("packing") as progress:
+            form = vars(stores.form_of(source, *asked, workers, progress))
             if out is None:
-                store = stores.packed(source, size, max_bad, workers, progress)
+                store = stores.packed(source, max_bad=max_bad, workers=workers, progress=progress, **form)
             else:
-                store = stores.pack(source, out, size or source.store_size, max_bad, workers, progress)
+                store = stores.pack(source, out, max_bad=max_bad, workers=workers, progress=progress, **form)
+        store.warn_of_extent()
     if as_json:
         print_json({**_store_facts(store), **({"sound": True} if verify else {})})
     else:
-        images = f"{len(store)} images of {len(store.class_names)} classes, {store.size} px a side"
+        images = f"{len(store)} images of {len(store.class_names)} classes, {store.form}"
         skipped = f", {len(store.skipped)} skipped" if store.skipped else ""
         sound = "; sound: every checksum is right" if verify else ""
         print(f"{images}{skipped}, in {store.folder}{sound}")
@@ -71,6 +77,7 @@ def _store_facts(store: "Store") -> dict[str, Any]:
         "folder": str(store.folder),
         "images": len(store),
         "classes": len(store.class_names),
-        "size": store.size,
+        **asdict(store.form),
+        "extent": store.extent and store.extent.to_json(),
         "skipped": [{"path": path, "reason": reason} for path, reason in store.skipped],
     }

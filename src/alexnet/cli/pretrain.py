@@ -14,7 +14,10 @@ from alexnet.pretraining.settings import Settings
 from alexnet.training.recipes import recipe
 
 # Settings of a pre-training that the training from it shares.
-SHARED = ("network", "input_size", "resize", "store_size", "validation", "test", "given_splits", "split_seed")
+SHARED = (
+    *("network", "input_size", "resize", "store_size", "fit", "value_range"),
+    *("validation", "test", "given_splits", "split_seed"),
+)
 
 
 @with_settings(Settings)

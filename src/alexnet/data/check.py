@@ -1,14 +1,17 @@
 """A report on a source: every image is decoded as for training, and problems are listed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
+from alexnet.data.alike import alike
+from alexnet.data.extent import Extent
+from alexnet.data.form import Form
 from alexnet.data.images import ImageFacts, inspect
 from alexnet.data.samples import Sample, Source, check_classes, each_image
 from alexnet.data.splits import assign_splits
@@ -18,8 +21,7 @@ from alexnet.errors import DataError
 
 SMALL_SIDE = 63  # pixels, the smallest input of a network; smaller images are enlarged, hence blurred
 NO_SPLIT = "not split"
-EXAMPLES = 3  # paths kept per kind of image that needs conversion
-SHOWN = 20  # lines of each list in the rendered report; JSON has all
+EXAMPLES = 3  # paths kept per kind of image that needs conversion, and of small images
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Sizes:
     width: Spread
     height: Spread
     small: int  # images with a shorter side below 63 pixels
+    small_examples: list[str]  # the first three
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ class Report:
     unreadable: list[Unreadable]
     care: list[Care]  # most frequent first
     duplicates: list[Duplicates]
+    alike: list[Duplicates]  # images that look alike, not all of equal pixels: saved anew or resized
     other_files: list[str]  # ignored by the source, "path: reason"
+    extent: Extent  # what the stored form leaves out
+    form: Form
     fatal: list[str]
 
     @property
@@ -106,43 +112,38 @@ class Report:
         return {**asdict(self), **{f"duplicates_{name}": [asdict(g) for g in found] for name, found in groups.items()}}
 
 
-def check(source: Source, workers: int | None = None, progress: Callable[[int, int], None] | None = None) -> Report:
+def check(
+    source: Source,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    form: Form | None = None,
+) -> Report:
     """Decode every image of a source and report; writes nothing.
 
-    workers: threads, None for one per core. progress: called with (images done, number of images).
+    form: that training would store them in; its size is not looked at. workers: threads, None for one
+    per core. progress: called with (images done, number of images).
     """
-    found = _Findings(source)
+    found, form = _Facts(source), form or Form()
     total = len(source.samples)
-    with ordered_map(inspect, each_image(source), workers) as results:
+    with ordered_map(partial(inspect, value_range=form.value_range), each_image(source), workers) as results:
         for index, facts in enumerate(results):
             found.add(index, facts)
             if progress is not None:
                 progress(index + 1, total)
-    return _report(source, found)
+    return _report(source, found, form)
 
 
-def render(report: Report) -> list[str | Table]:
-    """The report without `fatal` as lines and tables for a rich console with markup off."""
-    lines: list[str | Table] = [
-        f"{report.name}: {report.images} images of {len(report.classes)} classes, {report.usable} usable"
-    ]
-    lines += [_class_table(report.classes), *_size_lines(report)]
-    lines += _listed("cannot be used", [f"{each.path}: {each.reason}" for each in report.unreadable])
-    lines += _listed("kinds of image that are converted", [_care_line(care) for care in report.care])
-    lines += _listed(_duplicates_title(report), [_group_line(group) for group in report.duplicates])
-    lines += _listed("ignored files", report.other_files)
-    return lines if report.fatal else [*lines, "Nothing stops training."]
-
-
-class _Findings:
-    """Facts about each image: 25 bytes, and a line for those that are bad or need conversion."""
+class _Facts:
+    """Facts about each image: about 90 bytes, and a line for those that are bad or need conversion."""
 
     def __init__(self, source: Source) -> None:
         count = len(source.samples)
         self._samples = source.samples
         self.usable = np.zeros(count, bool)
         self.width, self.height = np.zeros((2, count), np.int32)
+        self.extent = Extent()
         self.digests = np.zeros((count, 2), np.uint64)
+        self.looks = [b""] * count
         self.unreadable: list[Unreadable] = []
         self.kinds: Counter[str] = Counter()
         self.examples: defaultdict[str, list[str]] = defaultdict(list)
@@ -155,13 +156,16 @@ class _Findings:
         self.usable[index] = True
         self.width[index], self.height[index] = facts.width, facts.height
         self.digests[index] = np.frombuffer(facts.digest, np.uint64)
+        self.looks[index] = facts.look
+        if facts.values is not None:
+            self.extent.add(path, facts.width, facts.height, facts.values)
         for kind in facts.notes:
             self.kinds[kind] += 1
             if len(self.examples[kind]) < EXAMPLES:
                 self.examples[kind].append(path)
 
 
-def _report(source: Source, found: _Findings) -> Report:
+def _report(source: Source, found: _Facts, form: Form) -> Report:
     classes = _class_counts(source, found.usable)
     filled = [each.images for each in classes if each.images]
     return Report(
@@ -170,11 +174,14 @@ def _report(source: Source, found: _Findings) -> Report:
         usable=int(found.usable.sum()),
         classes=classes,
         imbalance=max(filled) / min(filled) if filled else None,
-        sizes=_sizes(found.width[found.usable], found.height[found.usable]),
+        sizes=_sizes(source, found),
         unreadable=found.unreadable,
         care=[Care(kind, images, found.examples[kind]) for kind, images in found.kinds.most_common()],
         duplicates=[_duplicates(source, group) for group in _equal_rows(found.digests, found.usable)],
+        alike=[_duplicates(source, group) for group in _only_alike(found)],
         other_files=list(source.other_files),
+        extent=found.extent,
+        form=form,
         fatal=_fatal(source, found.usable),
     )
 
@@ -197,11 +204,12 @@ def _class_counts(source: Source, usable: NDArray[np.bool_]) -> list[ClassCount]
     ]
 
 
-def _sizes(width: NDArray[np.int32], height: NDArray[np.int32]) -> Sizes | None:
-    if not len(width):
+def _sizes(source: Source, found: _Facts) -> Sizes | None:
+    if not found.usable.any():
         return None
-    small = np.minimum(width, height) < SMALL_SIDE
-    return Sizes(_spread(width), _spread(height), int(small.sum()))
+    small = np.flatnonzero(found.usable & (np.minimum(found.width, found.height) < SMALL_SIDE))
+    examples = [source.samples[row].path for row in small[:EXAMPLES]]
+    return Sizes(_spread(found.width[found.usable]), _spread(found.height[found.usable]), len(small), examples)
 
 
 def _spread(values: NDArray[np.int32]) -> Spread:
@@ -218,6 +226,11 @@ def _equal_rows(digests: NDArray[np.uint64], usable: NDArray[np.bool_]) -> list[
     for row, key in zip(rows[repeated].tolist(), group[repeated].tolist(), strict=True):
         members[key].append(row)
     return list(members.values())
+
+
+def _only_alike(found: _Facts) -> list[list[int]]:
+    """Groups of images that look alike, without those that are equal pixel for pixel."""
+    return [group for group in alike(found.looks) if len(np.unique(found.digests[group], axis=0)) > 1]
 
 
 def _duplicates(source: Source, group: Sequence[int]) -> Duplicates:
@@ -254,66 +267,3 @@ def _refuse_classes(source: Source, left: list[Sample]) -> None:
 def _refuse_splits(source: Source, left: list[Sample]) -> None:
     labels, given = [sample.label for sample in left], [sample.split for sample in left]
     assign_splits(labels, given, source.class_names, 0, *source.fractions)
-
-
-def _class_table(classes: Sequence[ClassCount]) -> Table:
-    """One row per class; of many classes only those with the fewest images."""
-    shown = classes if len(classes) <= 2 * SHOWN else sorted(classes, key=lambda each: each.images)[:SHOWN]
-    hidden = len(classes) - len(shown)
-    splits = list(classes[0].splits) if classes else []
-    table = Table(box=None, pad_edge=False, caption=f"and {hidden} larger classes" if hidden else None)
-    table.add_column("class", overflow="fold")
-    for heading in [*splits, "images", "unreadable"]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for each in shown:
-        table.add_row(_printable(each.name), *map(str, [*each.splits.values(), each.images, each.unreadable]))
-    return table
-
-
-def _size_lines(report: Report) -> list[str]:
-    lines = []
-    if report.sizes is not None:
-        width, height = report.sizes.width, report.sizes.height
-        lines.append(
-            f"width {width.min} to {width.max} (median {width.median:g}), "
-            f"height {height.min} to {height.max} (median {height.median:g}) pixels"
-        )
-        if report.sizes.small:
-            lines.append(f"images with a side below {SMALL_SIDE} pixels, which are enlarged: {report.sizes.small}")
-    if report.imbalance == 1:
-        lines.append("all classes have the same number of images")
-    elif report.imbalance is not None:
-        lines.append(f"the largest class has {report.imbalance:.3g} times as many images as the smallest")
-    return lines
-
-
-def _care_line(care: Care) -> str:
-    return f"{care.kind}: {care.images}, for example {', '.join(care.examples)}"
-
-
-def _duplicates_title(report: Report) -> str:
-    unsplit = any(NO_SPLIT in group.splits for group in report.duplicates)
-    return "groups of equal images" + (", which a random split may put into both train and test" if unsplit else "")
-
-
-def _group_line(group: Duplicates) -> str:
-    warnings = []
-    if len(group.splits) > 1:
-        warnings.append(f"LEAK between {', '.join(group.splits)}")
-    if len(group.classes) > 1:
-        warnings.append(f"TWO LABELS: {', '.join(group.classes)}")
-    return " = ".join(group.paths) + (f"  ({'; '.join(warnings)})" if warnings else "")
-
-
-def _listed(title: str, items: Sequence[str]) -> Iterable[str]:
-    """A heading with the number of items, then the first ones; nothing if there are none."""
-    if items:
-        yield f"{title} ({len(items)}):"
-        yield from (f"  {_printable(item)}" for item in items[:SHOWN])
-    if len(items) > SHOWN:
-        yield f"  and {len(items) - SHOWN} more; --json lists all"
-
-
-def _printable(text: str) -> str:
-    """Escape line breaks and bytes that are not text: file names may hold both."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

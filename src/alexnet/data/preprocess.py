@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.data.images import ImageSource, decode, square
+from alexnet.data.form import Form
+from alexnet.data.images import ImageSource, ValueRange
 from alexnet.errors import UsageError
 from alexnet.ops.views import ColorMap, Images, Windows, render
 
@@ -22,8 +23,9 @@ VIEWS = (1, 9, 10)
 class Preprocessing:
     """The steps from an image to a network's input; part of every weights file.
 
-    The image is resized and centre-cropped to `store_size` x `store_size` pixels, resized to `resize` x `resize`, a
-    view of `input_size` x `input_size` is cropped, and each channel is normalized to (value - mean) / std.
+    The image becomes `store_size` x `store_size` pixels by `fit` and `value_range` (`alexnet.data.form`), is resized to
+    `resize` x `resize`, a view of `input_size` x `input_size` is cropped, and each channel is normalized to
+    (value - mean) / std.
     """
 
     input_size: int  # side of the network's input, pixels
@@ -31,8 +33,16 @@ class Preprocessing:
     mean: tuple[float, float, float]  # RGB, 0..255
     std: tuple[float, float, float]  # RGB, 0..255
     store_size: int = 256  # side of the stored form, pixels
+    fit: str = "crop"  # how an image that is not square becomes the stored form
+    value_range: ValueRange | None = None  # file values that become 0 and 255; None: by the file's format
+
+    @property
+    def form(self) -> Form:
+        """The steps from a file to the stored form; UsageError for an unknown fit or an empty range."""
+        return Form(self.store_size, self.fit, self.value_range)
 
     def __post_init__(self) -> None:
+        _ = self.form
         if self.resize < self.input_size:
             raise UsageError(
                 f"resize {self.resize} is smaller than the input size {self.input_size}; take {self.input_size} or more"
@@ -44,8 +54,9 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """The inverse of `to_json`."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        """The inverse of `to_json`; older cards lack `fit` and `value_range` and mean the defaults."""
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**given)
 
     def __call__(self, image: ImageSource) -> Tensor:
         """One image as a network's input: float32 (1, 3, input_size, input_size), the centre view.
@@ -53,7 +64,7 @@ class Preprocessing:
         image: a path, the bytes of a file, a Pillow image or a uint8 array (H, W, 3) or (H, W). ImageError if it
         cannot be read.
         """
-        return self.views([square(decode(image), self.store_size)])
+        return self.views([self.form.read(image)])
 
     def views(
         self,

@@ -3,6 +3,8 @@
 N images, K classes. Accuracies and the like are fractions, 0..1.
 """
 
+import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from alexnet.errors import AlexNetError, DataError, UsageError
 
 CALIBRATION_BINS = 15  # Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, 2017, table 1
 
+MANY_CLASSES = 30  # of more classes people are shown the most frequent confusions by name: a matrix is unreadable
+
 
 def metrics(
     probabilities: Tensor | ArrayLike, labels: Tensor | ArrayLike, class_names: list[str] | None = None
@@ -24,16 +28,15 @@ def metrics(
     Keys: images; top1; top5 (label among the min(5, K) most probable, so 1.0 for K <= 5); interval (95 % confidence
     interval of top1); macro_precision, macro_recall, macro_f1: means over the classes that occur in `labels`, since the
     recall of any other is undefined; ece; per_class [{label, images, precision, recall, f1}], 0.0 for 0/0;
-    confusion[i][j]: images of class i predicted as j.
+    confusion[i][j]: images of class i predicted as j; most_confused: the ten largest numbers of mistakes in it.
     DataError without images, AlexNetError for probabilities that are not finite, UsageError for wrong shapes.
     """
-    import torchmetrics.functional.classification as torchmetrics  # takes a second; accuracy alone does without
-
     p, y = _checked(probabilities, labels)
     names = list(map(str, range(p.shape[1]))) if class_names is None else class_names
     if len(names) != p.shape[1]:
         raise UsageError(f"{len(names)} class names for {p.shape[1]} probabilities an image; give one name a class")
-    classes = per_class(p, y, names)
+    confusion = torch.bincount(y * len(names) + p.argmax(1), minlength=len(names) ** 2).view(len(names), -1)
+    classes = per_class(confusion, names)
     present = [row for row in classes if row["images"]]
     top1 = top_k_accuracy(p, y, 1)
     return {
@@ -46,7 +49,8 @@ def metrics(
         "ece": expected_calibration_error(p, y),
         "interval": list(wilson_interval(round(top1 * len(y)), len(y))),
         "per_class": classes,
-        "confusion": torchmetrics.multiclass_confusion_matrix(p, y, num_classes=len(names)).tolist(),
+        "confusion": confusion.tolist(),
+        "most_confused": most_confused(confusion.numpy(), names),
     }
 
 
@@ -66,12 +70,13 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
     """Mean absolute difference of confidence and accuracy over 15 equal confidence bins, weighted by their images.
 
     0 for perfect calibration: of the predictions with 80 % confidence, 80 % are correct. Guo et al. 2017, equation 3.
+    A confidence on the edge of two bins belongs to the upper one, and 1 to a bin of its own, as in torchmetrics.
     """
-    import torchmetrics.functional.classification as torchmetrics
-
-    return torchmetrics.multiclass_calibration_error(
-        probabilities.clamp(0, 1), labels, num_classes=probabilities.shape[1], n_bins=CALIBRATION_BINS, norm="l1"
-    ).item()
+    confidences, predictions = probabilities.clamp(0, 1).max(1)
+    bins = torch.bucketize(confidences, torch.linspace(0, 1, CALIBRATION_BINS + 1), right=True) - 1
+    # weight x |mean of right - mean of confidences| = |sum of the differences| / all images
+    sums = torch.bincount(bins, (predictions == labels).double() - confidences.double())
+    return float(sums.abs().sum() / len(labels))
 
 
 def wilson_interval(right: int, images: int) -> tuple[float, float]:
@@ -81,27 +86,47 @@ def wilson_interval(right: int, images: int) -> tuple[float, float]:
     E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am. Stat. Assoc. 22 (1927)
     209-212.
     """
-    from scipy.stats import binomtest  # slow to import
+    p, z = right / images, NormalDist().inv_cdf(0.975)
+    middle = p + z**2 / (2 * images)
+    half = z * math.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / images) for sign in (-1, 1))
+    return max(0.0, low) if right else 0.0, min(1.0, high) if right < images else 1.0
 
-    interval = binomtest(right, images).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
-
-def per_class(probabilities: Tensor, labels: Tensor, class_names: list[str]) -> list[dict[str, Any]]:
-    """For each class its label, number of images, precision, recall and F1, by the most probable class."""
-    import torchmetrics.functional.classification as torchmetrics
-
-    settings: dict[str, Any] = {"num_classes": len(class_names), "average": None}
-    predictions = probabilities.argmax(1)
+def per_class(confusion: Tensor, class_names: list[str]) -> list[dict[str, Any]]:
+    """For each class its label, number of images, precision, recall and F1, from counts int64 (K, K)."""
+    right, images, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     columns = zip(
         class_names,
-        torch.bincount(labels, minlength=len(class_names)).tolist(),
-        torchmetrics.multiclass_precision(predictions, labels, **settings).tolist(),
-        torchmetrics.multiclass_recall(predictions, labels, **settings).tolist(),
-        torchmetrics.multiclass_f1_score(predictions, labels, **settings).tolist(),
+        images.tolist(),
+        _ratio(right, predicted),
+        _ratio(right, images),
+        _ratio(2 * right, images + predicted),
         strict=True,
     )
     return [dict(zip(("label", "images", "precision", "recall", "f1"), row, strict=True)) for row in columns]
+
+
+def most_confused(confusion: ArrayLike, class_names: list[str], limit: int = 10) -> list[dict[str, Any]]:
+    """The pairs [{label, prediction, images}] of different classes with most images, those first; ties by class.
+
+    confusion: counts (K, K) as in `metrics`.
+    """
+    mistakes = np.array(confusion)
+    np.fill_diagonal(mistakes, 0)
+    largest = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
+    pairs = [tuple(map(int, np.unravel_index(place, mistakes.shape))) for place in largest]
+    return [
+        {"label": class_names[i], "prediction": class_names[j], "images": int(mistakes[i, j])}
+        for i, j in pairs
+        if mistakes[i, j]
+    ]
+
+
+def _ratio(part: Tensor, whole: Tensor) -> list[float]:
+    """Quotients of counts, 0.0 for 0/0."""
+    quotients: list[float] = (part / whole).nan_to_num(0.0).tolist()
+    return quotients
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> float:

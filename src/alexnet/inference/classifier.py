@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.data.images import Pixels, square
+from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing, check_views
 from alexnet.device import autocast, held_weights, pick_device, pick_precision
 from alexnet.errors import Diverged, ImageError, UsageError, unknown_name
@@ -152,7 +152,7 @@ class Classifier:
     def _decode(self, image: ImageInput) -> _Decoded:
         """The image in its stored form, by the steps that packed the training images."""
         try:
-            return _Decoded(path_of(image), square(pixels_of(image), self.preprocessing.store_size))
+            return _Decoded(path_of(image), pixels_of(image, self.preprocessing.form.read))
         except ImageError as error:
             return _Decoded(path_of(image), error=str(error))
 

@@ -29,6 +29,15 @@ class ClassScores:
     f1: float
 
 
+@dataclass(frozen=True)
+class Confused:
+    """The number of images of one class that were predicted as another."""
+
+    label: str
+    prediction: str
+    images: int
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation:
     """How good a model is on one part of some data; the scores are explained in `alexnet.evaluation.metrics`.
@@ -50,6 +59,7 @@ class Evaluation:
     interval: tuple[float, float]  # 95 % confidence interval of top1
     per_class: tuple[ClassScores, ...]  # K rows
     confusion: tuple[tuple[int, ...], ...]  # K x K: [i][j] images of class i that were predicted as class j
+    most_confused: tuple[Confused, ...]  # at most ten, most images first
     files: tuple[str, ...] = ()  # that were written
 
     def __repr__(self) -> str:
@@ -126,5 +136,6 @@ def _evaluation(facts: dict[str, Any], scores: dict[str, Any], files: list[Path]
         "interval": tuple(scores["interval"]),
         "per_class": tuple(ClassScores(**row) for row in scores["per_class"]),
         "confusion": tuple(map(tuple, scores["confusion"])),
+        "most_confused": tuple(Confused(**pair) for pair in scores["most_confused"]),
     }
     return Evaluation(**{**facts, **scores, **typed, "files": tuple(map(str, files))})

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.images import Pixels, stored_form
+from alexnet.data.images import Pixels
 from alexnet.data.samples import normal_name
 from alexnet.errors import DataError, ImageError, UsageError, unknown_name
 from alexnet.explain.activations import check_layer, last_map_layer
@@ -23,7 +23,7 @@ from alexnet.inference.gallery import (
 )
 from alexnet.inference.inputs import as_path
 from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run, run_of, some
-from alexnet.plots.page import Picture, page
+from alexnet.plots.page import Picture, Table, page
 
 Progress = Callable[[int, int], None]
 
@@ -78,11 +78,12 @@ def explain(
             if given or part is None
             else evenly_spaced_examples(part, classifier)
         )
-        drawn = [of_the_network(classifier), *of_examples(classifier, examples, wanted, progress)]
+        drawn: list[Picture | Table] = [of_the_network(classifier)]
+        drawn += of_examples(classifier, examples, wanted, progress)
         if part is not None:
             drawn += of_data(classifier, examples, part, train, layers, left_out)
         _write(beside, drawn, _facts(classifier, about, part, train), left_out, about)
-    files = [{"name": each.name, "title": each.title, "file": str(folder / f"{each.name}.png")} for each in drawn]
+    files = [{"name": p.name, "title": p.title, "file": str(folder / f"{p.name}.png")} for p in _pictures(drawn)]
     reasons = [{"title": title, "reason": reason} for title, reason in left_out.items()]
     page_file = str(folder / "index.html")
     return {**about, "folder": str(folder), "page": page_file, "pictures": files, "left_out": reasons}
@@ -128,10 +129,10 @@ def _label(classifier: Classifier, label: str) -> int:
 
 def _read(path: Path, classifier: Classifier) -> Pixels:
     """The image in stored form. ImageError with the file's name if it cannot be read."""
-    image = stored_form(path, classifier.preprocessing.store_size)
-    if isinstance(image, str):
-        raise ImageError(f"{path}: {image}")
-    return image
+    try:
+        return classifier.preprocessing.form.read(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 def _data(
@@ -172,16 +173,21 @@ def _facts(
 
 def _write(
     folder: Path,
-    drawn: Sequence[Picture],
+    drawn: Sequence[Picture | Table],
     facts: Mapping[str, str],
     left_out: Mapping[str, str],
     about: Mapping[str, str | None],
 ) -> None:
     """Write the pictures, the page, and explain.json, which lists them."""
     text = page(f"Inside {about['model']}", drawn, facts=facts, left_out=left_out)
-    files = ["index.html", *(f"{each.name}.png" for each in drawn)]
-    for each in drawn:
+    pictures = _pictures(drawn)
+    files = ["index.html", *(f"{each.name}.png" for each in pictures)]
+    for each in pictures:
         (folder / f"{each.name}.png").write_bytes(each.png)
     (folder / "index.html").write_text(text, encoding="utf-8")
     record = {"format": FORMAT, **about, "files": files}
     write_json(folder / FACTS, record)
+
+
+def _pictures(drawn: Sequence[Picture | Table]) -> list[Picture]:
+    return [each for each in drawn if isinstance(each, Picture)]

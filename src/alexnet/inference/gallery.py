@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from alexnet.data.images import Pixels
 from alexnet.data.splits import evenly_spaced
 from alexnet.errors import DataError
+from alexnet.evaluation.metrics import MANY_CLASSES, most_confused
 from alexnet.explain import attribution, exciting, filters, inhibition, maps, projection
 from alexnet.explain.activations import Activations, compute_activations, last_hidden, view_pixels
 from alexnet.explain.field import receptive_field
@@ -27,7 +28,7 @@ from alexnet.inference.parts import Labelled, indices_of
 from alexnet.plots import image_grids
 from alexnet.plots import projection as projection_plot
 from alexnet.plots.canvas import png
-from alexnet.plots.page import Picture
+from alexnet.plots.page import Picture, Table
 from alexnet.plots.pictures import confusion_figure
 
 Progress = Callable[[int, int], None]
@@ -41,6 +42,7 @@ NEIGHBOURS = "Nearest training images"
 EXCITING = "Images that excite a unit most"
 LAYOUT = "Projection of the last hidden vectors"
 CONFUSION = "Confusion matrix"
+PAIRS = "Classes most often confused"
 LOST = "Most confident mistakes"
 
 
@@ -214,12 +216,14 @@ def of_data(
     train: Part | None,
     layers: Sequence[str],
     left_out: dict[str, str],
-) -> Iterator[Picture]:
+) -> Iterator[Picture | Table]:
     """Neighbours, exciting images, projection, confusion and mistakes; adds to `left_out` what cannot be drawn."""
-    draw: dict[str, Callable[[], Picture]] = {NEIGHBOURS: partial(_neighbours, classifier, examples, train)}
+    draw: dict[str, Callable[[], Picture | Table]] = {NEIGHBOURS: partial(_neighbours, classifier, examples, train)}
     draw |= {f"{EXCITING}: {layer}": partial(_exciting, classifier, part, layer) for layer in layers}
     draw[LAYOUT] = partial(_layout, classifier, part)
     draw[CONFUSION] = partial(_confusion, part, classifier.class_names)
+    if len(classifier.class_names) > MANY_CLASSES:
+        draw[PAIRS] = partial(confused_pairs, part, classifier.class_names)
     draw[LOST] = partial(_lost, classifier, part)
     for title, one in draw.items():
         try:
@@ -295,22 +299,39 @@ def _layout(classifier: Classifier, part: Part) -> Picture:
 
 
 def _confusion(part: Part, names: Sequence[str]) -> Picture:
-    said = part.activations.probabilities.argmax(1)
-    count = len(names)
-    matrix = torch.bincount(part.labels * count + said, minlength=count * count).view(count, count)
     return _picture(
         "confusion",
         CONFUSION,
         "A row for each true class, a column for each predicted class; correct predictions are on the diagonal."
         + _of(part, "images"),
-        confusion_figure(matrix.numpy(), names),
+        confusion_figure(_counts(part, len(names)), names),
     )
+
+
+def confused_pairs(part: Part, names: Sequence[str]) -> Table:
+    """The pairs of classes most often confused. DataError where every image is classified correctly."""
+    pairs = most_confused(_counts(part, len(names)), list(names))
+    if not pairs:
+        raise _all_right(part)
+    rows = [(pair["label"], pair["prediction"], f"{pair['images']:,}") for pair in pairs]
+    return Table("confused", PAIRS, ("class", "predicted as", "images"), rows)
+
+
+def _counts(part: Part, classes: int) -> NDArray[np.int64]:
+    """int64 (K, K): [i][j] images of class i predicted as j."""
+    said = part.activations.probabilities.argmax(1)
+    counts: NDArray[np.int64] = torch.bincount(part.labels * classes + said, minlength=classes**2).numpy()
+    return counts.reshape(classes, classes)
+
+
+def _all_right(part: Part) -> DataError:
+    return DataError(f"all {len(part.rows):,} images are classified correctly")
 
 
 def _lost(classifier: Classifier, part: Part) -> Picture:
     rows = most_confident_mistakes(part.activations.probabilities, part.labels)
     if not rows:
-        raise DataError(f"all {len(part.rows):,} images are classified correctly")
+        raise _all_right(part)
     views = view_pixels(classifier.preprocessing, [part.images[row] for row in rows])
     return _picture(
         "lost",

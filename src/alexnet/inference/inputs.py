@@ -4,7 +4,7 @@ N images of H x W pixels.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, uint8
 
-from alexnet.data.images import Pixels, decode
+from alexnet.data.images import ImageSource, Pixels, decode
 from alexnet.errors import ImageError, UsageError
 
 ImageInput: TypeAlias = str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[np.uint8] | Tensor
@@ -47,18 +47,21 @@ def each_image(images: ImageInputs) -> Iterable[ImageInput]:
     return checked if iter(images) is images else list(checked)
 
 
-def pixels_of(image: ImageInput) -> Pixels:
-    """The pixels of one image that `each_image` gave: uint8 (H, W, 3), RGB, upright. ImageError if it is unreadable."""
+def pixels_of(image: ImageInput, read: Callable[[ImageSource], Pixels] = decode) -> Pixels:
+    """The pixels of one image that `each_image` gave: uint8 (H, W, 3), RGB, upright. ImageError if it is unreadable.
+
+    read: makes them of a path, the bytes of a file, a Pillow image or an array; a `Form`'s gives the stored form.
+    """
     if isinstance(image, (str, os.PathLike)):
-        return decode(Path(os.fsdecode(image)))
+        return read(Path(os.fsdecode(image)))
     if isinstance(image, Tensor):
-        return decode(image.permute(1, 2, 0).numpy(force=True))
+        return read(image.permute(1, 2, 0).numpy(force=True))
     if isinstance(image, np.ndarray):
-        return decode(_array_source(image))
+        return read(_array_source(image))
     if isinstance(image, Image.Image):
         with _SHARED:
-            return decode(image)
-    return decode(_content(image))
+            return read(image)
+    return read(_content(image))
 
 
 def path_of(image: ImageInput) -> str | None:

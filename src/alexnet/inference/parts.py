@@ -53,10 +53,11 @@ def open_data(
     run = run_of(model) if model else None
     store = named_store(
         data,
-        size=classifier.preprocessing.store_size,
+        **vars(classifier.preprocessing.form),
         progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
+    store.warn_of_extent(crop=False)
     labels = class_map(store.class_names, classifier.class_names)[store.labels]
     return Labelled(store, parts_of(store, data, run), labels)
 

@@ -30,9 +30,28 @@ class Table:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small image and a line below it."""
+
+    caption: str
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A section of text and thumbnails: a contact sheet."""
+
+    name: str  # anchor in the page
+    title: str
+    paragraphs: Sequence[str]
+    items: Sequence[str] = ()  # a list below the paragraphs
+    thumbnails: Sequence[Thumbnail] = ()
+
+
 def page(
     title: str,
-    sections: Sequence[Picture | Table],
+    sections: Sequence[Picture | Table | Sheet],
     *,
     lead: Sequence[str] = (),
     findings: Sequence[str] = (),

@@ -19,8 +19,8 @@ COLORS = {"train": "#8a8a8a", "val": "#1f6fb4", "test": "#c8501e"}
 PARTS = {"train": "training (while it learns)", "val": "validation", "test": "test"}
 COUNTS_UP_TO = 20  # classes of a confusion matrix with counts in its cells
 SHARE_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
-NAMES_UP_TO = 40  # classes of one with names at its axes and lines between its cells
-BETWEEN = "#cfd8e3"  # those lines; white would be invisible between empty cells
+DRAWN_UP_TO = 30  # classes of one that is drawn whole; of more classes the most confused COUNTS_UP_TO are drawn
+BETWEEN = "#cfd8e3"  # lines between its cells; white would be invisible between empty cells
 TITLE = 22  # characters in a line above a sample
 MARKERS_UP_TO = 30  # epochs with a marker each
 
@@ -55,22 +55,24 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | Path) -
 def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
     """A confusion matrix; the colour is the fraction of the true class (row).
 
-    matrix: counts (K, K), [i][j] images of class i predicted as j. Counts are written for up to 20 classes, names for
-    up to 40; beyond, axes are numbered. A class without images has an empty row.
+    matrix: counts (K, K), [i][j] images of class i predicted as j. Of more than 30 classes only the 20 with the most
+    frequent confusions are drawn, as the title says. Counts are written for up to 20 classes. A class without images
+    has an empty row.
     """
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = float(np.clip(3.2 + 0.34 * len(counts), 5, 12))
+    chosen = list(range(len(counts))) if len(counts) <= DRAWN_UP_TO else _most_confused_classes(counts)
+    part = np.ix_(chosen, chosen)
+    side = float(np.clip(3.2 + 0.34 * len(chosen), 5, 12))
     figure = new_figure(side + 1, side)
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))  # rare mistakes stay visible
+    image = axes.imshow(shares[part], cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))  # rare mistakes stay visible
     _add_color_bar(figure, axes, image)
-    axes.set(xlabel="predicted", ylabel="true", title=_confusion_title(counts))
-    _name_classes(axes, class_names)
-    if len(counts) <= NAMES_UP_TO:
-        _separate_cells(axes, len(counts))
-    if len(counts) <= COUNTS_UP_TO:
-        _write_counts(axes, counts, shares)
+    axes.set(xlabel="predicted", ylabel="true", title=_confusion_title(counts, len(chosen)))
+    _name_classes(axes, [class_names[index] for index in chosen])
+    _separate_cells(axes, len(chosen))
+    if len(chosen) <= COUNTS_UP_TO:
+        _write_counts(axes, counts[part], shares[part])
     return figure
 
 
@@ -140,17 +142,22 @@ def _add_color_bar(figure: Figure, axes: Axes, image: AxesImage) -> None:
     bar.set_label("fraction of the true class")
 
 
-def _confusion_title(counts: np.ndarray) -> str:
+def _most_confused_classes(counts: np.ndarray) -> list[int]:
+    """The 20 classes that occur in the most frequent confusions, in the order of the classes."""
+    mistakes = counts.copy()
+    np.fill_diagonal(mistakes, 0)
+    pairs = np.argsort(-mistakes, axis=None, kind="stable")
+    classes = np.stack(np.unravel_index(pairs, counts.shape), axis=1).ravel()
+    return sorted(list(dict.fromkeys(classes.tolist()))[:COUNTS_UP_TO])
+
+
+def _confusion_title(counts: np.ndarray, drawn: int) -> str:
     correct, total = int(np.trace(counts)), int(counts.sum())
-    return f"{correct:,} of {total:,} correct ({correct / max(total, 1):.1%})"
+    of = f"\nthe {drawn} of {len(counts):,} classes most often confused" if drawn < len(counts) else ""
+    return f"{correct:,} of {total:,} correct ({correct / max(total, 1):.1%}){of}"
 
 
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
-    """Class names at both axes for up to NAMES_UP_TO classes, else class numbers."""
-    if len(class_names) > NAMES_UP_TO:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        return
     names = [shorten(name, 24) for name in class_names]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)

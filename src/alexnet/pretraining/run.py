@@ -5,13 +5,14 @@ labelled data as `alexnet train` does, so that no image is learned from that jud
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alexnet.console import bar
+from alexnet.data.form import Form
 from alexnet.data.loader import check_batch
 from alexnet.data.sources import Source, open_images, recorded_name
 from alexnet.data.store import Store, named_store
@@ -27,7 +28,7 @@ from alexnet.runs.folder import Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
 from alexnet.training.division import split
 from alexnet.training.loop import train_in
-from alexnet.training.run import check_same_data, replaced, shape_of, warn_of_differences
+from alexnet.training.run import check_same_data, found_form, replaced, shape_of, warn_of_differences
 from alexnet.training.settings import Recipe
 from alexnet.training.settings import from_json as recipe_from_json
 from alexnet.training.task import preprocessing_of
@@ -43,6 +44,9 @@ def pretrain(data: str, settings: Settings, out: Path | None = None) -> Path:
     check_writable(out or Path("runs", "new"))
     settings = dataclasses.replace(settings, also=",".join(recorded_name(name) for name in settings.more))
     stores = open_all(data, settings, refuse_data)
+    settings = dataclasses.replace(settings, **found_form(stores[0]))
+    for store in stores:
+        store.warn_of_extent()
     task = build(stores, settings)
     place = Path("runs") / f"{stores[0].name}-{settings.network}-{settings.method}"
     folder = new_folder(out or place, numbered=out is None)
@@ -79,7 +83,7 @@ def refuse_settings(settings: Settings) -> None:
     pick_precision(recipe.precision, pick_device(recipe.device))
     network = shape_of(recipe, 2)
     chosen(cut(network), settings.layers)
-    preprocessing_of(network, recipe, recipe.store_size or 256)
+    preprocessing_of(network, recipe, Form(recipe.store_size or 256))
 
 
 def _refuse_other_defaults(began: dict[str, Any], recipe: Recipe, folder: Path) -> None:
@@ -101,18 +105,22 @@ def layer_at(progress: Progress | None, settings: Settings) -> int:
 
 
 def open_all(data: str, settings: Settings, look: Callable[[Source, Settings], None] | None = None) -> list[Store]:
-    """The store of the data called `data`, and of all that is named in `also`, in its size; packed if need be.
+    """The store of the data called `data`, and of all that is named in `also`, in its form; packed if need be.
 
     look: raises an error for a first source that cannot be used.
     """
     check = None if look is None else lambda source: look(source, settings)
-    first = _opened(data, settings, settings.store_size, check)
-    return [first, *(_opened(name, settings, first.size) for name in settings.more)]
+    recipe = settings.recipe(1)
+    wanted = {"size": recipe.store_size, "fit": recipe.fit, "value_range": recipe.values}
+    first = _opened(data, settings, wanted, check)
+    return [first, *(_opened(name, settings, vars(first.form)) for name in settings.more)]
 
 
-def _opened(data: str, settings: Settings, size: int | None, look: Callable[[Source], None] | None = None) -> Store:
+def _opened(
+    data: str, settings: Settings, form: Mapping[str, Any], look: Callable[[Source], None] | None = None
+) -> Store:
     with bar("packing") as packing:
-        return named_store(data, size=size, progress=packing, max_bad=settings.max_bad, look=look, opener=open_images)
+        return named_store(data, **form, progress=packing, max_bad=settings.max_bad, look=look, opener=open_images)
 
 
 def refuse_data(source: Source, settings: Settings) -> None:

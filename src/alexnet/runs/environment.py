@@ -12,7 +12,7 @@ import torch
 
 import alexnet
 
-LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "safetensors", "torchmetrics")
+LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
 
 def environment(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

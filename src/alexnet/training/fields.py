@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 NAMES = "names, as a list or separated by commas"
 PAIRS = "name=value, as a table or separated by commas"
+RANGE = "LOW,HIGH, or auto"
 
 
 def setting(
@@ -21,7 +22,7 @@ def setting(
 ) -> Any:
     """A field of a settings record.
 
-    form: of a string that holds several values, NAMES or PAIRS; settings files may write it as a list or a table.
+    form: of a string that holds several values, NAMES, PAIRS or RANGE; settings files may write a list or a table.
     check: called with the string; it raises UsageError for a wrong one.
     limits: gt, ge, lt and le, as in pydantic, of the number or of each number of a tuple.
     """

@@ -11,9 +11,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from alexnet.console import bar
+from alexnet.data.form import Form
 from alexnet.data.loader import check_batch
 from alexnet.data.sources import Data, Source, check_classes, recorded_name
 from alexnet.data.store import Store, named_store
+from alexnet.data.value_range import range_text
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.networks import create
@@ -52,13 +54,16 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
         store = named_store(
             data,
             size=recipe.store_size,
+            fit=recipe.fit,
+            value_range=recipe.values,
             progress=packing,
             max_bad=recipe.max_bad,
             look=lambda source: refuse_data(source, recipe),
         )
     if same is not None:
         check_same_data(store, RunFolder(same).read_config(), same)
-    recipe = fitted(recipe, store)
+    store.warn_of_extent()
+    recipe = dataclasses.replace(fitted(recipe, store), **found_form(store))
     task = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = Config(
@@ -109,7 +114,14 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None) 
     recipe = replaced(from_json(config.recipe), device, workers)
     refuse_settings(recipe, begins=False)
     with bar("packing") as packing:
-        store = named_store(config.data, size=recipe.store_size, progress=packing, max_bad=recipe.max_bad)
+        store = named_store(
+            config.data,
+            size=recipe.store_size,
+            fit=recipe.fit,
+            value_range=recipe.values,
+            progress=packing,
+            max_bad=recipe.max_bad,
+        )
     check_same_data(store, config, folder)
     # Once there is a checkpoint, the file that the run began from may be gone.
     task = build(store, recipe, config.initialised if run.checkpoint.is_file() else None)
@@ -128,7 +140,7 @@ def refuse_settings(recipe: Recipe, begins: bool = True) -> None:
     network = shape_of(recipe, 2)
     freeze(network, recipe.freeze)
     parameter_groups(network, recipe)
-    preprocessing_of(network, recipe, recipe.store_size or 256)
+    preprocessing_of(network, recipe, Form(recipe.store_size or 256))
     check_batchnorm(network, recipe)
     if begins and recipe.init is not None:
         check_initial(network, recipe.init)
@@ -183,6 +195,14 @@ def check_same_data(store: Store, config: Config, folder: Path) -> None:
         raise DataError(
             f"the data {config.data} has changed since the run {folder} began; put it back as it was, or start anew"
         )
+
+
+def found_form(store: Store) -> dict[str, Any]:
+    """The settings of the store's form that a resume must find again: what `auto` and a packed store came to."""
+    if store.form == Form(store.size):
+        return {}
+    values = {} if store.value_range is None else {"value_range": range_text(store.value_range)}
+    return {"fit": store.fit, **values}
 
 
 def warn_of_differences(config: Config, device: torch.device, dtype: torch.dtype) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from alexnet.data.value_range import Given, read_range
 from alexnet.errors import UsageError, unknown_name
-from alexnet.training.fields import NAMES, PAIRS, checked, convert, setting
+from alexnet.training.fields import NAMES, PAIRS, RANGE, checked, convert, setting
 
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
 MAX_SEED = 2**32 - 1
@@ -53,6 +54,12 @@ def _check_differences(text: str) -> None:
     for name in _pairs("differences", text):
         if name in ("num_classes", "input_size"):
             raise _own_setting(name)
+
+
+def _check_range(text: str | None) -> None:
+    """UsageError for what is neither two numbers in order nor auto."""
+    if text is not None:
+        read_range(text)
 
 
 def _own_setting(name: str) -> UsageError:
@@ -108,6 +115,18 @@ class Recipe:
     )
     store_size: int | None = setting(
         None, "side of the packed images in pixels; default: the data's own, mostly 256", gt=0
+    )
+    fit: Literal["crop", "pad", "warp"] | None = setting(
+        None,
+        "how images that are not square are packed: crop (the centre square), pad (all of it, with a border of a mean "
+        "colour) or warp (all of it, squashed); default: crop, or as a packed store has it",
+    )
+    value_range: str | None = setting(
+        None,
+        "LOW,HIGH: the files' values for black and white, such as 0,4095 for 12 bits in 16; or auto: the lowest and "
+        "highest value of all images; default: by each file's format, or as a packed store has it",
+        RANGE,
+        _check_range,
     )
     max_bad: float = setting(
         0.01,
@@ -254,6 +273,11 @@ class Recipe:
     def augmentations(self) -> tuple[str, ...]:
         """The names in `augment`."""
         return names_in(self.augment)
+
+    @property
+    def values(self) -> Given | Literal["own"]:
+        """`value_range` as numbers, or "auto"; "own" where it is not given."""
+        return "own" if self.value_range is None else read_range(self.value_range)
 
     @property
     def network_differences(self) -> dict[str, Any]:

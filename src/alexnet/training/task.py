@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet.data.augment import Augmentation
+from alexnet.data.form import Form
 from alexnet.data.loader import Batch, Loader
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store import Store
@@ -92,7 +93,7 @@ def build_loader(
         store,
         rows,
         recipe.batch_size,
-        preprocessing_of(network, recipe, store.size),
+        preprocessing_of(network, recipe, store.form),
         augmentation_of(recipe),
         seed=recipe.seed,
         balanced=recipe.balance == "sampling",
@@ -102,11 +103,14 @@ def build_loader(
     )
 
 
-def preprocessing_of(network: Network, recipe: Recipe, store_size: int) -> Preprocessing:
-    """The network's own constants at the recipe's sizes; without a resize, in the network's own proportion."""
+def preprocessing_of(network: Network, recipe: Recipe, form: Form) -> Preprocessing:
+    """The network's own constants at the recipe's sizes; without a resize, in the network's own proportion.
+
+    form: of the stored images.
+    """
     size = network.input_size
     resize = recipe.resize or round(size * network.resize / type(network).input_size)
-    return Preprocessing(size, resize, network.mean, network.std, store_size)
+    return Preprocessing(size, resize, network.mean, network.std, form.size, form.fit, form.value_range)
 
 
 def augmentation_of(recipe: Recipe) -> Augmentation:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from alexnet.errors import UsageError, unknown_name
-from alexnet.training.fields import NAMES, PAIRS
+from alexnet.training.fields import NAMES, PAIRS, RANGE
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 LIMITS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "at most {}"}
@@ -53,7 +53,12 @@ def _native(value: Any) -> Any:
 def _kinds(record: type) -> dict[str, Any]:
     """The type of each field by its name, `X` for `X | None`."""
     hints = typing.get_type_hints(record)
-    return {name: typing.get_args(kind)[0] if isinstance(kind, UnionType) else kind for name, kind in hints.items()}
+    return {name: typing.get_args(kind)[0] if is_union(kind) else kind for name, kind in hints.items()}
+
+
+def is_union(kind: Any) -> bool:
+    """Whether a type is `X | None`, which is of `typing.Union` where X is a Literal."""
+    return typing.get_origin(kind) in (UnionType, typing.Union)
 
 
 @cache
@@ -75,7 +80,7 @@ def _annotated(field: dataclasses.Field[Any], hint: Any, kind: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         return Annotated[tuple[Annotated[float, limits, BeforeValidator(_number)], ...], BeforeValidator(_numbers)]
     before: dict[Any, Callable[[Any], Any]] = {int: _number, float: _number, bool: _truth, str: _text}
-    convert = {NAMES: _names, PAIRS: _pairs}.get(field.metadata["form"], before.get(kind, _text))
+    convert = {NAMES: _names, PAIRS: _pairs, RANGE: _names}.get(field.metadata["form"], before.get(kind, _text))
     return Annotated[hint, limits, BeforeValidator(convert)]
 
 

@@ -28,7 +28,7 @@ def all_images(store: Store) -> np.ndarray:
 
 def test_source_is_packed_once_and_reused(photos: Path, cache: Path) -> None:
     first = packed(open_source(str(photos)), SIZE)
-    assert first.folder == cache / "stores" / f"photos-{SIZE}-{first.fingerprint[:16]}"
+    assert first.folder == cache / "stores" / f"photos-{SIZE}-{first.fingerprint[:16]}-v2"
     before = (first.folder / "shard-00000.bin").stat()
     second = packed(open_source(str(photos)), SIZE)
     assert (second.folder / "shard-00000.bin").stat().st_ino == before.st_ino
@@ -75,16 +75,17 @@ def test_store_of_another_version_is_untouched(photos: Path, monkeypatch: pytest
     first = packed(open_source(str(photos)), SIZE)
     before = {path: path.read_bytes() for path in first.folder.iterdir()}
     for module in ("format", "reader", "writer"):
-        monkeypatch.setattr(f"alexnet.data.store.{module}.VERSION", 2)
+        monkeypatch.setattr(f"alexnet.data.store.{module}.VERSION", 3)
+    monkeypatch.setattr("alexnet.data.store.reader.READABLE", (3,))
     second = packed(open_source(str(photos)), SIZE)
-    assert second.folder == first.folder.with_name(f"{first.folder.name}-v2")
+    assert second.folder == first.folder.with_name(first.folder.name.replace("-v2", "-v3"))
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
 
 
 def test_waiting_for_another_process_is_logged(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "alexnet")
     source = open_source(str(photos))
-    folder = cache_folder() / "stores" / f"photos-{SIZE}-{source.fingerprint()[:16]}"
+    folder = cache_folder() / "stores" / f"photos-{SIZE}-{source.fingerprint()[:16]}-v2"
     with exclusive_lock(folder):
         waiting = threading.Thread(target=packed, args=(source, SIZE))
         waiting.start()
@@ -150,7 +151,9 @@ def test_named_store_accepts_a_store_folder(store: Store, cache: Path) -> None:
     assert (again.folder, again.paths, again.fingerprint) == (store.folder, store.paths, store.fingerprint)
     assert not cache.exists()
     assert named_store(str(store.folder), size=SIZE).size == SIZE
-    with pytest.raises(DataError, match=r"has images of 32 px a side, 64 are needed; .*alexnet pack DATA --size 64"):
+    with pytest.raises(
+        DataError, match=r"has images of 32 px a side, 64 px a side are needed; .*alexnet pack DATA --size 64"
+    ):
         named_store(str(store.folder), size=64)
 
 
@@ -220,7 +223,7 @@ def test_damaged_store_in_the_cache_is_packed_again(file: str, photos: Path, cap
 
 
 def test_store_with_names_that_differ_in_case_alone_warns_again(tmp_path, caplog):
-    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     pack(open_source((images, ["Cat", "cat"])), tmp_path / "store", SIZE)
     caplog.clear()
     named_store(tmp_path / "store")

@@ -232,7 +232,7 @@ def test_disk_full_during_packing_keeps_the_old_store(ready_photos: Path, store:
     )
     out, error = full.communicate(timeout=60)
     assert (full.returncode, error) == (1, "")
-    assert re.fullmatch(r"cannot write .*store: File too large; free space or choose another folder.*\n", out)
+    assert re.fullmatch(r"cannot write .*store: File too large; free space, or choose another folder.*\n", out)
     assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
     assert sorted(path.name for path in store.folder.parent.iterdir()) == ["photos", "ready", "store"]
 

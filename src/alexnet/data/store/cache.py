@@ -4,20 +4,29 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypeGuard
+from typing import Literal, TypeAlias, TypeGuard
 
-from alexnet.data.samples import Source
+from alexnet.data.extent import Extent
+from alexnet.data.form import Form
+from alexnet.data.images import ValueRange, inspect
+from alexnet.data.samples import Source, each_image
 from alexnet.data.sources import KNOWN, Data, open_source, spec_of
 from alexnet.data.sources.download import cache_folder
 from alexnet.data.sources.told import tell_twins
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings, warn_of_skipped
+from alexnet.data.value_range import AUTO, range_text
+from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
 from alexnet.files import exclusive_lock
 
 log = logging.getLogger(__name__)
+
+Asked: TypeAlias = ValueRange | Literal["own", "auto"] | None  # as `named_store` takes it
 
 
 def packed(
@@ -26,6 +35,9 @@ def packed(
     max_bad: float = MAX_BAD,
     workers: int | None = None,
     progress: Progress | None = None,
+    *,
+    fit: str = "crop",
+    value_range: ValueRange | None = None,
 ) -> Store:
     """The store of a source in the cache; packed if it is missing or damaged.
 
@@ -34,20 +46,22 @@ def packed(
     accepted then. Of several processes that need the same store one packs it, the others wait. Stores of other versions
     of the format have other names and stay untouched. Logs when and why it packs or waits.
     """
-    size = source.store_size if size is None else size
+    form = Form(source.store_size if size is None else size, fit, value_range)
     fingerprint = source.fingerprint()
-    folder = _cached(source, size, fingerprint)
+    folder = _cached(source, form, fingerprint)
     with suppress(DataError):  # missing or damaged: handled below, under the lock
         store = open_store(folder)
         warn_of_skipped(store)
         return store
-    refuse_settings(folder, size, max_bad)
+    refuse_settings(folder, form.size, max_bad)
     with exclusive_lock(folder, lambda: log.info("waiting for another process that packs %s", source.name)):
         try:
             return open_store(folder)  # packed by another process in the meantime
         except DataError as damage:
             _log_packing(source, folder, damage)
-        return pack(source, folder, size, max_bad, workers, progress, fingerprint=fingerprint)
+        return pack(
+            source, folder, max_bad=max_bad, workers=workers, progress=progress, fingerprint=fingerprint, **vars(form)
+        )
 
 
 def _log_packing(source: Source, folder: Path, damage: DataError) -> None:
@@ -61,6 +75,8 @@ def named_store(
     data: Data,
     *,
     size: int | None = None,
+    fit: str | None = None,
+    value_range: Asked = "own",
     progress: Progress | None = None,
     max_bad: float = MAX_BAD,
     look: Callable[[Source], object] | None = None,
@@ -68,26 +84,73 @@ def named_store(
 ) -> Store:
     """The store of `data`: the folder itself if it is a store, else the cache's store of `open_source(data)`.
 
-    size: required side of the stored images in pixels, None for the store's or source's own. look: called with the
+    size: required side of the stored images in pixels, None for the store's or source's own. fit: required, None for
+    the store's own, or "crop". value_range: required, None for that of each file's format; "own" for the store's, or
+    that of the format; "auto" for that of all images of the source (`found_range`). look: called with the
     source before any image is read, and with `Store.source()`; raises to refuse the data. opener: replaces
-    `open_source`. Errors as for `open_source` and `packed`; DataError for a store of another size.
+    `open_source`. Errors as for `open_source` and `packed`; DataError for a store of another form.
     """
     if is_store(data):
         store = open_store(Path(spec_of(data)).expanduser())
         tell_twins(store.name, store.class_names)
-        if size not in (None, store.size):
-            raise DataError(
-                f"store {data} has images of {store.size} px a side, {size} are needed; "
-                f"write another with: alexnet pack DATA --size {size} --out FOLDER"
-            )
+        _refuse_other_form(store, data, size, fit, value_range)
     else:
         source = opener(data)
         if look is not None:
             look(source)
-        store = packed(source, size, max_bad, progress=progress)
+        form = form_of(source, size, fit, value_range, progress=progress)
+        store = packed(source, max_bad=max_bad, progress=progress, **vars(form))
     if look is not None:
         look(store.source())
     return store
+
+
+def _refuse_other_form(store: Store, data: Data, size: int | None, fit: str | None, value_range: Asked) -> None:
+    """DataError for a store whose images have another form than the one that is needed."""
+    if value_range == AUTO:
+        raise DataError(
+            f"{data} is a packed store, whose images keep nothing of their files' values; give the folder it was made "
+            f"from, or write another with: alexnet pack DATA --value-range auto --out FOLDER"
+        )
+    own = store.value_range if isinstance(value_range, str) else value_range
+    needed = Form(size or store.size, fit or store.fit, own)
+    if needed != store.form:
+        raise DataError(
+            f"store {data} has images of {store.form}, {needed} are needed; "
+            f"write another with: alexnet pack DATA {needed.options()} --out FOLDER"
+        )
+
+
+def form_of(
+    source: Source,
+    size: int | None = None,
+    fit: str | None = None,
+    value_range: Asked = "own",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Form:
+    """The form in which a source is packed; the arguments are those of `named_store`. UsageError for an unknown fit."""
+    form = Form(source.store_size if size is None else size, fit or "crop")
+    if value_range == AUTO:
+        return replace(form, value_range=found_range(source, workers, progress))
+    return form if value_range == "own" else replace(form, value_range=value_range)
+
+
+def found_range(source: Source, workers: int | None = None, progress: Progress | None = None) -> ValueRange | None:
+    """The lowest and highest value in the files of all images of a source, whatever part they are in.
+
+    As in `Extent.full_range`. Decodes every image; those that cannot be read are passed over. Logs what it found.
+    """
+    extent = Extent()
+    with ordered_map(partial(inspect, value_range=(0, 1)), each_image(source), workers) as results:
+        for done, (sample, facts) in enumerate(zip(source.samples, results, strict=True), 1):
+            if facts.values is not None:
+                extent.add(sample.path, facts.width, facts.height, facts.values)
+            if progress is not None:
+                progress(done, len(source.samples))
+    if values := extent.full_range():
+        log.info("value range of %s images: %s", f"{extent.images:,}", range_text(values))
+    return values
 
 
 def is_store(data: Data) -> TypeGuard[str | os.PathLike[str]]:
@@ -101,7 +164,7 @@ def is_store(data: Data) -> TypeGuard[str | os.PathLike[str]]:
         return False  # reported by `open_source`
 
 
-def verified(data: Data, size: int | None = None) -> Store:
+def verified(data: Data, size: int | None = None, fit: str | None = None, value_range: Asked = "own") -> Store:
     """The store of `data` as in `named_store`, never packed, with every checksum compared.
 
     Raises DataError that names everything missing or damaged.
@@ -109,10 +172,10 @@ def verified(data: Data, size: int | None = None) -> Store:
     if is_store(data):
         return open_store(Path(spec_of(data)).expanduser(), verify=True)
     source = open_source(data)
-    size = source.store_size if size is None else size
-    return open_store(_cached(source, size, source.fingerprint()), verify=True)
+    form = form_of(source, size, fit, value_range)
+    return open_store(_cached(source, form, source.fingerprint()), verify=True)
 
 
-def _cached(source: Source, size: int, fingerprint: str) -> Path:
+def _cached(source: Source, form: Form, fingerprint: str) -> Path:
     """The folder of a source's store in the cache."""
-    return cache_folder() / "stores" / cache_name(source.name, size, fingerprint)
+    return cache_folder() / "stores" / cache_name(source.name, form, fingerprint)

@@ -2,8 +2,9 @@
 
 A store is a folder of S x S images, written atomically:
 
-    store.json       format, version; name, fingerprint, fractions and class names of the source; size (S); number of
-                     images; files: bytes and SHA-256 of every other file; seal: SHA-256 of all of this
+    store.json       format, version; name, fingerprint, fractions and class names of the source; size (S), fit and
+                     value_range: the form of the images; extent: what it leaves out of them; number of images; files:
+                     bytes and SHA-256 of every other file; seal: SHA-256 of all of this
     samples.csv      path,label,split: one line per row, in row order; label indexes the class names, split is "train",
                      "val", "test" or empty
     skipped.csv      path,reason: one line per image that could not be used
@@ -20,10 +21,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from alexnet.data.form import Form
+from alexnet.data.value_range import range_text
 from alexnet.errors import DataError
 
 FORMAT = "alexnet store"
-VERSION = 1  # increase whenever the bytes stored for the same images change
+VERSION = 2  # increase whenever the bytes stored for the same images change
+READABLE = (1, VERSION)  # 1: pixels as TIFF, alpha and large JPEG were decoded then
 FACTS = "store.json"
 SAMPLES = "samples.csv"
 SKIPPED = "skipped.csv"
@@ -51,10 +55,12 @@ def shard_name(shard: int) -> str:
     return f"shard-{shard:05d}.bin"
 
 
-def cache_name(source: str, size: int, fingerprint: str) -> str:
-    """Name of a source's store in the cache. Versions of the format after the first are part of it."""
+def cache_name(source: str, form: Form, fingerprint: str) -> str:
+    """Name of a source's store in the cache. It has the form where that is not the default, later versions too."""
+    fit = "" if form.fit == "crop" else f"-{form.fit}"
+    values = "" if form.value_range is None else f"-{range_text(form.value_range, 'to')}"
     version = "" if VERSION == 1 else f"-v{VERSION}"
-    return f"{source}-{size}-{fingerprint[:16]}{version}"
+    return f"{source}-{form.size}{fit}{values}-{fingerprint[:16]}{version}"
 
 
 def is_ours(name: str) -> bool:

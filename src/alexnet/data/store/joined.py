@@ -41,7 +41,7 @@ class Joined(Store):
 def join(stores: Sequence[Store]) -> Store:
     """Concatenate stores: all images of one class, given splits kept.
 
-    Raises DataError if their images differ in size.
+    Raises DataError if their images differ in form.
     """
     first = stores[0]
     for store in stores:
@@ -49,6 +49,8 @@ def join(stores: Sequence[Store]) -> Store:
             raise DataError(
                 f"{store.name} has images of {store.size} px a side, {first.name} of {first.size}; give --store-size"
             )
+        if store.form != first.form:
+            raise DataError(f"{store.name} has images of {store.form}, {first.name} of {first.form}; pack them alike")
     return Joined(
         folder=first.folder,
         name=" + ".join(store.name for store in stores),
@@ -62,6 +64,8 @@ def join(stores: Sequence[Store]) -> Store:
         skipped=[skip for store in stores for skip in store.skipped],
         shard_rows=first.shard_rows,
         content=" + ".join(store.content for store in stores),
+        fit=first.fit,
+        value_range=first.value_range,
         stores=tuple(stores),
     )
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,10 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.images import Pixels
+from alexnet.data.extent import Extent
+from alexnet.data.form import Form
+from alexnet.data.images import Pixels, ValueRange
 from alexnet.data.samples import Sample, Source
-from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, content_of, damaged, seal, shard_name
+from alexnet.data.store.format import (
+    FACTS,
+    FORMAT,
+    READABLE,
+    SAMPLES,
+    SKIPPED,
+    VERSION,
+    content_of,
+    damaged,
+    seal,
+    shard_name,
+)
 from alexnet.errors import DataError
+
+log = logging.getLogger(__name__)
 
 VERIFIED_BYTES = 4 * 2**30  # takes seconds to hash; of larger stores only file sizes are checked by default
 OPEN_SHARDS = 128  # one file handle each; macOS allows 256
@@ -37,12 +53,30 @@ class Store:
     skipped: list[tuple[str, str]]  # (path, reason) of each unusable image
     shard_rows: int  # rows in every shard but the last
     content: str  # hexadecimal SHA-256 over class names, samples and pixels, not over times or folders
+    fit: str = "crop"  # as in `Form`
+    value_range: ValueRange | None = None  # as in `Form`
+    extent: Extent | None = None  # None in stores of earlier versions, which did not note it
+
+    @property
+    def form(self) -> Form:
+        """The form of the images."""
+        return Form(self.size, self.fit, self.value_range)
 
     def __post_init__(self) -> None:
         self._shard = lru_cache(OPEN_SHARDS)(self._map_shard)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def warn_of_extent(self, crop: bool = True) -> None:
+        """Log, as warnings, what the form leaves out of many images.
+
+        crop: also of their area, for uses that still have the choice.
+        """
+        if self.extent is not None:
+            lines = self.extent.warnings(self.form) if crop else self.extent.value_lines(self.value_range)
+            for line in lines:
+                log.warning("%s: %s", self.name, line)
 
     def source(self) -> Source:
         """Classes and samples of the stored images, for checks; its images cannot be read."""
@@ -115,7 +149,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise damaged(folder, f"{FACTS} cannot be read: {error}") from error
     if found != seal(facts):
         raise damaged(folder, f"{FACTS} was changed: its checksum is wrong")
-    if (facts["format"], facts["version"]) != (FORMAT, VERSION):
+    if facts["format"] != FORMAT or facts["version"] not in READABLE:
         raise DataError(
             f"store {folder} has format {facts['format']!r} version {facts['version']}, this program reads "
             f"{FORMAT!r} version {VERSION}"
@@ -157,6 +191,9 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
         skipped=[(path, reason) for path, reason in _rows(folder / SKIPPED)],
         shard_rows=facts["shard_rows"],
         content=content_of(facts),
+        fit=facts.get("fit", "crop"),  # earlier stores lack these three
+        value_range=tuple(facts["value_range"]) if facts.get("value_range") else None,
+        extent=Extent.from_json(facts["extent"]) if "extent" in facts else None,
     )
 
 

@@ -9,11 +9,13 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.images import Pixels, stored_form
+from alexnet.data.extent import Extent
+from alexnet.data.form import Form, Packed
+from alexnet.data.images import ValueRange
 from alexnet.data.samples import Sample, Source, each_image, some_names
 from alexnet.data.store.format import FACTS, FORMAT, SAMPLES, SKIPPED, VERSION, is_ours, row_bytes, seal, shard_name
 from alexnet.data.store.reader import Store, open_store
@@ -41,28 +43,32 @@ def pack(
     *,
     shard_bytes: int = SHARD_BYTES,
     fingerprint: str | None = None,
+    fit: str = "crop",
+    value_range: ValueRange | None = None,
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size: side of the stored images, pixels. max_bad: accepted share of unusable images, 0..1; the default accepts
-    FEW_BAD of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one
-    per core. fingerprint: that of the source if already computed.
+    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts FEW_BAD
+    of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one per
+    core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
-    AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images are logged
-    as a warning.
+    AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
+    images of one colour are logged as warnings.
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
+    form = Form(size, fit, value_range)
     shard_rows = max(1, shard_bytes // row_bytes(size))
     fingerprint = fingerprint or source.fingerprint()
     with whole_folder(folder.resolve()) as beside:  # a link stays a link
         _refuse_full_disk(folder, beside, len(source.samples) * row_bytes(size))
         with _Files(beside, shard_rows) as files:
-            _fill(files, source, size, max_bad, workers, progress)
+            _fill(files, source, form, max_bad, workers, progress)
         _refuse_empty_classes(source, files)
         _refuse_small_classes(source, files, max_bad)
-        _write_facts(files, source, size, fingerprint)
+        _refuse_blank(source, files, form)
+        _write_facts(files, source, form, fingerprint)
     store = open_store(folder, verify=False)
     warn_of_skipped(store)
     return store
@@ -83,11 +89,11 @@ def most_bad(total: int, max_bad: float = MAX_BAD) -> float:
 
 
 def _fill(
-    files: "_Files", source: Source, size: int, max_bad: float, workers: int | None, progress: Progress | None
+    files: "_Files", source: Source, form: Form, max_bad: float, workers: int | None, progress: Progress | None
 ) -> None:
     """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
-    with ordered_map(partial(stored_form, size=size), each_image(source), workers) as results:
+    with ordered_map(form.try_pack, each_image(source), workers) as results:
         for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
             if isinstance(result, str):
                 files.skip(sample, result)
@@ -133,6 +139,8 @@ class _Files:
         self.labels: Counter[int] = Counter()  # images of each class
         self.lost: set[int] = set()  # classes with skipped images
         self.skipped: list[tuple[str, str]] = []
+        self.blank: Counter[tuple[int, ...]] = Counter()  # images of one colour, by colour
+        self.extent = Extent()
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
         self._shard: _HashedFile  # the current one
@@ -147,12 +155,15 @@ class _Files:
     def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def add(self, sample: Sample, image: Pixels) -> None:
+    def add(self, sample: Sample, image: Packed) -> None:
         if self.images % self.shard_rows == 0:
             self._begin_shard(self.images // self.shard_rows)
-        self._shard.write(image.data)
+        self._shard.write(image.pixels.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
         self.labels[sample.label] += 1
+        self.extent.add(sample.path, image.width, image.height, image.values)
+        if image.color is not None:
+            self.blank[image.color] += 1
         self.images += 1
 
     def skip(self, sample: Sample, reason: str) -> None:
@@ -172,13 +183,14 @@ class _Files:
         return file
 
 
-def _write_facts(files: _Files, source: Source, size: int, fingerprint: str) -> None:
+def _write_facts(files: _Files, source: Source, form: Form, fingerprint: str) -> None:
     facts = {
         "format": FORMAT,
         "version": VERSION,
         "name": source.name,
         "fingerprint": fingerprint,
-        "size": size,
+        **asdict(form),
+        "extent": files.extent.to_json(),
         "class_names": source.class_names,
         "fractions": source.fractions,
         "images": files.images,
@@ -236,3 +248,17 @@ def _refuse_empty_classes(source: Source, files: _Files) -> None:
     if empty := [name for label, name in enumerate(source.class_names) if label not in files.labels]:
         hint = f" (skipped: {files.skipped[0][0]}: {files.skipped[0][1]})" if files.skipped else ""
         raise DataError(f"{source.name}: no usable images of {some_names(empty)}{hint}; add some or remove it")
+
+
+def _refuse_blank(source: Source, files: _Files, form: Form) -> None:
+    """A set of pictures without any picture teaches nothing, though training would run."""
+    blank = files.blank.total()
+    if blank == files.images > 1 and len(files.blank) == 1:
+        ((color, _),) = files.blank.items()
+        known = "; ".join(files.extent.value_lines(form.value_range))
+        raise DataError(
+            f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); "
+            + (known or "look at some of them, and see `alexnet check DATA`")
+        )
+    if blank:
+        log.warning("%s: %s of %s images are blank, of one colour each", source.name, f"{blank:,}", f"{files.images:,}")

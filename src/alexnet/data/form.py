@@ -1,0 +1,120 @@
+"""The stored form of an image: a square of uint8 pixels, by a size, a fit and a range of values.
+
+Training, evaluation and prediction store images by the same form; it travels on a model's card and in a store.
+H, W are height and width in pixels, S is the side of the stored form.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from alexnet.data.images import (
+    ImageSource,
+    Pixels,
+    ValueRange,
+    Values,
+    decode_values,
+    enough_for,
+    is_blank,
+    square,
+)
+from alexnet.data.value_range import check_range, range_text
+from alexnet.errors import ImageError, unknown_name
+
+FITS = ("crop", "pad", "warp")
+# RGB of the border that `pad` adds: ImageNet's mean colour (123.675, 116.28, 103.53 in torchvision's transforms),
+# rounded. Nearly zero once a network has subtracted its mean, where black would be an edge in every image. It belongs
+# to the fit and not to the data or the network, so that one store serves all networks and one image looks the same in
+# every set. Another colour makes other stores: raise the store's VERSION with it.
+PAD_COLOR = (124, 116, 104)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an image becomes its stored form."""
+
+    size: int = 256  # S
+    fit: str = "crop"  # see `fitted`
+    value_range: ValueRange | None = None  # file values that become 0 and 255, see `images.decode`; None: by the format
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise unknown_name("fit", str(self.fit), FITS)
+        if self.value_range is not None:
+            check_range(self.value_range)
+
+    def read(self, source: ImageSource, exact: bool = False) -> Pixels:
+        """The stored form of an image, uint8 (S, S, 3); ImageError if it cannot be read.
+
+        exact: decode large JPEG files whole, which takes five times as long for 12 megapixels.
+        """
+        return self.pack(source, exact).pixels
+
+    def pack(self, source: ImageSource, exact: bool = False) -> "Packed":
+        """As `read`, with what packing notes about the image."""
+        at_least = None if exact else enough_for(self.size)
+        decoded, values = decode_values(source, at_least=at_least, value_range=self.value_range)
+        height, width = decoded.shape[:2]
+        pixels = fitted(decoded, self.size, self.fit)
+        seen = decoded if self.fit == "pad" else pixels
+        color = tuple(seen[0, 0].tolist()) if is_blank(seen) else None
+        return Packed(pixels, width, height, values, color)
+
+    def try_pack(self, source: ImageSource) -> "Packed | str":
+        """As `pack`; the reason for an image that cannot be read."""
+        try:
+            return self.pack(source)
+        except ImageError as error:
+            return str(error)
+
+    def options(self) -> str:
+        """The options of `alexnet pack` for this form."""
+        fit = "" if self.fit == "crop" else f" --fit {self.fit}"
+        values = "" if self.value_range is None else f" --value-range {range_text(self.value_range)}"
+        return f"--size {self.size}{fit}{values}"
+
+    def __str__(self) -> str:
+        """ "256 px a side", "256 px a side (pad, values 0 to 4095)"."""
+        values = [] if self.value_range is None else [f"values {range_text(self.value_range, ' to ')}"]
+        special = ", ".join([*([] if self.fit == "crop" else [self.fit]), *values])
+        return f"{self.size} px a side" + (f" ({special})" if special else "")
+
+
+class Packed(NamedTuple):
+    """One image in its stored form, and what packing notes about it."""
+
+    pixels: Pixels  # uint8 (S, S, 3)
+    width: int  # of the decoded image, pixels
+    height: int
+    values: Values
+    color: tuple[int, ...] | None  # RGB, where it has no other, border aside
+
+
+def fitted(image: Pixels, size: int = 256, fit: str = "crop") -> Pixels:
+    """uint8 (H, W, 3) -> uint8 (size, size, 3), by Pillow's bilinear filter with antialiasing.
+
+    crop: the centre square, resized. pad: the whole image, resized in proportion, on a square of PAD_COLOR. warp: the
+    whole image, each side resized to `size`, as Caffe's ImageNet tools do. Square images are the same in all three.
+    """
+    height, width = image.shape[:2]
+    if fit == "crop" or height == width:
+        return square(image, size)
+    if fit == "warp":
+        return _resized(image, size, size)
+    scale = size / max(height, width)
+    return _padded(_resized(image, max(1, round(height * scale)), max(1, round(width * scale))), size)
+
+
+def _resized(image: Pixels, height: int, width: int) -> Pixels:
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _padded(image: Pixels, size: int) -> Pixels:
+    """The image in the centre of a square of PAD_COLOR."""
+    height, width = image.shape[:2]
+    top, left = (size - height) // 2, (size - width) // 2
+    padded = np.full((size, size, 3), PAD_COLOR, np.uint8)
+    padded[top : top + height, left : left + width] = image
+    return padded
