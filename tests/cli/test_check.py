@@ -28,11 +28,11 @@ def test_check_says_in_a_line_why_training_could_not_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], draw: Callable[..., None]
 ) -> None:
     draw(tmp_path, ["1", "2"], images=2)
-    (tmp_path / "2" / "torn.png").write_bytes(b"")
+    (tmp_path / "2" / "0.png").write_bytes(b"")
     assert cli.main(["check", str(tmp_path)]) == 3
     out, err = capsys.readouterr()
-    assert "torn.png: empty" in out
-    assert err.startswith("alexnet: 1 of 5 images cannot be used")
+    assert "0.png: empty" in out
+    assert err.startswith("alexnet: class '2' has one image")
 
 
 def test_check_of_a_packed_store_says_what_to_check_instead(

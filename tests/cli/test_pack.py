@@ -32,13 +32,13 @@ def test_pack_writes_a_store_where_it_is_told_to(
 def test_pack_says_what_it_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str], draw: Callable[..., None]) -> None:
     draw(tmp_path / "data", ["1", "2"], images=3)
     (tmp_path / "data" / "2" / "torn.png").write_bytes(b"")
-    assert cli.main(["pack", str(tmp_path / "data")]) == 3
+    assert cli.main(["pack", str(tmp_path / "data"), "--max-bad", "0"]) == 3
     assert "2/torn.png: empty" in capsys.readouterr().err
     assert cli.main(["pack", str(tmp_path / "data"), "--max-bad", "0.5", "--json"]) == 0
     out, err = capsys.readouterr()
     answer = json.loads(out)
     assert [row["path"] for row in answer["skipped"]] == ["2/torn.png"]
-    assert f"1 image skipped, see {answer['folder']}/skipped.csv" in err
+    assert f"1 image skipped (2/torn.png: empty: 0 bytes), see {answer['folder']}/skipped.csv" in err
     assert cli.main(["pack", str(tmp_path / "data")]) == 0
     assert "6 images of 2 classes, 256 px a side, 1 skipped, in " in capsys.readouterr().out
 

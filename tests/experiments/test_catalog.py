@@ -75,4 +75,4 @@ def test_cuda_convnets_networks_are_trained_by_their_own_protocols() -> None:
     study = experiment("cuda-convnet").studies[0]
     for arm in study.arms:
         ours = Job(study, arm, 0).recipe
-        assert ours == dataclasses.replace(recipe(arm.name), name=ours.name)
+        assert ours == dataclasses.replace(recipe(arm.name), name=ours.name, automatic="")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from alexnet import cli
 from alexnet.data.sources import open_source
 from alexnet.data.store import Store, named_store
 from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
@@ -25,8 +27,8 @@ from alexnet.runs.folder import CHECKPOINT
 from alexnet.training.division import class_weights, split
 from alexnet.training.loop import log_resumed
 from alexnet.training.recipes import recipe
-from alexnet.training.run import resume, train
-from alexnet.training.supervised import build, is_best
+from alexnet.training.run import fitted, resume, train, train_on
+from alexnet.training.supervised import Supervised, build, is_best
 from alexnet.weights.card import BEST, load
 
 pytestmark = pytest.mark.usefixtures("shown_log")
@@ -184,6 +186,45 @@ def test_a_validation_share_keeps_the_given_test_part(digits, tmp_path):
     assert [sum(row["split"] == part for row in rows) for part in ("train", "val", "test")] == [27, 9, 12]
 
 
+def test_a_run_stopped_between_evaluations_has_the_weights_of_its_last_epoch(digits, tmp_path, monkeypatch):
+    settings = recipe("modern", epochs=3, **{**SMALL, "evaluate_every": 3})
+    step = Supervised.step
+
+    def stop_in_epoch_3(task, batch, epoch, number):
+        if (epoch, number) == (2, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(task, batch, epoch, number)
+
+    monkeypatch.setattr(Supervised, "step", stop_in_epoch_3)
+    with pytest.raises(Interrupted, match="after 2 of 3 epochs and 2 steps") as stopped:
+        train(str(digits), settings, tmp_path / "a run")
+    assert load(tmp_path / "a run" / BEST).card.training["epoch"] == 2
+    monkeypatch.undo()
+    program, *words = shlex.split(str(stopped.value).partition("go on with: ")[2])
+    assert (program, cli.main(words)) == ("alexnet", 0)
+    assert load(tmp_path / "a run" / BEST).card.training["epoch"] == 3
+
+
+def test_two_photos_of_two_classes_are_trained_on_without_options(write_digits, tmp_path, caplog):
+    photos, sizes = write_digits(tmp_path / "photos", 2, 2), {"input_size": 64, "store_size": 64}
+    run = train(str(photos), recipe("modern", epochs=1, **sizes), tmp_path / "run")
+    ours = json.loads((run / "config.json").read_text())["recipe"]
+    assert (ours["batch_size"], ours["evaluate_every"], ours["automatic"]) == (2, 1, "batch_size,evaluate_every")
+    for line in (
+        "for 2 training images of 2 classes: batch size 2, 1 epochs (1 steps), evaluated every 1",
+        "drawn from 4 images: 0 for validation, 2 for test",
+        "0 validation images are too few to choose an epoch by (30 are needed): the last weights are kept",
+    ):
+        assert line in caplog.text
+
+
+def test_a_published_batch_above_the_training_images_is_reduced_with_a_warning(digits, tmp_path, caplog):
+    sizes = {name: value for name, value in CIFAR.items() if name != "batch_size"}
+    run = train(str(digits), recipe("cifar-80sec", **{**sizes, "epochs": 1}), tmp_path / "run")
+    assert json.loads((run / "config.json").read_text())["recipe"]["batch_size"] == 36
+    assert "batch size 36 instead of cifar-80sec's 128, for there are 36 training images" in caplog.text
+
+
 def test_without_held_out_images_training_images_are_measured(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, validation=0.0, test=0.0, **SMALL), tmp_path / "run")
     scores = json.loads((run / "metrics.json").read_text())
@@ -239,10 +280,23 @@ def test_resume_refuses_a_checkpoint_of_another_network(digits, tmp_path):
 
 
 def test_validation_selects_the_weights_and_test_never_does():
-    progress = Progress(best_score=0.8)
-    assert not is_best(progress, {"val_top1": 0.8})
-    assert is_best(progress, {"val_top1": 0.81})
-    assert is_best(progress, {"test_top1": 0.1})
+    progress = Progress(best_epoch=1, rows=[{"epoch": 1, "val_top1": 0.8, "val_loss": 0.5}, {"epoch": 2}])
+    assert not is_best(progress, {"val_top1": 0.79, "val_loss": 0.1})
+    assert is_best(progress, {"val_top1": 0.81, "val_loss": 0.9})
+    assert not is_best(progress, {"test_top1": 1.0})
+
+
+def test_of_equal_validation_scores_the_lower_loss_is_kept():
+    progress = Progress(best_epoch=1, rows=[{"epoch": 1, "val_top1": 0.8, "val_loss": 0.5}])
+    assert is_best(progress, {"val_top1": 0.8, "val_loss": 0.49})
+    assert not is_best(progress, {"val_top1": 0.8, "val_loss": 0.5})
+
+
+def test_an_epoch_without_validation_is_kept_until_one_with_it_comes():
+    assert is_best(Progress(), {"epoch": 1})
+    progress = Progress(best_epoch=1, rows=[{"epoch": 1}])
+    assert is_best(progress, {"epoch": 2})
+    assert is_best(progress, {"epoch": 2, "val_top1": 0.0, "val_loss": 9.0})
 
 
 def test_class_weights_balance_the_classes():
@@ -266,6 +320,19 @@ def imbalanced(digits: Path, tmp_path: Path) -> Store:
 EVERY = {"validation": 0.0, "test": 0.0, "epochs": 1, **SMALL}
 
 
+def test_classes_that_differ_fivefold_bring_the_offer_of_balanced_sampling(imbalanced, write_digits, tmp_path, caplog):
+    fitted(recipe("modern", **EVERY), imbalanced)
+    assert "--balance" not in caplog.text  # fourfold
+    photos = write_digits(tmp_path / "photos", 2, 10)
+    for image in sorted((photos / "digit 1").iterdir())[2:]:
+        image.unlink()
+    store = named_store(str(photos), size=16)
+    fitted(recipe("modern", balance="sampling", **EVERY), store)
+    assert "--balance" not in caplog.text
+    fitted(recipe("modern", **EVERY), store)
+    assert "'digit 1' has 2 training images, 'digit 0' has 10: --balance sampling" in caplog.text
+
+
 def test_balanced_sampling_draws_every_class_equally_often(imbalanced):
     loader = build(imbalanced, recipe("modern", balance="sampling", **EVERY)).state.loader
     drawn = np.concatenate([imbalanced.labels[loader.order(epoch)] for epoch in range(50)])
@@ -284,6 +351,31 @@ def test_balanced_weights_reach_the_loss_of_a_step(imbalanced):
     assert losses[0] != losses[1]
 
 
+def test_a_finished_run_is_trained_on_as_a_new_run_from_its_weights(digits, tmp_path, caplog):
+    settings = {**SMALL, "lr": 1e-9, "first_train_scale": 0.5, "ema": 0.0, "weight_decay": 0.0}  # hardly moves a weight
+    first = train(str(digits), recipe("modern", epochs=2, split_seed=3, **settings), tmp_path / "first")
+    before = (first / "config.json").read_bytes()
+    second = train_on(first, 1, tmp_path / "second")
+    assert "its weights, settings and data, 1 epochs more, in a new run" in caplog.text
+    assert len(table(second / "metrics.csv")) == 1
+    assert (first / "config.json").read_bytes() == before
+    assert (first / "split.csv").read_bytes() == (second / "split.csv").read_bytes()
+    ours = json.loads((second / "config.json").read_text())["recipe"]
+    assert (ours["lr"], ours["epochs"], ours["init"], ours["first_train_scale"]) == (1e-9, 1, str(first), 1.0)
+    assert all(
+        torch.allclose(tensor, weights(first)[name], atol=1e-5)
+        for name, tensor in weights(second).items()
+        if name.endswith("weight")
+    )
+
+
+def test_only_a_finished_run_is_trained_on(digits, tmp_path):
+    run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
+    (run / "metrics.json").unlink()
+    with pytest.raises(UsageError, match="is not finished"):
+        train_on(run, 1, tmp_path / "second")
+
+
 def test_tensorboard_writes_events(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, tensorboard=True, **SMALL), tmp_path / "run")
     assert list((run / "tensorboard").glob("events.*"))
@@ -296,7 +388,7 @@ def test_unreadable_images_are_skipped_up_to_max_bad(digits, tmp_path):
         (photos / image.parent.name / image.name).write_bytes(image.read_bytes())
     next(photos.glob("*/*.png")).write_bytes(b"")
     with pytest.raises(DataError, match=r"1 of 48 images cannot be used.*--max-bad"):
-        train(str(photos), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
+        train(str(photos), recipe("modern", epochs=1, max_bad=0.02, **SMALL), tmp_path / "run")
     run = train(str(photos), recipe("modern", epochs=1, max_bad=0.05, **SMALL), tmp_path / "run")
     assert len(table(run / "split.csv")) == 47
 

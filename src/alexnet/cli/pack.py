@@ -32,7 +32,9 @@ def pack(
     ] = None,
     fit: Fit = None,
     value_range: ValueRange = None,
-    max_bad: Annotated[float, typer.Option(help="Largest share of unreadable images to skip.")] = 0.01,
+    max_bad: Annotated[
+        float, typer.Option(help="Largest share of unreadable images to skip; by default at least 10 images.")
+    ] = 0.01,
     label_column: LabelColumn = None,
     workers: Workers = None,
     verify: Annotated[

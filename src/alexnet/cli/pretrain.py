@@ -51,8 +51,9 @@ def pretrain(
         raise UsageError("pretrain needs DATA: a folder of images, a CSV or a name such as digits; or --resume RUN")
     if resume is not None and (out or changes.keys() - {"device", "workers"}):
         raise UsageError(
-            f"--resume takes the run's own data and settings; give: alexnet pretrain --resume {resume}, "
-            "with no more than --data (where its images lie now), --device or --workers"
+            "--resume takes the run's own data and settings; give: "
+            f"alexnet pretrain --resume {shlex.quote(str(resume))}, with no more than --data (where its images lie "
+            "now), --device or --workers"
         )
     chosen = Settings(**changes)
     from alexnet.pretraining import run
@@ -81,7 +82,10 @@ def _next(folder: Path) -> str:
 
 
 def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that fine-tuning must set: those that differ from the default recipe, and a batch size that fits."""
+    """Settings that fine-tuning must set: those that differ from the default recipe, and a small batch that was given.
+
+    A batch that was not given follows the number of training images by itself.
+    """
     import numpy as np
 
     from alexnet.data.sources import find_source
@@ -94,8 +98,8 @@ def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
     given = np.array([sample.split for sample in source.samples])
     parts = split(labels, given, source.class_names, source.fractions, recipe(**changes))
     images = int((parts == "train").sum())
-    if images < usual.batch_size:
-        changes["batch_size"] = min(settings["batch_size"] or images, images)
+    if settings["batch_size"] and images < usual.batch_size:
+        changes["batch_size"] = max(2, min(settings["batch_size"], images))
     return changes
 
 

@@ -11,10 +11,12 @@ from alexnet.cli.options import AsJson, DataOrStore, LabelColumn, only_one, with
 from alexnet.cli.output import print_json, print_message
 from alexnet.errors import UsageError
 from alexnet.training.recipes import RECIPES, recipe
-from alexnet.training.settings import Recipe
+from alexnet.training.settings import AUTOMATIC, Recipe
+
+DEFAULTS = {**RECIPES["modern"](), **dict.fromkeys(AUTOMATIC, "by the number of images")}
 
 
-@with_settings(Recipe, RECIPES["modern"]())
+@with_settings(Recipe, DEFAULTS)
 def train(
     data: Annotated[str | None, *typing.get_args(DataOrStore)[1:]] = None,
     recipe_name: Annotated[
@@ -36,27 +38,61 @@ def train(
         str | None,
         typer.Option("--data", metavar="DATA", help="resume: where the run's images lie now.", show_default=False),
     ] = None,
+    more: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="EPOCHS",
+            help="Train a finished run on: a new run from its weights, with its settings and data; DATA is its folder.",
+            show_default=False,
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Cross-validation: so many runs, each tested on another part, then a model of all images.",
+            show_default=False,
+        ),
+    ] = None,
     label_column: LabelColumn = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:
-    """Train a network on DATA, or resume an interrupted run."""
+    """Train a network on DATA, resume an interrupted run, or train a finished one on."""
     changes = {name: value for name, value in settings.items() if value is not None}
     data = only_one(data, place)
     data = None if data is None else with_column(data, label_column)
-    if resume is None:
+    if folds is not None and (more is not None or resume):
+        raise UsageError(
+            f"--folds begins new runs; give: alexnet train DATA --folds {folds}, without --more and --resume"
+        )
+    if more is not None:
+        if data is None or recipe_name or config or resume or label_column or changes.keys() & {"epochs", "init"}:
+            raise UsageError(
+                f"--more takes a finished run and its settings; give: alexnet train --more {more} RUN, without "
+                "--recipe, --config, --resume, --label-column, --epochs and --init"
+            )
+    elif resume is None:
         if data is None:
             raise UsageError("train needs DATA: a folder, a CSV or a name such as digits; or --resume RUN")
         chosen = recipe(recipe_name or "modern", config, **changes)
     elif recipe_name or config or out or (label_column and data is None) or changes.keys() - {"device", "workers"}:
         raise UsageError(
-            f"--resume takes the run's own data and settings; give: alexnet train --resume {resume}, "
+            f"--resume takes the run's own data and settings; give: alexnet train --resume {shlex.quote(str(resume))}, "
             "with no more than --data (where its images lie now), --device or --workers"
         )
     from alexnet.runs.folder import RunFolder
     from alexnet.training import run
 
-    folder = run.resume(resume, **changes, data=data) if resume else run.train(typing.cast(str, data), chosen, out)
+    if folds is not None:
+        from alexnet.training.folds import cross_validate
+
+        folder = cross_validate(typing.cast(str, data), chosen, folds, out)
+    elif more is not None:
+        folder = run.train_on(Path(typing.cast(str, data)), more, out, **changes)
+    else:
+        folder = run.resume(resume, **changes, data=data) if resume else run.train(typing.cast(str, data), chosen, out)
     if as_json:
         print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
     else:

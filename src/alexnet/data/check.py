@@ -15,7 +15,7 @@ from alexnet.data.form import Form
 from alexnet.data.images import ImageFacts, inspect
 from alexnet.data.samples import Sample, Source, check_classes, each_image
 from alexnet.data.splits import assign_splits
-from alexnet.data.store.writer import MAX_BAD
+from alexnet.data.store.writer import most_bad
 from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
 
@@ -246,9 +246,9 @@ def _fatal(source: Source, usable: NDArray[np.bool_]) -> list[str]:
     """The errors with which training would refuse the usable images of the source."""
     bad = int((~usable).sum())
     reasons = []
-    if bad > MAX_BAD * len(usable):
+    if bad > most_bad(len(usable)):
         reasons.append(
-            f"{bad} of {len(usable)} images cannot be used, {100 * MAX_BAD:g} % are skipped by training; "
+            f"{bad} of {len(usable)} images cannot be used, {most_bad(len(usable)):.0f} are skipped by training; "
             "repair or remove them, or skip more with --max-bad 0.5"
         )
     left = [sample for sample, good in zip(source.samples, usable, strict=True) if good]

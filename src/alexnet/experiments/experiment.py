@@ -101,7 +101,7 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """The base recipe with the arm's settings, the seed of training and data split, and the rate."""
-        settings = {**self.arm.settings, "seed": self.seed, "split_seed": self.seed, "init": self.init}
+        settings = {**self.arm.settings, "seed": self.seed, "split_seed": self.seed, "init": self.init, "automatic": ""}
         if self.rate is not None:
             settings["lr"] = self.rate
         recipe = dataclasses.replace(self.study.base, **settings)

@@ -28,8 +28,11 @@ def split(
     """The part of each image, "train", "val" or "test": as the data gives it, unless the recipe sets a share for it.
 
     A share above 0 takes the place of the part that the data gives; 0 only means that none is taken off. Without
-    `given_splits` the shares alone decide.
+    `given_splits` the shares alone decide. With a `fold`, its images are for testing and all others for training.
     """
+    if recipe.fold:
+        fold, folds = (int(number) for number in recipe.fold.split("/"))
+        return np.where(folds_of(labels, folds, recipe.split_seed) == fold, "test", "train").astype("<U5")
     val = fractions[0] if recipe.validation is None else recipe.validation
     test = fractions[1] if recipe.test is None else recipe.test
     given = given.copy() if recipe.given_splits else np.full_like(given, "")
@@ -51,6 +54,14 @@ def distinct(store: Store, recipe: Recipe) -> Store:
         logger.info("%d images equal another one, pixel for pixel: they are dropped", int((~keep).sum()))
     found = select(store, np.flatnonzero(keep))
     check_classes(found.source())
+    return found
+
+
+def folds_of(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each image, 1 ... `folds`, drawn by the seed; a class's images are spread evenly over the folds."""
+    found, order = np.zeros(len(labels), np.int64), np.random.default_rng([seed, 2]).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    found[by_class] = 1 + np.arange(len(labels)) % folds
     return found
 
 

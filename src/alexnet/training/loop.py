@@ -4,6 +4,7 @@ The loop knows nothing of losses or labels: what a step and an epoch are is the 
 """
 
 import logging
+import shlex
 import signal
 import threading
 import time
@@ -79,8 +80,8 @@ def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:
             last = progress.epoch == recipe.epochs or reached_target(recipe, row)
             if progress.epoch % recipe.evaluate_every == 0 or last:
                 row |= task.evaluate()
-                task.keep(progress, row, saver)
                 report.evaluated(row)
+            task.keep(progress, row, saver)
             progress.seconds += time.monotonic() - began
             progress.rows.append(row)
             task.log(progress)
@@ -167,4 +168,5 @@ def stop_signal() -> Iterator[threading.Event]:
 
 def _interrupted(task: Task, progress: Progress) -> Interrupted:
     place = f"after {progress.epoch} of {task.state.recipe.epochs} epochs and {progress.step} steps"
-    return Interrupted(f"interrupted {place} and saved; go on with: alexnet {task.command} --resume {task.state.path}")
+    run = shlex.quote(str(task.state.path))
+    return Interrupted(f"interrupted {place} and saved; go on with: alexnet {task.command} --resume {run}")

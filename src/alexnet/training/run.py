@@ -23,23 +23,28 @@ from alexnet.networks.layers import Network, skip_init
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
+from alexnet.training.automatic import resolve, tell
 from alexnet.training.division import distinct, split
 from alexnet.training.initial import check_initial, freeze
 from alexnet.training.loop import train_in
 from alexnet.training.optimizer import parameter_groups
+from alexnet.training.recipes import scaled
 from alexnet.training.resuming import check_same_parts, keep_place, moved, same_images
 from alexnet.training.settings import Recipe, from_json
 from alexnet.training.supervised import build, summary_writer
 from alexnet.training.task import preprocessing_of
 
+UNEQUAL = 5  # times as many training images in one class as in another: balanced sampling is worth a try
+
 logger = logging.getLogger(__name__)
 
 
-def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
+def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None = None) -> Path:
     """Train by `recipe` on the data called `data` and return the run's folder.
 
     data: as for `alexnet.data.store.named_store`. out: the run's folder; a new runs/<data>-<network>-<n>/
     without it. A folder that holds something already is left alone and the next free name beside it is taken.
+    same: a run; DataError where the data are other ones than it had.
     Everything that can be refused is refused before the first image is read; nothing is written until then.
     """
     if recipe.init is not None:
@@ -56,9 +61,11 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
             max_bad=recipe.max_bad,
             look=lambda source: refuse_data(source, recipe),
         )
+    if same is not None:
+        store = same_images(distinct(store, recipe), RunFolder(same).read_config(), same)
     store.warn_of_extent()
-    recipe = dataclasses.replace(recipe, **found_form(store))
     store = distinct(store, recipe)
+    recipe = dataclasses.replace(fitted(recipe, store), **found_form(store))
     task = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = Config(
@@ -71,6 +78,30 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
     )
     RunFolder(folder).write_config(config)
     return train_in(folder, task)
+
+
+def train_on(folder: Path, epochs: int, out: Path | None = None, **changes: Any) -> Path:
+    """Train a finished run on, as a new run: its weights, settings and data, `epochs` more; returns the new folder.
+
+    The learning rate begins anew (a warm restart: Loshchilov and Hutter 2017, "SGDR"), at the image size with which the
+    run ended. changes: settings that shall be others. UsageError for a run that is not finished, or of pre-training.
+    """
+    run = RunFolder(folder)
+    config = run.read_config()
+    if config.kind != "train":
+        raise UsageError(f"{folder} is a run of alexnet pretrain; begin from it by: alexnet train DATA --init {folder}")
+    run.read_metrics()  # refuses a run that is not finished
+    began = from_json(config.recipe)
+    longer = {
+        "epochs": epochs,
+        "init": str(folder),
+        "init_lr_factor": 1.0,  # which spares some layers; now all come from the run
+        "first_train_scale": changes.get("train_scale", began.train_scale),
+        "automatic": "",
+        **scaled(began, epochs),
+    }
+    logger.info("training %s on: its weights, settings and data, %d epochs more, in a new run", folder, epochs)
+    return train(config.data, dataclasses.replace(began, **{**longer, **changes}), out, same=folder)
 
 
 def resume(folder: Path, device: str | None = None, workers: int | None = None, data: Data | None = None) -> Path:
@@ -117,7 +148,29 @@ def refuse_data(source: Source, recipe: Recipe) -> None:
     labels = np.array([sample.label for sample in source.samples])
     given = np.array([sample.split for sample in source.samples])
     splits = split(labels, given, source.class_names, source.fractions, recipe)
-    check_batch(int((splits == "train").sum()), recipe.batch_size)
+    images = int((splits == "train").sum())
+    check_batch(images, resolve(recipe, images).batch_size)
+
+
+def fitted(recipe: Recipe, store: Store) -> Recipe:
+    """The recipe with the settings that follow the number of training images; they and other advice are logged."""
+    splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
+    counts = np.bincount(store.labels[splits == "train"], minlength=len(store.class_names))
+    chosen = resolve(recipe, int(counts.sum()))
+    tell(recipe, chosen, int(counts.sum()), len(counts))
+    drawn = [int(((splits == part) & (store.splits != part)).sum()) for part in ("val", "test")]
+    if any(drawn):
+        logger.info(
+            "drawn from %s images: %d for validation, %d for test (--split-seed %d; shares: --validation, --test)",
+            *(f"{len(splits):,}", *drawn, recipe.split_seed),
+        )
+    if recipe.balance == "none" and counts.max() >= UNEQUAL * counts.min():
+        least, most = (store.class_names[int(place)] for place in (counts.argmin(), counts.argmax()))
+        logger.warning(
+            "%r has %d training images, %r has %d: --balance sampling shows every class equally often",
+            *(least, counts.min(), most, counts.max()),
+        )
+    return chosen
 
 
 def shape_of(recipe: Recipe, num_classes: int) -> Network:

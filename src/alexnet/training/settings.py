@@ -16,6 +16,8 @@ from alexnet.training.fields import NAMES, PAIRS, RANGE, checked, convert, setti
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
 MAX_SEED = 2**32 - 1
 MAX_EPOCHS = 10**6
+AUTOMATIC = ("batch_size", "epochs", "evaluate_every", "warmup_epochs")
+"""Settings that can follow the number of training images: see `alexnet.training.automatic`."""
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -30,6 +32,21 @@ def _check_augment(text: str) -> None:
             raise unknown_name("augmentation", name, AUGMENTATIONS)
     if {"crop", "resized_crop"} <= set(names_in(text)):
         raise UsageError("augment has both 'crop' and 'resized_crop'; keep one of them")
+
+
+def _check_fold(text: str) -> None:
+    """UsageError for text that is no fold."""
+    if text:
+        fold, _, folds = text.partition("/")
+        if not (fold.isdecimal() and folds.isdecimal() and 1 <= int(fold) <= int(folds) >= 2):
+            raise UsageError(f"fold is {text!r}; it takes k/K, such as 2/5: the second of five folds")
+
+
+def _check_automatic(text: str) -> None:
+    """UsageError for a setting that cannot follow the number of training images."""
+    for name in names_in(text):
+        if name not in AUTOMATIC:
+            raise unknown_name("automatic setting", name, AUTOMATIC)
 
 
 def _check_differences(text: str) -> None:
@@ -112,7 +129,11 @@ class Recipe:
         _check_range,
     )
     max_bad: float = setting(
-        0.01, "largest share of unreadable images that is skipped; above it the run stops", ge=0, le=1
+        0.01,
+        "largest share of unreadable images that is skipped; above it the run stops; with the default 10 are skipped "
+        "in any case, as long as every class keeps two",
+        ge=0,
+        le=1,
     )
     init: str | None = setting(
         None, "run folder or weights file of the same network to start from; layers that do not fit start anew"
@@ -217,6 +238,17 @@ class Recipe:
         None, "threads that prepare batches ahead of the step; default: 2 for a GPU, 0 for a CPU", ge=0
     )
     tensorboard: bool = setting(False, "write TensorBoard events to the run folder")
+    fold: str = setting(
+        "", "2/5: all images in five folds, of which the second is for testing; default: none", None, _check_fold
+    )
+    automatic: str = setting(
+        "",
+        "settings that follow the number of training images: a comma list of batch_size, epochs, evaluate_every, "
+        "warmup_epochs; default: with the recipe modern those that are not given, otherwise none, but the batch never "
+        "exceeds the training images",
+        NAMES,
+        _check_automatic,
+    )
 
     def __post_init__(self) -> None:
         convert(self)

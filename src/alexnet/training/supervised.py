@@ -44,6 +44,7 @@ from alexnet.weights.card import Card, load, tensors_of, write
 
 SIZE_STEP = 16  # pixels
 GROWN = 0.8  # share of the run after which the training size has reached its last value
+CHOOSING = 30  # validation images with which the best epoch can be told from luck
 NOT_LEARNING = 0.99  # a mean loss above this share of ln K is no better than guessing
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,11 @@ class Supervised:
         """The part evaluated during training: validation, or else test, which then chooses nothing."""
         return next((part for part in ("val", "test") if len(self.state.parts[part])), None)
 
+    @property
+    def chooses(self) -> bool:
+        """Whether validation chooses the epoch that is kept; of too few images the best is a matter of luck."""
+        return len(self.state.parts["val"]) >= CHOOSING
+
     def begin(self) -> None:
         """Write split.csv and samples.png."""
         state, recipe, names = self.state, self.state.recipe, self.store.class_names
@@ -86,6 +92,11 @@ class Supervised:
             *(recipe.network, self.store.name, counts, len(names)),
             *(state.device, str(state.dtype).removeprefix("torch."), state.path),
         )
+        if not self.chooses:
+            logger.info(
+                "%d validation images are too few to choose an epoch by (%d are needed): the last weights are kept%s",
+                *(len(state.parts["val"]), CHOOSING, "" if recipe.fold else "; to measure on every image: --folds 5"),
+            )
         if recipe.freeze:
             logger.info("frozen: %s", ", ".join(frozen(state.network)))
         write_split(state, [names[label] for label in self.store.labels])
@@ -168,8 +179,8 @@ class Supervised:
         return probabilities(self.kept, preprocessing, self.store, rows, device=str(state.device), precision=precision)
 
     def keep(self, progress: Progress, row: Mapping[str, Any], saver: Saver) -> None:
-        """Hand copies of the weights to the saver if this epoch is the best, or the latest without validation."""
-        if not is_best(progress, row):
+        """Hand copies of the weights to the saver if this epoch is the best, or the latest where nothing chooses."""
+        if self.chooses and not is_best(progress, row):
             return
         progress.best_epoch, progress.best_score = progress.epoch, row.get("val_top1", -1.0)
         card, path = self.card(progress), self.state.folder.weights
@@ -224,7 +235,7 @@ class Supervised:
                 **found,
                 "epochs": progress.epoch,
                 "best_epoch": progress.best_epoch,
-                "chosen_on": "val" if len(state.parts["val"]) else None,  # the part that chose the epoch
+                "chosen_on": "val" if self.chooses else None,  # the part that chose the epoch
                 "leaks": self.leaks().to_json(),
                 "seconds": progress.seconds,
                 "images_per_second": float(np.median([row["images_per_second"] for row in progress.rows])),
@@ -235,7 +246,7 @@ class Supervised:
             "%s: top-1 %s (95 %% interval %s to %s)%s, macro-F1 %s; %.1f minutes%s",
             *(part, *(f"{share:.2%}" for share in (found["top1"], low, high)), top5_told(found)),
             *(f"{found['macro_f1']:.2%}", progress.seconds / 60),
-            "; validation also chose the epoch, so this is a little too good" if part == "val" else "",
+            "; validation also chose the epoch, so this is a little too good" if part == "val" and self.chooses else "",
         )
 
     def _final_probabilities(self, progress: Progress, part: str) -> Tensor:
@@ -314,11 +325,14 @@ def train_size(recipe: Recipe, epoch: int, input_size: int, least: int) -> int:
 
 
 def is_best(progress: Progress, row: Mapping[str, Any]) -> bool:
-    """Whether this epoch's weights are kept: the best on validation; without validation, always the latest.
+    """Whether this epoch is better on validation than the one that is kept: higher top-1, or as high at a lower loss.
 
-    The test part never chooses.
+    An epoch without validation is kept until one with it comes, so that a run has weights from its first epoch on.
     """
-    return "val_top1" not in row or row["val_top1"] > progress.best_score
+    kept = next((each for each in progress.rows if each["epoch"] == progress.best_epoch), {})
+    if "val_top1" not in row or "val_top1" not in kept:
+        return "val_top1" not in kept
+    return (row["val_top1"], -row["val_loss"]) > (kept["val_top1"], -kept["val_loss"])
 
 
 def warn_if_not_learning(recipe: Recipe, progress: Progress, classes: int) -> None:

@@ -122,9 +122,33 @@ def test_too_many_bad_images_stop_packing_and_leave_nothing(photos: Path, tmp_pa
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_one_bad_image_of_few_is_too_many_by_default(photos: Path, tmp_path: Path) -> None:
+def test_ten_bad_images_of_few_are_skipped_by_default_and_named(
+    tmp_path: Path, add_images: AddImages, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        add_images(tmp_path / "data", name, 12)
+    for number in range(10):
+        (tmp_path / "data" / "a" / f"{number}.png").write_bytes(b"")
+    store = pack(open_source(str(tmp_path / "data")), tmp_path / "store", SIZE)
+    assert (len(store), len(store.skipped)) == (14, 10)
+    (line,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert all(f"a/{number}.png: empty" in line for number in range(10))
+    (tmp_path / "data" / "b" / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"11 of 24 images .* 1 % or 10, whichever is more"):
+        pack(open_source(str(tmp_path / "data")), tmp_path / "other", SIZE)
+
+
+def test_a_share_that_is_given_is_a_share(photos: Path, tmp_path: Path) -> None:
     (photos / "class 10" / "2.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 20 images .* 1 % .*class 10/2\.png"):
+    with pytest.raises(DataError, match=r"1 of 20 images .* 0 % .*class 10/2\.png"):
+        pack(open_source(str(photos)), tmp_path / "store", SIZE, max_bad=0)
+    assert not (tmp_path / "store").exists()
+
+
+def test_bad_images_that_leave_a_class_one_image_stop_packing(photos: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        (photos / "class 10" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"one usable image of 'class 10', two are needed .*class 10/0\.png: empty"):
         pack(open_source(str(photos)), tmp_path / "store", SIZE)
     assert not (tmp_path / "store").exists()
 

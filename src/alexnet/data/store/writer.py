@@ -40,6 +40,7 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 
 SHARD_BYTES = 2**30
 MAX_BAD = 0.01
+FEW_BAD = 10  # bad images that are skipped in any case where max_bad is MAX_BAD
 NAMED_BAD = 3  # bad images named in an error
 
 
@@ -58,8 +59,9 @@ def pack(
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1. workers: threads, None
-    for one per core. fingerprint: that of the source if already computed.
+    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts FEW_BAD
+    of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one per
+    core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
     AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
@@ -75,12 +77,26 @@ def pack(
         with _Files(beside, shard_rows) as files:
             _fill(files, source, form, max_bad, workers, progress)
         _refuse_empty_classes(source, files)
+        _refuse_small_classes(source, files, max_bad)
         _refuse_blank(source, files, form)
         _write_facts(files, source, form, fingerprint)
-    if files.skipped:
-        images = "1 image" if len(files.skipped) == 1 else f"{len(files.skipped):,} images"
-        log.warning("%s skipped, see %s", images, folder / SKIPPED)
-    return open_store(folder, verify=False)
+    store = open_store(folder, verify=False)
+    warn_of_skipped(store)
+    return store
+
+
+def warn_of_skipped(store: Store) -> None:
+    """Log, in one line, the images of the source that are missing in the store because they could not be used."""
+    if store.skipped:
+        images = "1 image" if len(store.skipped) == 1 else f"{len(store.skipped):,} images"
+        named = "; ".join(f"{path}: {reason}" for path, reason in store.skipped[:FEW_BAD])
+        more = "; ..." if len(store.skipped) > FEW_BAD else ""
+        log.warning("%s skipped (%s%s), see %s", images, named, more, store.folder / SKIPPED)
+
+
+def most_bad(total: int, max_bad: float = MAX_BAD) -> float:
+    """Number of unusable images among `total` that are skipped; more stop the packing."""
+    return max(max_bad * total, FEW_BAD if max_bad == MAX_BAD else 0)
 
 
 def _fill(
@@ -131,7 +147,8 @@ class _Files:
     def __init__(self, folder: Path, shard_rows: int) -> None:
         self.folder, self.shard_rows = folder, shard_rows
         self.images = 0
-        self.labels: set[int] = set()  # classes with images
+        self.labels: Counter[int] = Counter()  # images of each class
+        self.lost: set[int] = set()  # classes with skipped images
         self.skipped: list[tuple[str, str]] = []
         self.blank: Counter[tuple[int, ...]] = Counter()  # images of one colour, by colour
         self.extent = Extent()
@@ -157,7 +174,7 @@ class _Files:
         self._shard.write(image.pixels.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
         self._digests.writerow([digest(image.pixels).hex()])
-        self.labels.add(sample.label)
+        self.labels[sample.label] += 1
         self.extent.add(sample.path, image.width, image.height, image.values)
         if image.color is not None:
             self.blank[image.color] += 1
@@ -166,6 +183,7 @@ class _Files:
     def skip(self, sample: Sample, reason: str) -> None:
         self._skipped.writerow([sample.path, reason])
         self.skipped.append((sample.path, reason))
+        self.lost.add(sample.label)
 
     def _begin_shard(self, shard: int) -> None:
         if shard > 0:
@@ -216,11 +234,27 @@ def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
 
 
 def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> None:
-    if len(skipped) > max_bad * total:
+    if len(skipped) > most_bad(total, max_bad):
         first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
         raise DataError(
-            f"at least {len(skipped)} of {total} images cannot be used, {100 * max_bad:g} % may be skipped: {first}; "
+            f"at least {len(skipped)} of {total} images cannot be used, {_accepted(max_bad)} may be skipped: {first}; "
             "see all with `alexnet check DATA` and repair or remove them, or skip more with --max-bad 0.5"
+        )
+
+
+def _accepted(max_bad: float) -> str:
+    """The unusable images that may be skipped, in words."""
+    return f"{100 * max_bad:g} %" + (f" or {FEW_BAD}, whichever is more," if max_bad == MAX_BAD else "")
+
+
+def _refuse_small_classes(source: Source, files: _Files, max_bad: float) -> None:
+    """DataError where more than the share was skipped, and with it all but one image of a class."""
+    small = [source.class_names[label] for label in sorted(files.lost) if files.labels[label] < 2]
+    if small and len(files.skipped) > max_bad * len(source.samples):
+        path, reason = files.skipped[0]
+        raise DataError(
+            f"{source.name}: one usable image of {some_names(small)}, two are needed (skipped: {path}: {reason}); "
+            "add some, or see all skipped ones with `alexnet check DATA`"
         )
 
 

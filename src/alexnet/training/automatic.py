@@ -1,0 +1,96 @@
+"""Settings that follow the number of training images: batch size, epochs, evaluation interval, warm-up.
+
+The numbers of the recipe modern are those for a thousand images and more. With fewer, its batches would make an epoch
+of one step or none, and as many epochs too few steps.
+"""
+
+import dataclasses
+import logging
+import math
+from typing import Any
+
+from alexnet.training.settings import Recipe, names_in
+
+MANY = 960
+"""Training images from which on the recipe's own numbers stand: 15 batches of 64."""
+EPOCH_STEPS = 15
+"""Steps an epoch for which batches become smaller."""
+LEAST_BATCH = 16
+"""Images a batch where there are as many: BatchNorm's statistics suffer below."""
+LEAST_STEPS = 700
+"""Steps of a run, however few its images are."""
+MORE_EPOCHS = 1 / 4
+"""Power by which epochs grow as images get fewer: 183 epochs of 85 photos take less than two minutes on two cores."""
+EVALUATIONS = 10
+"""Evaluations in a run, evenly spaced."""
+
+logger = logging.getLogger(__name__)
+
+
+def resolve(recipe: Recipe, images: int) -> Recipe:
+    """The recipe with its `automatic` settings as numbers for `images` training images, 2 or more.
+
+    Of the recipe modern, with n images and its own batch b, epochs e and warm-up w:
+
+        batch_size      the largest of b, b/2, b/4 ... not above n / EPOCH_STEPS, but at least LEAST_BATCH, at most n
+        epochs          e (MANY / n) ^ MORE_EPOCHS, but at least LEAST_STEPS steps
+        evaluate_every  epochs / EVALUATIONS
+        warmup_epochs   w epochs / e
+
+    From MANY images on all four are the recipe's own. Settings that `automatic` does not name stay. Other recipes are
+    published ones: of them only a batch above n becomes n.
+    """
+    found = _modern(recipe, images) if recipe.name == "modern" else _published(recipe, images)
+    return dataclasses.replace(recipe, **{name: found[name] for name in names_in(recipe.automatic) if name in found})
+
+
+def _modern(recipe: Recipe, images: int) -> dict[str, Any]:
+    """The four settings of the recipe modern; those that are given are taken as they are."""
+    if images >= MANY:
+        return {}
+    follow = names_in(recipe.automatic)
+    batch = _batch(recipe.batch_size, images) if "batch_size" in follow else recipe.batch_size
+    epochs = _epochs(recipe, images, batch) if "epochs" in follow else recipe.epochs
+    return {
+        "batch_size": batch,
+        "epochs": epochs,
+        "evaluate_every": max(1, epochs // EVALUATIONS),
+        "warmup_epochs": recipe.warmup_epochs * epochs / recipe.epochs,
+    }
+
+
+def _batch(largest: int, images: int) -> int:
+    """The images of a step: `largest` halved until an epoch has EPOCH_STEPS, within the limits of `resolve`."""
+    batch = largest
+    while batch >= 2 * LEAST_BATCH and batch * EPOCH_STEPS > images:
+        batch //= 2
+    return max(2, min(batch, images))  # one image has no variance to normalise by, and is refused later
+
+
+def _epochs(recipe: Recipe, images: int, batch: int) -> int:
+    """Passes over the images: more of them for fewer images."""
+    longer: float = (MANY / images) ** MORE_EPOCHS
+    return max(round(recipe.epochs * longer), math.ceil(LEAST_STEPS / max(1, images // batch)))
+
+
+def _published(recipe: Recipe, images: int) -> dict[str, Any]:
+    """The batch size of a published recipe."""
+    return {"batch_size": max(2, min(recipe.batch_size, images))}
+
+
+def tell(recipe: Recipe, chosen: Recipe, images: int, classes: int) -> None:
+    """Log what `resolve` chose for the recipe: one line, or none where nothing follows the number of images."""
+    if not recipe.automatic:
+        return
+    if recipe.name == "modern":
+        steps = chosen.epochs * (images // chosen.batch_size)
+        logger.info(
+            "for %s training images of %d classes: batch size %d, %d epochs (%s steps), evaluated every %d; chosen: %s",
+            *(f"{images:,}", classes, chosen.batch_size, chosen.epochs, f"{steps:,}", chosen.evaluate_every),
+            recipe.automatic.replace(",", ", "),
+        )
+    elif chosen.batch_size != recipe.batch_size:
+        logger.warning(
+            "batch size %d instead of %s's %d, for there are %d training images; --batch-size sets another",
+            *(chosen.batch_size, recipe.name, recipe.batch_size, images),
+        )

@@ -1,0 +1,61 @@
+"""Settings that follow the number of training images."""
+
+import dataclasses
+
+import pytest
+
+from alexnet.training.automatic import LEAST_STEPS, resolve
+from alexnet.training.recipes import RECIPES, recipe
+from alexnet.training.settings import Recipe
+
+SIZES = [*range(2, 70), 85, 170, 340, 500, 960, 1020, 50_000]
+
+
+@pytest.mark.parametrize("images", [960, 1020, 50_000])
+def test_a_thousand_images_and_more_keep_the_recipes_numbers(images):
+    assert resolve(recipe(), images) == recipe()
+    assert resolve(recipe(epochs=20), images) == recipe(epochs=20)
+    assert (recipe().batch_size, recipe().epochs, recipe().evaluate_every, recipe().warmup_epochs) == (64, 100, 10, 5)
+
+
+@pytest.mark.parametrize("images", SIZES)
+def test_any_number_of_images_gets_batches_that_fit_and_enough_steps(images):
+    chosen = resolve(recipe(), images)
+    assert min(images, 16) <= chosen.batch_size <= min(images, 64)
+    assert chosen.epochs * (images // chosen.batch_size) >= LEAST_STEPS
+    assert 10 <= chosen.epochs / chosen.evaluate_every < 11
+    assert chosen.warmup_epochs / chosen.epochs == pytest.approx(0.05)
+
+
+def test_more_images_never_get_smaller_batches_or_more_epochs():
+    chosen = [resolve(recipe(), images) for images in (2, 5, 16, 85, 170, 340, 500, 960)]
+    assert [each.batch_size for each in chosen] == [2, 5, 16, 16, 16, 16, 32, 64]
+    epochs = [each.epochs for each in chosen]
+    assert epochs == sorted(epochs, reverse=True)
+
+
+def test_eighty_five_photos_take_twice_the_epochs_of_a_thousand():
+    chosen = resolve(recipe(), 85)
+    assert (chosen.batch_size, chosen.epochs, chosen.evaluate_every) == (16, 183, 18)
+    assert resolve(recipe(batch_size=8), 85).epochs == 183
+
+
+def test_settings_that_are_given_stay():
+    given = {"batch_size": 8, "epochs": 3, "evaluate_every": 2, "warmup_epochs": 1.0}
+    for name, value in given.items():
+        chosen = resolve(recipe(**{name: value}), 40)
+        assert getattr(chosen, name) == value
+    assert resolve(recipe(**given), 40) == recipe(**given)
+    assert resolve(Recipe(batch_size=64), 40) == Recipe(batch_size=64)
+
+
+def test_given_epochs_scale_the_warm_up_once():
+    assert resolve(recipe(epochs=40), 40).warmup_epochs == 2.0
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"modern"}))
+def test_of_a_published_recipe_only_a_batch_above_the_images_changes(name):
+    published = recipe(name)
+    assert resolve(published, 5000) == published
+    assert resolve(published, 30) == dataclasses.replace(published, batch_size=30)
+    assert resolve(recipe(name, batch_size=64), 30).batch_size == 64  # refused later: it was asked for
