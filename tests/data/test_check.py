@@ -269,7 +269,7 @@ def test_a_small_part_of_the_values_is_silent_harm_with_the_setting_that_mends_i
         save(Image.fromarray(values), tmp_path / ("cat", "dog")[number % 2] / f"{number}.png")
     (values,) = told(checked(tmp_path))[Severity.HARMS]
     assert "a small part of 0 to 65535" in values.title
-    assert values.advice == "give --value-range 0,4095, or auto"
+    assert values.advice == "train with --value-range 0,4095, or auto"
 
 
 def test_classes_of_unequal_size_are_named_with_what_helps(tmp_path: Path) -> None:

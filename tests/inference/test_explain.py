@@ -105,7 +105,8 @@ def test_of_many_classes_page_and_evaluation_name_the_same_confusions_and_count_
     of_many: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores, model = evaluate(of_many, data, device="cpu"), load(of_many, "cpu", "float32")
-    part, _ = gallery.parts(model, open_data(of_many, str(data), model), "all", [], None)
+    found = open_data(of_many, str(data), model)
+    part, _ = gallery.parts(model, found, found.rows("all"), [], None)
     said = part.activations.probabilities.argmax(1)
     assert int((said == part.labels).sum()) == round(scores.top1 * scores.images)
     pairs = [(pair.label, pair.prediction, str(pair.images)) for pair in scores.most_confused]

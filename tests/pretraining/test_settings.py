@@ -82,6 +82,7 @@ OLD = {  # "pretraining" in the config.json of a run made before settings were c
 }
 
 
-def test_the_settings_of_an_old_run_are_read_and_written_to_the_same_text():
+def test_the_settings_of_an_old_run_are_read_and_its_values_written_again():
     assert from_json(OLD) == Settings(method="crbm")
-    assert json.dumps(dataclasses.asdict(from_json(OLD))) == json.dumps(OLD)
+    written = dataclasses.asdict(from_json(OLD))
+    assert json.dumps({name: written[name] for name in OLD}) == json.dumps(OLD)
