@@ -18,8 +18,7 @@ UNLABELLED = "unlabelled"
 # Suffixes of pictures that are not read: what camera makers, phones and painting programs write.
 PICTURES = frozenset(
     [
-        *(".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl"),
-        *(".psd", ".svg", ".tga", ".exr", ".hdr", ".ico", ".eps", ".pdf"),
+        *(".jxl", ".psd", ".svg", ".tga", ".exr", ".hdr", ".ico", ".eps", ".pdf"),
         *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw"),
     ]
 )
