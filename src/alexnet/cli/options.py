@@ -49,6 +49,19 @@ IncludeTrained = Annotated[
         "--include-trained", help="Keep images of other data that the model was trained on; else they are left out."
     ),
 ]
+Out = Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="Resume an interrupted run; takes no settings but --data, --device and --workers.",
+        show_default=False,
+    ),
+]
+Place = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DATA", help="resume: where the run's images lie now.", show_default=False),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Fit = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, only_one, with_settings
+from alexnet.cli.options import AsJson, Out, Place, Resume, only_one, with_settings
 from alexnet.cli.output import print_json, print_message
 from alexnet.errors import AlexNetError, UsageError
 from alexnet.pretraining.settings import Settings
@@ -28,19 +28,9 @@ def pretrain(
             metavar="DATA", help="As for train; also a folder of images without class folders.", show_default=False
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="Resume an interrupted run; takes no settings but --data, --device and --workers.",
-            show_default=False,
-        ),
-    ] = None,
-    place: Annotated[
-        str | None,
-        typer.Option("--data", metavar="DATA", help="resume: where the run's images lie now.", show_default=False),
-    ] = None,
+    out: Out = None,
+    resume: Resume = None,
+    place: Place = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> int:

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, DataOrStore, LabelColumn, only_one, with_column, with_settings
+from alexnet.cli.options import (
+    AsJson,
+    DataOrStore,
+    LabelColumn,
+    Out,
+    Place,
+    Resume,
+    only_one,
+    with_column,
+    with_settings,
+)
 from alexnet.cli.output import print_json, print_message
 from alexnet.errors import UsageError
 from alexnet.training.recipes import RECIPES, recipe
@@ -25,19 +35,9 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="A YAML or TOML file of settings; options override it.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="the next in runs/")] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="Resume an interrupted run; takes no settings but --data, --device and --workers.",
-            show_default=False,
-        ),
-    ] = None,
-    place: Annotated[
-        str | None,
-        typer.Option("--data", metavar="DATA", help="resume: where the run's images lie now.", show_default=False),
-    ] = None,
+    out: Out = None,
+    resume: Resume = None,
+    place: Place = None,
     more: Annotated[
         int | None,
         typer.Option(
