@@ -61,10 +61,10 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
             max_bad=recipe.max_bad,
             look=lambda source: refuse_data(source, recipe),
         )
-    if same is not None:
-        store = same_images(distinct(store, recipe), RunFolder(same).read_config(), same)
     store.warn_of_extent()
     store = distinct(store, recipe)
+    if same is not None:
+        store = same_images(store, RunFolder(same).read_config(), same)
     recipe = dataclasses.replace(fitted(recipe, store), **found_form(store))
     task = build(store, recipe)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
