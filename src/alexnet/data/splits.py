@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from alexnet.errors import DataError, UsageError
 
+PARTS = ("train", "val", "test")
+
 
 def assign_splits(
     source_labels: Sequence[int],

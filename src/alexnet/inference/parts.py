@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from alexnet.data.duplicates import Leaks, leaks
 from alexnet.data.samples import normal_name
 from alexnet.data.sources import Data, recorded_name, spec_of
+from alexnet.data.splits import PARTS
 from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
 from alexnet.inference.classifier import Classifier
 from alexnet.runs.folder import RunFolder
 
-PARTS = ("train", "val", "test")
 OWN = 0.9  # data of which a run divided at least this share of the images is the run's own
 
 logger = logging.getLogger(__name__)

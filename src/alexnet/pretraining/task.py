@@ -19,7 +19,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from alexnet.data.loader import Batch, Loader
-from alexnet.data.splits import evenly_spaced
+from alexnet.data.splits import PARTS, evenly_spaced
 from alexnet.data.store import Store
 from alexnet.data.store.joined import join, without_twins
 from alexnet.device import autocast, pick_device, pick_precision
@@ -37,7 +37,7 @@ from alexnet.training.division import split
 from alexnet.training.initial import training_mode
 from alexnet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from alexnet.training.saving import Saver
-from alexnet.training.task import PARTS, State, build_loader, draw_samples, write_split
+from alexnet.training.task import State, build_loader, draw_samples, write_split
 from alexnet.training.working import WorkingWeights
 from alexnet.weights.card import Card, tensors_of, write
 

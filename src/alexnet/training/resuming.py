@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.data.sources import IMAGENET, Data, recorded_name
+from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
 from alexnet.data.store.selected import select
 from alexnet.errors import DataError
 from alexnet.runs.folder import Config, RunFolder, SplitRow
-from alexnet.training.task import PARTS, State
+from alexnet.training.task import State
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from alexnet.data.duplicates import Leaks, leaks
 from alexnet.data.loader import Batch
+from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import Diverged, UsageError
@@ -38,7 +39,7 @@ from alexnet.training.optimizer import (
 )
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
-from alexnet.training.task import PARTS, SHOWN, State, build_loader, draw_samples, write_split
+from alexnet.training.task import SHOWN, State, build_loader, draw_samples, write_split
 from alexnet.training.working import WorkingWeights
 from alexnet.weights.card import Card, load, tensors_of, write
 

@@ -17,6 +17,7 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.form import Form
 from alexnet.data.loader import Batch, Loader
 from alexnet.data.preprocess import Preprocessing
+from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
 from alexnet.networks.layers import Network
 from alexnet.runs.checkpoint import Progress
@@ -25,7 +26,6 @@ from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
 from alexnet.training.working import WorkingWeights
 
-PARTS = ("train", "val", "test")
 SHOWN = 16  # images in samples.png
 
 
