@@ -16,6 +16,7 @@ from alexnet.ops.blocks import ImageConv, pays
 from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
+from alexnet.ops.towers import TowerConv, in_towers
 
 # Sequences of layer kinds and the kernel that computes them. The first match wins.
 PATTERNS = (
@@ -34,6 +35,8 @@ PATTERNS = (
     (("within",), "lrn_within"),
     (("lrn",), "lrn"),
 )
+# Convolutions that are called in a way of their own.
+SINGLE: dict[str, Callable[[nn.Conv2d], Callable[[Tensor], Tensor]]] = {"images": ImageConv, "towers": TowerConv}
 
 
 def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -47,7 +50,7 @@ def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
         if found:
             yield Fused(run, found[1])
         else:
-            yield ImageConv(run[0]) if first == "images" else run[0]  # type: ignore[arg-type]
+            yield SINGLE[first](run[0]) if first in SINGLE else run[0]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Fused:
 def kind_of(layer: nn.Module) -> str | None:
     """The kind of a layer that the kernels support, else None.
 
-    Kinds: "relu", "lrn", "within", "pool", and "images" for the first convolution.
+    Kinds: "relu", "lrn", "within", "pool", "images" for the first convolution, "towers" for those in groups.
     """
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
         return None  # hooks fire only if the layer itself is called
@@ -79,7 +82,7 @@ def kind_of(layer: nn.Module) -> str | None:
         return "within" if layer.within_channel else "lrn"
     if type(layer) is nn.MaxPool2d and _is_plain(layer):
         return "pool"
-    return "images" if pays(layer) else None
+    return "images" if pays(layer) else "towers" if in_towers(layer) else None
 
 
 def _is_plain(pool: nn.MaxPool2d) -> bool:
