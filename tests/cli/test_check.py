@@ -1,6 +1,7 @@
 """alexnet check"""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,3 +114,25 @@ def test_check_writes_its_page_into_the_folder_and_refuses_a_file_before_it_read
     assert f"The pictures: {out / 'check.html'}" in capsys.readouterr().out
     assert cli.main(["check", "nowhere", "--out", str(out / "check.html")]) == 2
     assert "is a file; name a folder" in capsys.readouterr().err
+
+
+def test_against_names_the_pictures_that_both_sets_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], draw: Callable[..., None]
+) -> None:
+    draw(tmp_path / "mine", ["1", "2"], images=2)
+    random = np.random.default_rng(0)
+    for number in range(4):
+        folder = tmp_path / "theirs" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    shutil.copy(tmp_path / "mine" / "1" / "0.png", tmp_path / "theirs" / "b" / "same.png")
+    assert cli.main(["check", str(tmp_path / "mine"), "--against", str(tmp_path / "theirs")]) == 0
+    shown = capsys.readouterr().out
+    assert "of 4 images 1 are equal to one of the 5 of theirs" in shown
+    assert "1/0.png = b/same.png" in shown
+
+
+def test_against_refuses_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "digits", "--against", "digits", "--out", str(tmp_path / "page")]) == 2
+    assert "leave --out" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()

@@ -33,6 +33,14 @@ def check(
         Path | None,
         typer.Option(help=f"Folder for {PAGE}: the report with the pictures concerned.", show_default="none"),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Other data: only name the images of DATA that stand in it, equal or alike.",
+            show_default="none",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Read every image as training would and report problems, the most harmful first; changes nothing."""
@@ -45,6 +53,8 @@ def check(
         raise UsageError(
             f"{data} is a packed store; check the images it was made from, or: alexnet pack {data} --verify"
         )
+    if against is not None:
+        return _compare(with_column(data, label_column), against, workers, out, as_json)
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; name a folder, in which {PAGE} is written")
     with bar("reading") as progress:
@@ -60,6 +70,26 @@ def check(
     for reason in report.fatal:
         print_message(reason)
     return BAD_DATA if report.fatal else 0
+
+
+def _compare(data: str, against: str, workers: int | None, out: Path | None, as_json: bool) -> int:
+    from alexnet.data.against import overlap
+    from alexnet.data.sources import open_source
+
+    if out is not None:
+        raise UsageError(f"--against {against} writes no page; leave --out {out} out")
+    source, other = open_source(data), open_source(against)
+    with bar("comparing") as progress:
+        found = overlap(source, other, workers, progress)
+    if as_json:
+        print_json(found.to_json())
+        return 0
+    print_lines(
+        f"{found.name}: of {found.images:,} images {found.equal:,} are equal to one of the {found.others:,} of "
+        f"{found.other}, {len(found.pairs) - found.equal:,} more look alike",
+        *(f"  {_printable(pair.path)} {'=' if pair.equal else '~'} {_printable(pair.other)}" for pair in found.pairs),
+    )
+    return 0
 
 
 def render(report: "Report", found: "Sequence[Finding]") -> "Iterator[str | Table]":
