@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from alexnet.data.augment import Augmentation
 from alexnet.data.form import Form
@@ -66,8 +67,11 @@ class Task(Protocol):
     def image_size(self, epoch: int) -> int:
         """Pixels a side of this epoch's images."""
 
-    def step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
-        """Take one step. Returns the batch's mean loss, and the score summed over its images."""
+    def step(self, batch: Batch, epoch: int, step: int) -> Tensor:
+        """Take one step. Returns its numbers, which `told` understands, on the device and not waited for."""
+
+    def told(self, numbers: Sequence[float], epoch: int, step: int) -> tuple[float, float]:
+        """The step's mean loss, and its score summed over the images; Diverged where they are not finite."""
 
     def row(self, progress: Progress, speed: float) -> dict[str, Any]:
         """The row of metrics.csv for the epoch, once its steps are taken. speed: images/s."""
