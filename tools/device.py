@@ -5,11 +5,12 @@
     python tools/device.py --prepare flowers17        # on a machine that has the photos: writes device-data/
     python tools/device.py --write results            # puts results/summary.md into docs/results.md
 
-Needs Python 3.11.4, PyTorch with CUDA and Triton, NumPy, Pillow and safetensors; nothing is installed, compiled or
-fetched. What a part needs beyond these and does not find, it says. Each part is a process with a limit of its own and
-writes OUT/<part>.json and .log as it goes; OUT/summary.md is written anew after each. Without a GPU the parts run small
-on the processor, to see that they run. The part flowers17 needs the folder device-data/ of this checkout, which git
-does not hold: carry it along.
+Needs Python 3.11.4, PyTorch with CUDA and Triton, NumPy, Pillow and safetensors; nothing is installed or
+fetched, but for the native operators, which are compiled where they are missing and a C++ compiler is there; to save
+that minute carry src/alexnet/ops/native/kernels.so along. What a part needs beyond these and does not find, it says.
+Each part is a process with a limit of its own. OUT holds three files: results.json with what all parts have found so
+far, logs.txt with what they said, summary.md. Without a GPU the parts run small on the processor, to see that they run.
+The part flowers17 needs the folder device-data/ of this checkout, which git does not hold: carry it along.
 """
 
 import argparse
