@@ -20,6 +20,7 @@ from alexnet.data.loader import Batch, Loader
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
+from alexnet.data.workers import cores
 from alexnet.networks.layers import Network
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import RunFolder, SplitRow
@@ -28,6 +29,7 @@ from alexnet.training.settings import Recipe
 from alexnet.training.working import WorkingWeights
 
 SHOWN = 16  # images in samples.png
+MOST_WORKERS = 8  # threads that prepare batches for a GPU
 
 
 @dataclass(kw_only=True)
@@ -124,10 +126,13 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
 
 
 def workers_of(recipe: Recipe, device: torch.device) -> int:
-    """Threads that prepare batches: beside a GPU two; beside the processor they would take its cores from the step."""
+    """Threads that prepare batches: beside a GPU one a core; beside the processor they would take cores from the step.
+
+    Each holds a batch in memory, so that there are MOST_WORKERS at most.
+    """
     if recipe.workers is not None:
         return recipe.workers
-    return 2 if device.type == "cuda" else 0
+    return max(1, min(MOST_WORKERS, cores())) if device.type == "cuda" else 0
 
 
 def write_split(state: State, labels: Sequence[str] | None) -> None:

@@ -6,6 +6,7 @@ the best one of the CPU. Without the library plain torch computes the same resul
 
 import ctypes
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ VARIABLE = "ALEXNET_NATIVE"
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 _chosen: str | None = None  # set by `using`
+_of_thread = threading.local()
 
 
 @cache
@@ -89,6 +91,16 @@ def using(name: str) -> Iterator[None]:
         yield
     finally:
         _chosen = before
+
+
+def threads() -> int:
+    """Threads that a kernel called from this thread may take: PyTorch's number, or what `limit_threads` set."""
+    return getattr(_of_thread, "count", None) or torch.get_num_threads()
+
+
+def limit_threads(count: int) -> None:
+    """Let kernels that this thread calls from now on take `count` threads: several that call share the cores."""
+    _of_thread.count = count
 
 
 def call(kernel: str, *arguments: Any) -> None:
