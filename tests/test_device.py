@@ -40,10 +40,11 @@ def test_float32_is_whole_on_a_gpu_even_where_a_program_asked_for_less():
         whole_float32()
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"
         assert torch.backends.cuda.matmul.fp32_precision == "ieee"
-        assert not torch.backends.cuda.matmul.allow_tf32  # the older setting, which must agree
+        assert not torch.backends.cuda.matmul.allow_tf32  # the older settings, which must agree
+        assert not torch.backends.cudnn.allow_tf32
     finally:
-        torch.backends.cudnn.conv.fp32_precision = "tf32"  # torch's own
-        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True  # torch's own
+        torch.backends.cudnn.conv.fp32_precision = "tf32"
 
 
 @pytest.mark.cuda

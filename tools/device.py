@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--out", type=Path, help="folder for results (device-results), or for what --prepare writes")
-    made.add_argument("--seconds", type=float, default=360, help="time for all parts together (360)")
+    made.add_argument("--seconds", type=float, default=480, help="time for all parts together (480)")
     made.add_argument("--only", action="extend", nargs="+", metavar="PART", help="parts to run, of those of --list")
     made.add_argument("--commit", help="what was checked out, where this folder has lost its .git")
     made.add_argument("--list", action="store_true", help="name the parts and their limits")

@@ -1,6 +1,7 @@
 """The device and floating-point type that a network computes with: by name, or the best that the machine has."""
 
 import contextlib
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,12 @@ def whole_float32() -> None:
     PyTorch lets cuDNN round what a convolution of float32 multiplies to TF32, 10 bits of mantissa in place of 23, and a
     program may have asked for the same in matrix products. Here float32 means float32: for speed there is bfloat16.
     """
+    with warnings.catch_warnings():  # torch refuses an older setting that disagrees, and calls it deprecated
+        warnings.simplefilter("ignore")
+        torch.backends.cudnn.allow_tf32 = False
+        if torch.backends.cuda.matmul.fp32_precision == "tf32":
+            torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    if torch.backends.cuda.matmul.fp32_precision == "tf32":
-        torch.set_float32_matmul_precision("highest")  # the older setting with it: torch refuses two that disagree
 
 
 def _found(name: str) -> torch.device:

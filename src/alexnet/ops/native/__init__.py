@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,16 @@ def threads() -> int:
 
 
 def limit_threads(count: int) -> None:
-    """Let kernels that this thread calls from now on take `count` threads: several that call share the cores."""
+    """Let this thread, one of several that share the cores, compute with `count` of them.
+
+    That holds for kernels, and for PyTorch where the library shares its OpenMP: each thread that calls would have as
+    many helpers as there are cores.
+    """
     _of_thread.count = count
+    torch.get_num_threads()  # when a thread first asks, PyTorch sets its own number
+    if instruction_set() is not None:
+        with suppress(AttributeError):  # built without OpenMP
+            getattr(library(), "omp_set_num_threads")(count)  # noqa: B009 - this thread's number alone
 
 
 def call(kernel: str, *arguments: Any) -> None:
