@@ -132,6 +132,18 @@ def test_an_epoch_that_is_left_early_leaves_nothing_behind(store):
 
 
 @pytest.mark.cuda
+def test_views_on_a_gpu_are_those_of_the_processor_to_the_bit(store):
+    preprocessing, found, load = loader(store, "cpu").preprocessing, [], torch.randn(2048, 2048, device="cuda")
+    for first in range(0, 400, 8):
+        for _ in range(10):  # the memory that is copied from is wanted again before the copy begins
+            load = load @ load / 50
+        found.append(preprocessing.views(store.mapped(np.arange(first, first + 8)), 10, device=torch.device("cuda")))
+    for number, views in enumerate(found):
+        rows = np.arange(8 * number, 8 * number + 8)
+        assert torch.equal(views.cpu(), preprocessing.views(store.mapped(rows), 10))
+
+
+@pytest.mark.cuda
 def test_without_the_kernel_the_gpu_renders_the_same(store):
     with native.using("off"):
         plain = next(loader(store, "cuda").batches(0))

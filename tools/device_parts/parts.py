@@ -25,6 +25,6 @@ PARTS = (
     Part("convolutions", 50, "forms of the first, second, fourth and fifth convolution of bvlc"),
     Part("loop", 70, "training from the packed store, batches alone, evaluation, prediction"),
     Part("flowers17", 120, "the recipe modern, whole; needs a folder written by --prepare flowers17"),
-    Part("tests", 60, "the tests that need CUDA"),
+    Part("tests", 90, "the tests that need CUDA"),
     Part("compile", 120, "training steps of stock networks under torch.compile"),
 )
