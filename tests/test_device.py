@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from alexnet.device import autocast, has_bfloat16, pick_device, pick_precision
+from alexnet.device import autocast, has_bfloat16, pick_device, pick_precision, whole_float32
 from alexnet.errors import UsageError
 
 
@@ -30,6 +30,28 @@ def test_autocast_computes_products_in_the_type_asked_for():
         assert (a @ a).dtype == torch.bfloat16
     with autocast(torch.device("cpu"), torch.float32):
         assert (a @ a).dtype == torch.float32
+
+
+def test_float32_is_whole_on_a_gpu_even_where_a_program_asked_for_less():
+    try:
+        torch.backends.cudnn.conv.fp32_precision = "tf32"
+        torch.set_float32_matmul_precision("high")
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        whole_float32()
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert not torch.backends.cuda.matmul.allow_tf32  # the older settings, which must agree
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = True  # torch's own
+        torch.backends.cudnn.conv.fp32_precision = "tf32"
+
+
+@pytest.mark.cuda
+def test_picking_a_gpu_makes_float32_whole():
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    pick_device("cuda")
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
 
 
 @pytest.mark.cuda

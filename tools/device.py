@@ -5,11 +5,12 @@
     python tools/device.py --prepare flowers17        # on a machine that has the photos: writes device-data/
     python tools/device.py --write results            # puts results/summary.md into docs/results.md
 
-Needs Python 3.11.4, PyTorch with CUDA and Triton, NumPy, Pillow and safetensors; nothing is installed, compiled or
-fetched. What a part needs beyond these and does not find, it says. Each part is a process with a limit of its own and
-writes OUT/<part>.json and .log as it goes; OUT/summary.md is written anew after each. Without a GPU the parts run small
-on the processor, to see that they run. The part flowers17 needs the folder device-data/ of this checkout, which git
-does not hold: carry it along.
+Needs Python 3.11.4, PyTorch with CUDA and Triton, NumPy, Pillow and safetensors; nothing is installed or
+fetched, but for the native operators, which are compiled where they are missing and a C++ compiler is there; to save
+that minute carry src/alexnet/ops/native/kernels.so along. What a part needs beyond these and does not find, it says.
+Each part is a process with a limit of its own. OUT holds three files: results.json with what all parts have found so
+far, logs.txt with what they said, summary.md. Without a GPU the parts run small on the processor, to see that they run.
+The part flowers17 needs the folder device-data/ of this checkout, which git does not hold: carry it along.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--out", type=Path, help="folder for results (device-results), or for what --prepare writes")
-    made.add_argument("--seconds", type=float, default=360, help="time for all parts together (360)")
+    made.add_argument("--seconds", type=float, default=480, help="time for all parts together (480)")
     made.add_argument("--only", action="extend", nargs="+", metavar="PART", help="parts to run, of those of --list")
     made.add_argument("--commit", help="what was checked out, where this folder has lost its .git")
     made.add_argument("--list", action="store_true", help="name the parts and their limits")

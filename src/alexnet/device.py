@@ -1,6 +1,7 @@
 """The device and floating-point type that a network computes with: by name, or the best that the machine has."""
 
 import contextlib
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,32 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name` ("cpu", "cuda", "cuda:1", "mps"); "auto": a GPU if there is one, else the processor."""
+    """The device called `name` ("cpu", "cuda", "cuda:1", "mps"); "auto": a GPU if there is one, else the processor.
+
+    Picking a CUDA device makes this process compute float32 as IEEE 754 has it (`whole_float32`). UsageError for a
+    device that is unknown or not there.
+    """
+    device = _found(name)
+    if device.type == "cuda":
+        whole_float32()
+    return device
+
+
+def whole_float32() -> None:
+    """Let CUDA compute convolutions and matrix products of float32 in float32, for this whole process.
+
+    PyTorch lets cuDNN round what a convolution of float32 multiplies to TF32, 10 bits of mantissa in place of 23, and a
+    program may have asked for the same in matrix products. Here float32 means float32: for speed there is bfloat16.
+    """
+    with warnings.catch_warnings():  # torch refuses an older setting that disagrees, and calls it deprecated
+        warnings.simplefilter("ignore")
+        torch.backends.cudnn.allow_tf32 = False
+        if torch.backends.cuda.matmul.fp32_precision == "tf32":
+            torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+def _found(name: str) -> torch.device:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))

@@ -17,6 +17,8 @@ from alexnet.bench.table import Row
 from alexnet.data.store import open_store
 from alexnet.errors import UsageError
 from alexnet.networks import create
+from alexnet.training.recipes import recipe
+from alexnet.training.supervised import build
 
 SMALL = {"network": "modern", "input_size": 63, "resize": 72, "batch_size": 4, "precision": "float32"}
 
@@ -49,6 +51,12 @@ def everything() -> Iterator[Entries]:
         patch.setattr(measure, "race", entries.race)
         entries.rows = list(run.benchmark("all", replace(Options.quick("cpu"), repeats=2)))
         yield entries
+
+
+def test_every_class_of_a_store_of_noise_can_be_trained_on(tmp_path: Path) -> None:
+    store = open_store(pictures.noise_store(tmp_path, 5, 4, size=16))
+    assert np.bincount(store.labels).tolist() == [2, 2, 2, 2]
+    build(store, recipe("cifar-80sec", batch_size=5, input_size=16, resize=16, validation=0.0, test=0.0))
 
 
 def test_noise_store_is_valid_and_all_training_split(store: str) -> None:

@@ -22,7 +22,7 @@ from device_parts import runner
 from device_parts.parts import PARTS, Part
 from device_parts.photos import carried, prepare
 from device_parts.record import Record
-from device_parts.summary import BEGIN, END, NOWHERE, lines, read_results, summary, write_section, write_summary
+from device_parts.summary import BEGIN, END, NOWHERE, lines, read_results, summary, write_results, write_section
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "device.py"
@@ -99,25 +99,42 @@ def test_what_is_left_of_the_time_cuts_a_part_and_with_none_left_it_is_not_begun
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "LEAST", 0.3)
-    (tmp_path / "late.json").write_text("{}")  # of an earlier run
+    (tmp_path / "results.json").write_text("{}")  # of an earlier run
     found = run([fake("slow", "import time; time.sleep(60)", limit=50), fake("late", "")], tmp_path, seconds=0.5)
     assert found["slow"]["state"] == "ended"
     assert found["slow"]["seconds"] < 20
     assert (found["late"]["state"], found["late"]["reason"]) == ("not begun", "no time was left")
-    assert json.loads((tmp_path / "late.json").read_text())["state"] == "not begun"
+    assert [each["state"] for each in read_results(tmp_path)] == ["not begun", "ended"]  # by name, not being parts
 
 
-def test_every_part_leaves_its_result_and_the_summary_names_each(tmp_path: Path) -> None:
-    done = 'told["state"] = "done"; open(sys.argv[2], "w").write(json.dumps(told))'
+def test_three_files_hold_the_results_of_every_part_and_what_each_said(tmp_path: Path) -> None:
+    done = 'told["state"] = "done"; open(sys.argv[2], "w").write(json.dumps(told)); print("well")'
     found = run([fake("good", done), fake("bad", 'raise ValueError("so it is")')], tmp_path)
     assert found["good"]["state"] == "done"
     assert found["bad"]["reason"] == "exit code 1: ValueError: so it is"
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "good.json", "good.log", "bad.json", "bad.log", "summary.md"
-    }  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "logs.txt", "summary.md"}
     text = (tmp_path / "summary.md").read_text()
     assert "- good: done in " in text
     assert "- bad: failed in " in text
+    assert {each["part"]: each for each in read_results(tmp_path)} == found
+    logs = (tmp_path / "logs.txt").read_text()
+    assert logs.startswith("== good ==\nwell\n== bad ==\nTraceback")
+
+
+def test_what_a_part_has_found_is_there_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LOOK", 0.05)
+    waits = f"""
+import pathlib, time
+told["rows"].append({row()!r})
+open(sys.argv[2], "w").write(json.dumps(told))
+kept = pathlib.Path({str(tmp_path / "results.json")!r})
+while '"waits"' not in kept.read_text() or '"images/s"' not in kept.read_text():
+    time.sleep(0.05)
+told["state"] = "done"
+open(sys.argv[2], "w").write(json.dumps(told))
+"""
+    found = run([fake("waits", waits)], tmp_path)
+    assert found["waits"]["state"] == "done"  # it saw its own row in the results
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -125,19 +142,14 @@ def row(**changes: Any) -> dict[str, Any]:
     return {**told, "repeats": 5, "at_least": None, "at_most": None, "note": "", **changes}
 
 
-def results(folder: Path, machine: dict[str, Any]) -> None:
+def results(folder: Path, *machines: dict[str, Any]) -> None:
+    """Of two parts, on one machine or on one each."""
     folder.mkdir(exist_ok=True)
-    for name in ("steps", "machine"):
-        told = {
-            "part": name,
-            "state": "done",
-            "reason": "",
-            "machine": machine,
-            "seconds": 2.0,
-            "rows": [row(subject=name)],
-        }
-        (folder / f"{name}.json").write_text(json.dumps(told))
-    write_summary(folder)
+    told = {"state": "done", "reason": "", "seconds": 2.0}
+    named = zip(("steps", "machine"), (machines * 2)[:2], strict=True)
+    write_results(
+        folder, [{**told, "part": name, "machine": where, "rows": [row(subject=name)]} for name, where in named]
+    )
 
 
 def test_the_section_of_the_results_is_filled_with_the_figures_of_a_gpu(tmp_path: Path) -> None:
@@ -183,19 +195,42 @@ def test_the_projects_own_results_have_the_markers() -> None:
 
 
 def test_results_of_two_machines_say_which_parts_are_whose(tmp_path: Path) -> None:
-    results(tmp_path, GPU)
-    told = json.loads((tmp_path / "steps.json").read_text())
-    told["machine"]["card"] = "another card"
-    (tmp_path / "steps.json").write_text(json.dumps(told))
+    results(tmp_path, {**GPU, "card": "another card"}, GPU)
     heads = summary(read_results(tmp_path)).splitlines()[:2]
     assert [("another" in head, head.rpartition(" (")[2]) for head in heads] == [(False, "machine)"), (True, "steps)")]
+
+
+def test_the_summary_names_the_instruction_set_of_the_native_operators(tmp_path: Path) -> None:
+    results(tmp_path, {**GPU, "native": "avx512"}, {**GPU, "native": None})
+    heads = summary(read_results(tmp_path)).splitlines()[:2]
+    assert [head.rpartition("16 cores, ")[2] for head in heads] == [
+        "native operators off. (machine)",
+        "native operators avx512. (steps)",
+    ]
+
+
+def test_carried_native_operators_are_taken_and_missing_ones_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alexnet.ops import native
+    from device_parts import operators
+
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(operators, "loads", lambda: False)
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    record = Record("operators", tmp_path / "operators.json")
+    record.begin({**GPU})
+    operators.run(record)
+    (found,) = record.rows
+    assert found.value is None
+    assert "plain torch prepares the batches instead: the C++ compiler no-such-compiler" in found.note
 
 
 def test_a_part_leaves_each_row_as_soon_as_it_has_it(tmp_path: Path) -> None:
     record = Record("steps", tmp_path / "steps.json")
     record.begin({**GPU})
     record.add("one", "s", 3.0, 1.0, 2.0)
-    (found,) = read_results(tmp_path)
+    found = json.loads((tmp_path / "steps.json").read_text())
     assert found["state"] == "running"
     assert [(each["value"], each["low"], each["high"], each["repeats"]) for each in found["rows"]] == [
         (2.0, 1.0, 3.0, 3)
@@ -260,6 +295,6 @@ def test_every_part_loads_where_torch_and_little_else_is_installed(tmp_path: Pat
     command = [sys.executable, "-c", BARE, str(tmp_path / "compile.json")]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    (found,) = read_results(tmp_path)
+    found = json.loads((tmp_path / "compile.json").read_text())
     assert (found["state"], found["reason"]) == ("passed over", "not measured on a GPU: there is none")
     assert found["machine"]["torch"] == torch.__version__

@@ -347,7 +347,7 @@ def test_balanced_weights_reach_the_loss_of_a_step(imbalanced):
     losses = []
     for task in tasks:
         task.begin_epoch(0)
-        losses.append(task.step(next(task.state.loader.batches(0)), 0, 0)[0])
+        losses.append(float(task.step(next(task.state.loader.batches(0)), 0, 0)[0]))
     assert losses[0] != losses[1]
 
 

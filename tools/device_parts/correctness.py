@@ -49,12 +49,11 @@ def networks(record: Record) -> None:
 
 def training(record: Record, packed: str) -> None:
     """The losses of eight steps beside the processor's."""
-    for optimizer, limit in list(comparisons.LOSS_LIMITS.items())[: 1 if record.small else None]:
-        right = comparisons.losses(packed, "cpu", optimizer)
-        found = comparisons.losses(packed, record.device, optimizer)
+    for name, run in list(comparisons.SHORT_RUNS.items())[: 1 if record.small else None]:
+        right, found = (comparisons.losses(packed, device, run) for device in ("cpu", record.device))
         error = comparisons.largest_difference(found, right)
         note = f"from {right[0]:.3f} to {right[-1]:.3f}"
-        record.add(f"losses of 8 steps, float32, {optimizer}", "error", error, at_most=limit, note=note)
+        record.add(f"losses of 8 steps, float32, {name}", "error", error, at_most=run.limit, note=note)
 
 
 def resuming(record: Record, packed: str, folder: Path) -> None:
@@ -71,7 +70,9 @@ def waiting(record: Record, packed: str) -> None:
     for network in ("bvlc", "modern"):
         run = comparisons.short_run(packed, record.device, network, precision="bfloat16")
         places = comparisons.synchronisations(run)
-        record.add(f"{network}: synchronisations of a step", "times", len(places), note=", ".join(places) or "none")
+        record.add(
+            f"{network}: synchronisations of a step", "times", len(places), at_most=0, note=", ".join(places) or "none"
+        )
 
 
 def _short(dtype: torch.dtype) -> str:

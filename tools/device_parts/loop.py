@@ -1,14 +1,16 @@
-"""Whole loops: epochs of training from the packed store, evaluation, and prediction from pixels to names."""
+"""Whole loops: epochs of training from the packed store, batches alone, evaluation, prediction from pixels to names."""
 
+import itertools
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from alexnet.bench.evaluate import evaluation
 from alexnet.bench.pictures import PHOTO, noise_store
-from alexnet.bench.train import PAPER, epochs
+from alexnet.bench.train import PAPER, epochs, prepared
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
 from alexnet.inference.classifier import Classifier
@@ -38,6 +40,22 @@ def run(record: Record) -> None:
             shared = {"batch_size": batch, "precision": "bfloat16", **changes}
             work = epochs(store, name, shared, record.device)
             _rate(record, f"training from the store, batch {batch}: {title}", work)
+            _rate(record, f"batches alone, on the device: {title}", fed(store, name, shared, record.device))
+
+
+def fed(store: str, name: str, changes: dict[str, Any], device: str) -> Work:
+    """Batches of whole epochs, as the steps take them, without steps. Unit: image."""
+    task, numbers = prepared(store, name, changes, device), itertools.count()
+    loader, size = task.state.loader, task.image_size(0)
+
+    def epoch() -> float:
+        for batch in loader.batches(next(numbers), size=size):
+            last = batch.images
+        last[-1, 0, 0, 0].item()  # waits until it is there
+        return float(len(loader) * loader.batch_size)
+
+    epoch()
+    return epoch
 
 
 def predictions(record: Record) -> None:

@@ -18,12 +18,13 @@ class Part:
 
 
 PARTS = (
+    Part("operators", 120, "the native operators, compiled where they are missing"),
     Part("machine", 40, "what the machine is; rates of matrix products and of copies"),
     Part("correctness", 70, "networks, LRN, training and resuming beside the processor's; a step's synchronisations"),
-    Part("steps", 110, "training steps: ours and stock eager"),
+    Part("steps", 140, "training steps: ours and stock eager"),
     Part("convolutions", 50, "forms of the first, second, fourth and fifth convolution of bvlc"),
-    Part("loop", 60, "training from the packed store, evaluation, prediction"),
-    Part("flowers17", 90, "the recipe modern, whole; needs a folder written by --prepare flowers17"),
-    Part("tests", 60, "the tests that need CUDA"),
+    Part("loop", 70, "training from the packed store, batches alone, evaluation, prediction"),
+    Part("flowers17", 120, "the recipe modern, whole; needs a folder written by --prepare flowers17"),
+    Part("tests", 90, "the tests that need CUDA"),
     Part("compile", 120, "training steps of stock networks under torch.compile"),
 )

@@ -71,6 +71,7 @@ def machine() -> dict[str, Any]:
     """The hardware, the versions, the commit and the day."""
     import torch
 
+    from alexnet.ops import native
     from alexnet.runs.environment import environment
 
     cuda = torch.cuda.is_available()
@@ -82,6 +83,7 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "triton": installed("triton"),
+        "native": native.instruction_set(),
         "date": datetime.date.today().isoformat(),
     }
     return facts | {name: found[name] for name in ("commit", "python", "processor", "cores")}

@@ -1,16 +1,16 @@
-"""Results for people: lines for a terminal, summary.md, and the section of docs/results.md."""
+"""Results in a folder, and for people: lines for a terminal, summary.md, and the section of docs/results.md."""
 
 import datetime
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from alexnet.bench.table import Row, markdown
 from alexnet.errors import UsageError
-from alexnet.files import whole_file
+from alexnet.files import read_json, whole_file, write_json
 from device_parts.parts import PARTS
 
-SUMMARY = "summary.md"
+SUMMARY, RESULTS, LOGS = "summary.md", "results.json", "logs.txt"  # all that a folder of results holds
 BEGIN, END = "<!-- device:begin -->", "<!-- device:end -->"
 NOWHERE = "Not measured on a GPU: none was at hand."
 
@@ -26,17 +26,19 @@ def holds(result: dict[str, Any]) -> bool:
     return result["state"] in ("done", "passed over") and False not in marks
 
 
-def write_summary(folder: Path) -> None:
-    """Write folder/summary.md from the results that are there."""
+def write_results(folder: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write folder/results.json, and folder/summary.md from it."""
+    write_json(folder / RESULTS, {"parts": list(results)})
     with whole_file(folder / SUMMARY) as file:
         file.write(summary(read_results(folder)))
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """The results in a folder, in the order of the parts, then others by name."""
-    found = {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))}
+    """The results in a folder, in the order of the parts, then others by name; none where there are none."""
+    path = folder / RESULTS
+    found = {result["part"]: result for result in read_json(path)["parts"]} if path.is_file() else {}
     names = [part.name for part in PARTS if part.name in found]
-    return [found[name] for name in [*names, *(name for name in found if name not in names)]]
+    return [found[name] for name in [*names, *sorted(name for name in found if name not in names)]]
 
 
 def summary(results: list[dict[str, Any]]) -> str:
@@ -52,7 +54,7 @@ def write_section(folder: Path, document: Path) -> None:
     Figures of a processor are none of a GPU: then the document says that there was none. UsageError for a folder
     without results and a document without markers.
     """
-    results = read_results(folder) if folder.is_dir() else []
+    results = read_results(folder)
     if not results:
         raise UsageError(f"{folder} holds no results; measure first: python tools/device.py --out {folder}")
     before, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
@@ -83,7 +85,8 @@ def _head(machine: dict[str, Any]) -> str:
         return f"`tools/device.py` on a processor, small, to see that it runs; {versions}; commit {commit}."
     return (
         f"`tools/device.py`, {machine['date']}, commit {commit}: {machine['card']}, driver {machine['driver']}, "
-        f"{versions}, Python {machine['python']}, {machine['processor']}, {machine['cores']} cores."
+        f"{versions}, Python {machine['python']}, {machine['processor']}, {machine['cores']} cores, "
+        f"native operators {machine.get('native') or 'off'}."
     )
 
 

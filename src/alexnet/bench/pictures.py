@@ -32,9 +32,12 @@ class Noise(Source):
 
 
 def noise_store(folder: Path, images: int, classes: int, size: int = 256) -> str:
-    """Pack `images` noise images, all in the training split, into `folder`/store; returns that path."""
+    """Pack noise images, all in the training split, into `folder`/store; returns that path.
+
+    There are `images` of them, or more where so many classes need it: each has two, the least that can be trained on.
+    """
     pixels = np.random.default_rng(0).integers(0, 256, (DISTINCT, size, size, 3), np.uint8)
-    samples = [Sample(f"{number}.png", number % classes, "train") for number in range(images)]
+    samples = [Sample(f"{number}.png", number % classes, "train") for number in range(max(images, 2 * classes))]
     names = [str(number) for number in range(classes)]
     source = Noise(name="noise", root=None, class_names=names, samples=samples, store_size=size, images=pixels)
     pack(source, folder / "store", size, workers=1)

@@ -121,7 +121,7 @@ def _kind(series: Series) -> str:
 def _article(folder: str, options: Options) -> Iterator[Row]:
     """The article's network with Adam, batches of at most 64."""
     batch = min(ARTICLE_BATCH, options.batch_size)
-    store = noise_store(Path(folder), max(batch, 2 * ARTICLE_CLASSES), ARTICLE_CLASSES)
+    store = noise_store(Path(folder), batch, ARTICLE_CLASSES)
     ours = _ours("article", store, options, changes={"batch_size": batch})
     keras = _keras("article", options, batch)
     contenders = [ours, *_stock("article", options, batch, ARTICLE_CLASSES, "adam"), *keras]

@@ -87,10 +87,12 @@ def augment(
     mix: bool = True,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
+    pinned: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Augment stored images to a training batch.
 
     images: N of uint8 (S, S, 3). targets: float32 (N, K), rows summing to one. size: side of the result, pixels.
+    pinned: as in `render`.
     Returns `dtype` (N, 3, size, size), channels last, normalized, on `device`, and targets (N, K), mixed like the
     images.
     """
@@ -106,7 +108,7 @@ def augment(
         colors = lighting(colors, random, chosen.pca_strength)
     colors = colors.normalized(preprocessing.mean, preprocessing.std)
     noise = gaussian(random, chosen.gaussian_std, preprocessing.std) if "gaussian" in chosen.names else None
-    batch = render(images, shown, colors, size, dtype, device, noise)
+    batch = render(images, shown, colors, size, dtype, device, noise, pinned)
     if mix and (chosen.mixup > 0 or chosen.cutmix > 0):
         how = mixing(random, size, chosen.mixup, chosen.cutmix, chosen.mix_probability)
         return mix_pairs(batch, how), mix_targets(targets, how, size)

@@ -10,7 +10,7 @@ the same partner as in one process, and none is rendered twice.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.augment import Augmentation, SampleRandom, augment
+from alexnet.data.carrying import GpuCarrier, carried
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store.reader import Store
 from alexnet.errors import UsageError
+from alexnet.ops import native
+from alexnet.ops.views import rendered_by_processor
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,19 @@ class Loader:
         size = size or self.preprocessing.input_size
         make = partial(self._batch, epoch=epoch, order=self.order(epoch), size=size, mix=mix)
         steps = range(start, len(self))
-        return self._ahead(make, steps) if self.workers else (make(step) for step in steps)
+        prepared = self._ahead(make, steps) if self.workers else (make(step) for step in steps)
+        return carried(prepared, GpuCarrier(self.device)) if self.carries else prepared
+
+    @property
+    def carries(self) -> bool:
+        """Whether batches are prepared in the processor's memory and then copied to a GPU."""
+        return self.device.type == "cuda" and rendered_by_processor(self.device, self.dtype)
 
     def _batch(self, step: int, *, epoch: int, order: NDArray[np.int64], size: int, mix: bool) -> Batch:
         positions = self.positions(step)
         rows = order[positions]
-        labels = torch.from_numpy(self.store.labels[rows]).to(self.device)
+        where = torch.device("cpu") if self.carries else self.device
+        labels = torch.from_numpy(self.store.labels[rows]).to(where)
         images, targets = augment(
             self.store.mapped(rows),
             F.one_hot(labels, len(self.store.class_names)).float(),
@@ -112,14 +122,16 @@ class Loader:
             size=size,
             mix=mix,
             dtype=self.dtype,
-            device=self.device,
+            device=where,
+            pinned=self.carries,
         )
-        return Batch(images, targets, labels)
+        return Batch(images, *(each.pin_memory() if self.carries else each for each in (targets, labels)))
 
-    def _ahead(self, make: Callable[[int], Batch], steps: Iterable[int]) -> Iterator[Batch]:
-        """The batches of these steps in order, prepared by `workers` threads."""
+    def _ahead(self, make: Callable[[int], Batch], steps: Iterable[int]) -> Generator[Batch]:
+        """The batches of these steps in order, prepared by `workers` threads that share the cores."""
         ahead: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
+        share = max(1, torch.get_num_threads() // self.workers)
+        with ThreadPoolExecutor(self.workers, initializer=native.limit_threads, initargs=(share,)) as pool:
             try:
                 for step in steps:
                     ahead.append(pool.submit(make, step))

@@ -28,7 +28,7 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int | None 
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: at least 1 is needed")
-    threads = workers or _cores()
+    threads = workers or cores()
     if threads == 1:
         yield map(work, items)
         return
@@ -53,5 +53,6 @@ def _work_on(work: Callable[[T], R], chunk: list[T]) -> list[R]:
     return [work(item) for item in chunk]
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -91,10 +91,13 @@ def render(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
     noise: tuple[Tensor, Tensor] | None = None,
+    pinned: bool = False,
 ) -> Tensor:
     """Render views of N images, each uint8 (S, S, 3), as `dtype` (N, 3, size, size), channels last.
 
-    device: where to compute; None: on the device of the images. A crop of the view's size is copied, others are resized
+    device: of the result; None: that of the images. Images in memory are rendered for the processor and for CUDA by the
+    native kernel, on the processor, where there is one, else on the device. pinned: whether a result on the processor
+    lies in memory that a GPU reads by itself. A crop of the view's size is copied, others are resized
     with bilinear interpolation and antialiasing, as in torch's interpolate. noise: keys, int64 (N,), and standard
     deviations per channel, float32 (3,); `normals` of the keys times the deviations are added after the colour
     transform. Raises UsageError for images of different sizes and for crops that exceed them.
@@ -102,8 +105,9 @@ def render(
     _check(images, shown)
     given = images[0].device if isinstance(images[0], Tensor) else torch.device("cpu")
     device = device or given
-    if given.type == device.type == "cpu" and dtype in native.TYPES and native.instruction_set() is not None:
-        return _render(images, shown, colors, size, dtype, noise)
+    if given.type == "cpu" and rendered_by_processor(device, dtype):
+        rendered = _render(images, shown, colors, size, dtype, noise, pinned or device.type == "cuda")
+        return rendered.to(device, non_blocking=True)  # torch keeps the pinned memory until its copy is over
     batch = _stacked(images).to(device)
     pairs = zip(batch, shown.parts.tolist(), strict=True)
     parts = torch.stack([_part(image, part, shown.bounded, size) for image, part in pairs])
@@ -114,6 +118,14 @@ def render(
         values = normals(noise[0], result[0].numel(), device).view(-1, size, size, 3)
         result = result + (values * noise[1].to(device)).permute(0, 3, 1, 2)
     return result.to(dtype)
+
+
+def rendered_by_processor(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `render` of images in memory takes the native kernel for a result on this device.
+
+    A GPU needs some forty small operations for each image, which takes longer than a training step.
+    """
+    return device.type in ("cpu", "cuda") and dtype in native.TYPES and native.instruction_set() is not None
 
 
 def normals(keys: Tensor, count: int, device: torch.device | None = None) -> Tensor:
@@ -201,7 +213,7 @@ def mix(batch: Tensor, how: Mixing) -> Tensor:
         batch = batch.contiguous(memory_format=torch.channels_last)
         record = np.zeros(len(batch), _MIXED)
         record["share"], record["box"] = how.share.numpy(), how.box.numpy()
-        numbers = (ctypes.c_int64(len(batch)), ctypes.c_int64(size), ctypes.c_int32(torch.get_num_threads()))
+        numbers = (ctypes.c_int64(len(batch)), ctypes.c_int64(size), ctypes.c_int32(native.threads()))
         native.call(f"mix_images_{native.TYPES[batch.dtype]}", *numbers, record.ctypes, batch)
         return batch
     line, (top, bottom, left, right) = torch.arange(size), how.box[:, :, None].unbind(1)
@@ -246,6 +258,7 @@ def _render(
     size: int,
     dtype: torch.dtype,
     noise: tuple[Tensor, Tensor] | None,
+    pinned: bool,
 ) -> Tensor:
     """`render` by the native kernel."""
     arrays = [np.ascontiguousarray(each.numpy() if isinstance(each, Tensor) else each) for each in images]
@@ -260,7 +273,8 @@ def _render(
     if noise is not None:
         record["noise"], deviation = noise[0].numpy().view(np.uint64), noise[1]
     luma, deviations = ((3 * ctypes.c_float)(*each) for each in (LUMA, deviation.tolist()))
-    job = _Views(len(arrays), len(arrays[0]), size, luma, deviations, torch.get_num_threads())
-    result = torch.empty((len(arrays), 3, size, size), dtype=dtype, memory_format=torch.channels_last)
+    job = _Views(len(arrays), len(arrays[0]), size, luma, deviations, native.threads())
+    shape = (len(arrays), 3, size, size)
+    result = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last, pin_memory=pinned)
     native.call(f"views_render_{native.TYPES[dtype]}", ctypes.byref(job), record.ctypes, result)
     return result

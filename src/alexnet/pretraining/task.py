@@ -102,20 +102,27 @@ class Pretraining:
         """Pixels a side of this epoch's images."""
         return self.state.loader.preprocessing.input_size
 
-    def step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
-        """One step: the squared error a value, and the share of units that are on, times the images."""
+    def step(self, batch: Batch, epoch: int, step: int) -> Tensor:
+        """One step. Returns float32 (3,): what the trainer minimises, the squared error a value, the share of units on.
+
+        All three are means over the batch.
+        """
         taken = epoch * len(self.state.loader) + step
         torch.manual_seed(self.settings.seed * 2**32 + taken)  # noise and samples are functions of (seed, step)
         self._schedule(taken - self.number * self.settings.epochs * len(self.state.loader))
-        output = self.state.working.forward(self.prepared(batch.images))  # what the trainer minimises, error, units on
-        loss, error, on = output.tolist()
+        output = self.state.working.forward(self.prepared(batch.images))
+        self.state.working.backward(output[0])
+        self.state.working.step(self.state.optimizer)
+        return output.detach()
+
+    def told(self, numbers: Sequence[float], epoch: int, step: int) -> tuple[float, float]:
+        """The squared error a value, and the share of units that are on, times the images."""
+        loss, error, on = numbers
         if not math.isfinite(loss + error):
             raise Diverged(
                 f"what {self.layer.name} minimises is {loss}, its error {error}, at epoch {epoch + 1}, step {step + 1};"
                 f" try a lower --lr, or --precision float32; what was saved before is in {self.state.path}"
             )
-        self.state.working.backward(output[0])
-        self.state.working.step(self.state.optimizer)
         return error, on * self.state.recipe.batch_size
 
     def row(self, progress: Progress, speed: float) -> dict[str, Any]:

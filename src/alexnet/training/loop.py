@@ -19,6 +19,7 @@ from alexnet.errors import Interrupted
 from alexnet.files import held
 from alexnet.memory import reuse_memory
 from alexnet.runs.checkpoint import Progress, load_checkpoint, take_snapshot, write_snapshot
+from alexnet.training.readings import Readings, interval
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
 from alexnet.training.task import State, Task
@@ -93,26 +94,41 @@ def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:
 
 
 def train_epoch(task: Task, progress: Progress, report: TrainingBar, stopped: threading.Event, saver: Saver) -> None:
-    """Take the steps of the epoch that are still to be taken."""
+    """Take the steps of the epoch that are still to be taken.
+
+    Diverged names the step whose loss is not finite; all losses are read before anything is saved.
+    """
     state, first, began = task.state, progress.step, time.monotonic()
     task.begin_epoch(progress.epoch)
     mix = progress.epoch < state.recipe.mix_stop * state.recipe.epochs
+    readings, read = Readings(task.told, interval(state.device)), first
     for batch in state.loader.batches(progress.epoch, first, task.image_size(progress.epoch), mix):
-        loss, score = task.step(batch, progress.epoch, progress.step)
+        found = readings.add(task.step(batch, progress.epoch, progress.step), progress.epoch, progress.step)
         progress.step += 1
-        progress.loss_sum += loss
-        progress.score_sum += score
-        seconds, seen = time.monotonic() - began, progress.step * state.recipe.batch_size
-        speed = (progress.step - first) * state.recipe.batch_size / max(seconds, 1e-9)
-        epoch = f"{progress.epoch + 1}/{state.recipe.epochs}"
-        report.step(epoch, speed, progress.loss_sum / progress.step, progress.score_sum / seen, task.score_name)
-        if progress.step < len(state.loader) and (stopped.is_set() or saver.due(epoch_ended=False)):
+        ended = progress.step == len(state.loader)
+        saving = not ended and (stopped.is_set() or saver.due(epoch_ended=False))
+        found += readings.read() if ended or saving else []
+        for loss, score in found:
+            progress.loss_sum += loss
+            progress.score_sum += score
+        read += len(found)
+        seconds = time.monotonic() - began
+        _show(task, progress, report, read, (progress.step - first) / max(seconds, 1e-9))
+        if saving:
             progress.seconds += seconds
             save(state, progress, saver)
             progress.seconds -= seconds
             if stopped.is_set():
                 saver.wait()
                 raise _interrupted(task, progress)
+
+
+def _show(task: Task, progress: Progress, report: TrainingBar, read: int, speed: float) -> None:
+    """Show the step. read: steps of the epoch whose numbers are known. speed: steps/s."""
+    recipe = task.state.recipe
+    epoch, seen = f"{progress.epoch + 1}/{recipe.epochs}", max(1, read)
+    loss, score = progress.loss_sum / seen, progress.score_sum / (seen * recipe.batch_size)
+    report.step(epoch, speed * recipe.batch_size, loss, score, task.score_name)
 
 
 def save(state: State, progress: Progress, saver: Saver) -> None:

@@ -235,7 +235,9 @@ class Recipe:
         "auto", "number format of the computation: auto, bfloat16 or float32"
     )
     workers: int | None = setting(
-        None, "threads that prepare batches ahead of the step; default: 2 for a GPU, 0 for a CPU", ge=0
+        None,
+        "threads that prepare batches ahead; default: for a GPU one a core, at most 8; for a CPU 0",
+        ge=0,
     )
     tensorboard: bool = setting(False, "write TensorBoard events to the run folder")
     fold: str = setting(

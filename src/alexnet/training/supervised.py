@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -126,26 +126,34 @@ class Supervised:
         state = self.state
         return train_size(state.recipe, epoch, state.loader.preprocessing.input_size, state.network.least_input)
 
-    def step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
-        """One step. Returns the batch's mean loss and the number of images classified as their largest target."""
+    def step(self, batch: Batch, epoch: int, step: int) -> Tensor:
+        """One step. Returns float32 (2,): the batch's mean loss, and how many images are classified as their target.
+
+        An image's target is the largest of its targets.
+        """
         state, recipe = self.state, self.state.recipe
         taken = epoch * len(state.loader) + step
         torch.manual_seed(recipe.seed * 2**32 + taken)  # dropout is a function of (seed, step), resumed or not
         set_learning_rate(state.optimizer, learning_rate(recipe, taken / len(state.loader)))
         logits = state.working.forward(batch.images)
         loss = loss_value(recipe, logits, batch.targets, self.class_weights)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Diverged(
-                f"the loss is {value} at epoch {epoch + 1}, step {step + 1}; try a lower --lr (it is {recipe.lr:g}), "
-                f"--precision float32, or look at the data with alexnet check; what was saved before is in {state.path}"
-            )
         state.working.backward(loss)
         state.working.step(state.optimizer)
         if state.average is not None:
             update_average(state.average, state.network, recipe.ema, taken)
-        correct = (logits.argmax(1) == batch.targets.argmax(1)).sum().item()
-        return value, correct
+        correct = logits.argmax(1) == batch.targets.argmax(1)
+        return torch.stack([loss.detach(), correct.sum().float()])
+
+    def told(self, numbers: Sequence[float], epoch: int, step: int) -> tuple[float, float]:
+        """The loss and the images that were classified as their target; Diverged for a loss that is not finite."""
+        loss, correct = numbers
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}; try a lower --lr (it is "
+                f"{self.state.recipe.lr:g}), --precision float32, or look at the data with alexnet check; what was "
+                f"saved before is in {self.state.path}"
+            )
+        return loss, correct
 
     def row(self, progress: Progress, speed: float) -> dict[str, Any]:
         """The row of metrics.csv for the epoch, once its steps are taken."""

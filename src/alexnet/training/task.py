@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from alexnet.data.augment import Augmentation
 from alexnet.data.form import Form
@@ -19,6 +20,7 @@ from alexnet.data.loader import Batch, Loader
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
+from alexnet.data.workers import cores
 from alexnet.networks.layers import Network
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import RunFolder, SplitRow
@@ -27,6 +29,7 @@ from alexnet.training.settings import Recipe
 from alexnet.training.working import WorkingWeights
 
 SHOWN = 16  # images in samples.png
+MOST_WORKERS = 8  # threads that prepare batches for a GPU
 
 
 @dataclass(kw_only=True)
@@ -66,8 +69,11 @@ class Task(Protocol):
     def image_size(self, epoch: int) -> int:
         """Pixels a side of this epoch's images."""
 
-    def step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
-        """Take one step. Returns the batch's mean loss, and the score summed over its images."""
+    def step(self, batch: Batch, epoch: int, step: int) -> Tensor:
+        """Take one step. Returns its numbers, which `told` understands, on the device and not waited for."""
+
+    def told(self, numbers: Sequence[float], epoch: int, step: int) -> tuple[float, float]:
+        """The step's mean loss, and its score summed over the images; Diverged where they are not finite."""
 
     def row(self, progress: Progress, speed: float) -> dict[str, Any]:
         """The row of metrics.csv for the epoch, once its steps are taken. speed: images/s."""
@@ -120,10 +126,13 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
 
 
 def workers_of(recipe: Recipe, device: torch.device) -> int:
-    """Threads that prepare batches: beside a GPU two; beside the processor they would take its cores from the step."""
+    """Threads that prepare batches: beside a GPU one a core; beside the processor they would take cores from the step.
+
+    Each holds a batch in memory, so that there are MOST_WORKERS at most.
+    """
     if recipe.workers is not None:
         return recipe.workers
-    return 2 if device.type == "cuda" else 0
+    return max(1, min(MOST_WORKERS, cores())) if device.type == "cuda" else 0
 
 
 def write_split(state: State, labels: Sequence[str] | None) -> None:

@@ -6,9 +6,10 @@ the best one of the CPU. Without the library plain torch computes the same resul
 
 import ctypes
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ VARIABLE = "ALEXNET_NATIVE"
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 _chosen: str | None = None  # set by `using`
+_of_thread = threading.local()
 
 
 @cache
@@ -89,6 +91,24 @@ def using(name: str) -> Iterator[None]:
         yield
     finally:
         _chosen = before
+
+
+def threads() -> int:
+    """Threads that a kernel called from this thread may take: PyTorch's number, or what `limit_threads` set."""
+    return getattr(_of_thread, "count", None) or torch.get_num_threads()
+
+
+def limit_threads(count: int) -> None:
+    """Let this thread, one of several that share the cores, compute with `count` of them.
+
+    That holds for kernels, and for PyTorch where the library shares its OpenMP: each thread that calls would have as
+    many helpers as there are cores.
+    """
+    _of_thread.count = count
+    torch.get_num_threads()  # when a thread first asks, PyTorch sets its own number
+    if instruction_set() is not None:
+        with suppress(AttributeError):  # built without OpenMP
+            getattr(library(), "omp_set_num_threads")(count)  # noqa: B009 - this thread's number alone
 
 
 def call(kernel: str, *arguments: Any) -> None:
