@@ -16,6 +16,7 @@ from torch import Tensor
 
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing, squares
+from alexnet.ops.draws import Streams
 from alexnet.ops.views import LUMA, ColorMap, Mixing, Windows, render
 from alexnet.ops.views import mix as mix_pairs
 
@@ -29,38 +30,13 @@ LIGHTING_SCALE = (0.2175, 0.0188, 0.0045)
 LIGHTING_COMPONENTS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
 
-class SampleRandom:
-    """N independent random streams; stream n is a function of (seed, epoch, samples[n]) only.
-
-    The streams are NumPy's Philox, a counter-based generator (Salmon et al. 2011), keyed by those three numbers.
-    """
+class SampleRandom(Streams):
+    """N independent random streams; stream n is a function of (seed, epoch, samples[n]) only."""
 
     def __init__(self, seed: int, epoch: int, samples: Iterable[int]) -> None:
-        word = (seed % 2**32) << 32 | epoch % 2**32
-        keys = (np.array([word, int(sample)], np.uint64) for sample in samples)
-        self.streams = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
-
-    def uniform(self, low: float, high: float, count: int = 1) -> Tensor:
-        """float32 (N, count) in [low, high)."""
-        rows = np.stack([stream.random(count, np.float32) for stream in self.streams])
-        return torch.from_numpy(rows).mul_(high - low).add_(low)
-
-    def normal(self, *shape: int) -> Tensor:
-        """float32 (N, *shape), standard normal."""
-        return torch.from_numpy(np.stack([stream.standard_normal(shape, np.float32) for stream in self.streams]))
-
-    def integers(self, high: int) -> list[int]:
-        """N integers in [0, high)."""
-        return [int(stream.integers(high)) for stream in self.streams]
-
-    def keys(self) -> Tensor:
-        """int64 (N,), uniform over all values: keys for random numbers drawn elsewhere."""
-        drawn = [stream.integers(-(2**63), 2**63, dtype=np.int64) for stream in self.streams]
-        return torch.tensor(drawn, dtype=torch.int64)
-
-    def beta(self, a: float) -> Tensor:
-        """float32 (N,) from Beta(a, a)."""
-        return torch.tensor([stream.beta(a, a) for stream in self.streams], dtype=torch.float32)
+        numbers = np.fromiter(samples, np.uint64)
+        word = np.uint64((seed % 2**32) << 32 | epoch % 2**32)
+        super().__init__(np.stack([np.full_like(numbers, word), numbers], 1))
 
 
 @dataclass(frozen=True)
@@ -122,7 +98,7 @@ def windows(side: int, random: SampleRandom, chosen: Augmentation, preprocessing
     resized = round(preprocessing.resize * size / preprocessing.input_size)
     if "crop" in chosen.names:
         return crops(side, random, resized, size)
-    middle = [(resized - size) // 2] * len(random.streams)
+    middle = [(resized - size) // 2] * len(random)
     return squares(side, middle, middle, resized, size)
 
 

@@ -98,22 +98,55 @@ void blend_rows(const Views& job, const View& shown, const Axis& down, long y, l
     }
 }
 
-// view (size x size x 3) <- the crop, resized.
+// Along x: where the pixels of each pixel of the view begin in a line, and as many weights for each, zeros after the last.
+struct Columns {
+    float* weights;  // (size, room)
+    int32_t* from;   // (size), in floats
+    long room, taps;
+};
+
+inline long room_of(const Views& job) {
+    const long taps = Axis::most_taps(job.side, job.size);
+    return taps * (job.size + 1) + job.size + 3 * (job.side + taps) + FRONT;
+}
+
+// A mirrored view takes the columns in reverse.
+Columns columns_of(const Views& job, const Axis& across, long left, bool mirrored, float* weights, int32_t* from) {
+    const long room = Axis::most_taps(job.side, job.size);
+    std::memset(weights, 0, room * job.size * sizeof(float));
+    long taps = 0;
+    for (long x = 0; x < job.size; x++) {
+        const long at = mirrored ? job.size - 1 - x : x, first = across.first(x), count = across.end(x) - first;
+        across.weigh(x, weights + room * at);
+        from[at] = int32_t(3 * (first - left));
+        taps = count > taps ? count : taps;
+    }
+    return {weights, from, room, taps};
+}
+
+// A row of the view <- a line resized along x. The fourth float of each pixel is overwritten by the next.
+template <int TAPS>
+void blend_columns(const Columns& columns, long size, const float* line, float* row) {
+    const long taps = TAPS ? TAPS : columns.taps;
+    for (long x = 0; x < size; x++) {
+        const float *pixels = line + columns.from[x], *weights = columns.weights + columns.room * x;
+        Quad sum = {};
+        for (long tap = 0; tap < taps; tap++) sum += weights[tap] * load_quad(pixels + 3 * tap);
+        std::memcpy(row + 3 * x, &sum, sizeof sum);
+    }
+}
+
+// view (size x size x 3) <- the crop, resized and mirrored.
 void scale_part(const Views& job, const View& shown, float* scratch, float* view) {
     const Axis down(shown.top, shown.height, job.size, job.side, shown.bounded);
     const Axis across(shown.left, shown.width, job.size, job.side, shown.bounded);
-    const long taps = Axis::most_taps(job.side, job.size), left = across.first(0), right = across.end(job.size - 1);
-    float *row_weights = scratch, *weights = scratch + taps, *line = weights + taps * job.size;
-    for (long x = 0; x < job.size; x++) across.weigh(x, weights + taps * x);
+    const long room = Axis::most_taps(job.side, job.size), left = across.first(0), right = across.end(job.size - 1);
+    float *row_weights = scratch, *weights = scratch + room, *from = weights + room * job.size, *line = from + job.size;
+    const Columns columns = columns_of(job, across, left, shown.mirrored, weights, reinterpret_cast<int32_t*>(from));
+    const auto blend = columns.taps == 2 ? blend_columns<2> : columns.taps == 3 ? blend_columns<3> : blend_columns<0>;
     for (long y = 0; y < job.size; y++) {
         blend_rows(job, shown, down, y, left, right, row_weights, line);
-        for (long x = 0; x < job.size; x++) {
-            const long first = across.first(x), count = across.end(x) - first;
-            Quad sum = {};
-            for (long tap = 0; tap < count; tap++)
-                sum += weights[taps * x + tap] * load_quad(line + 3 * (first - left + tap));
-            std::memcpy(view + 3 * (job.size * y + x), &sum, 3 * sizeof(float));
-        }
+        blend(columns, job.size, line, view + 3 * job.size * y);
     }
 }
 
@@ -133,54 +166,83 @@ inline long channel_of(long number, long lane) { return (number * LANES + lane) 
 float mean_gray(const Views& job, const float* view) {
     const long values = 3 * job.size * job.size;
     Floats sums[3] = {};
-    for (long i = 0, number = 0; i < values; i += LANES, number = (number + 1) % 3) sums[number] += load(view + i, values - i);
+    long i = 0;
+    for (; i + 3 * LANES <= values; i += 3 * LANES)
+        for (long number = 0; number < 3; number++) sums[number] += load(view + i + number * LANES);
+    for (long number = 0; i < values; i += LANES, number++) sums[number] += load(view + i, values - i);
     float gray = 0;
     for (long number = 0; number < 3; number++)
         for (long lane = 0; lane < LANES; lane++) gray += job.luma[channel_of(number, lane)] * sums[number][lane];
     return gray / (job.size * job.size);
 }
 
-// out <- the view after the colour transform. A channel's new value is a weighted sum of at most two values before and two
-// after it in memory, with weights that repeat after three values, which needs no shuffles.
+// The colour transform of an image: a channel's new value is a weighted sum of at most two values before and two after it
+// in memory, with weights that repeat after three values, hence after three vectors, which needs no shuffles.
+struct Paint {
+    Floats weights[5][3], base[3], deviation[3];
+    bool mixes;  // channels
+
+    Paint(const Views& job, const View& shown, float gray) : weights{}, mixes(false) {
+        for (long number = 0; number < 3; number++)
+            for (long lane = 0; lane < LANES; lane++) {
+                const long channel = channel_of(number, lane);
+                base[number][lane] = shown.offset[channel] + gray * shown.gray[channel];
+                deviation[number][lane] = job.deviation[channel];
+                for (long from = 0; from < 3; from++) {
+                    const float weight = shown.matrix[3 * channel + from];
+                    weights[from - channel + 2][number][lane] = weight;
+                    mixes |= from != channel && weight != 0;
+                }
+            }
+    }
+
+    template <bool MIXES, bool NOISY>
+    Floats of(const float* view, const float* noise, long number) const {
+        Floats value = base[number];
+        for (long shift = MIXES ? -2 : 0; shift <= (MIXES ? 2 : 0); shift++)
+            value += weights[shift + 2][number] * load(view + shift);
+        if (NOISY) value += deviation[number] * load(noise);
+        return value;
+    }
+};
+
+// out <- `values` values of the view after the colour transform.
+template <bool MIXES, bool NOISY, class T>
+void paint(const Paint& how, const float* view, const float* noise, long values, T* out) {
+    const Paint own = how;
+    long i = 0;
+    for (; i + 3 * LANES <= values; i += 3 * LANES)
+        for (long number = 0; number < 3; number++) {
+            const long at = i + number * LANES;
+            store(out + at, own.of<MIXES, NOISY>(view + at, NOISY ? noise + at : nullptr, number));
+        }
+    for (long number = 0; i < values; i += LANES, number++)
+        store(out + i, own.of<MIXES, NOISY>(view + i, NOISY ? noise + i : nullptr, number), values - i);
+}
+
 template <class T>
 void paint(const Views& job, const View& shown, const float* view, const float* noise, T* out) {
     const float gray = shown.gray[0] || shown.gray[1] || shown.gray[2] ? mean_gray(job, view) : 0;
-    Floats weights[5][3], base[3], deviation[3];
-    bool mixes = false;
-    for (long number = 0; number < 3; number++)
-        for (long lane = 0; lane < LANES; lane++) {
-            const long channel = channel_of(number, lane);
-            base[number][lane] = shown.offset[channel] + gray * shown.gray[channel];
-            deviation[number][lane] = job.deviation[channel];
-            for (long from = channel - 2; from <= channel + 2; from++) {
-                const float weight = from < 0 || from > 2 ? 0 : shown.matrix[3 * channel + from];
-                weights[from - channel + 2][number][lane] = weight;
-                mixes |= from != channel && weight != 0;
-            }
-        }
-    const long values = 3 * job.size * job.size;
-    for (long i = 0, number = 0; i < values; i += LANES, number = number == 2 ? 0 : number + 1) {
-        Floats value = base[number];
-        for (long shift = mixes ? -2 : 0; shift <= (mixes ? 2 : 0); shift++)
-            value += weights[shift + 2][number] * load(view + i + shift);
-        if (noise) value += deviation[number] * load(noise + i);
-        store(out + i, value, values - i);
-    }
+    const Paint how(job, shown, gray);
+    const auto chosen = noise ? (how.mixes ? paint<true, true, T> : paint<false, true, T>)
+                              : (how.mixes ? paint<true, false, T> : paint<false, false, T>);
+    chosen(how, view, noise, 3 * job.size * job.size, out);
 }
 
 // out: (count, size, size, 3).
 template <class T>
 void render(const Views& job, const View* shown, T* out) {
-    const long values = 3 * job.size * job.size, taps = Axis::most_taps(job.side, job.size);
+    const long values = 3 * job.size * job.size, scaling = room_of(job);
     const bool noisy = job.deviation[0] || job.deviation[1] || job.deviation[2];
-    const long scaling = taps * (job.size + 1) + 3 * job.side + FRONT, noises = noisy ? 4 * quarter_of(values) + FRONT : 0;
+    const long noises = noisy ? 4 * quarter_of(values) + FRONT : 0;
     parallel(job.count, job.threads, 2 * FRONT + values + scaling + noises, [&](long n, float* own) {
         float *view = own + FRONT, *rest = view + values + FRONT, *noise = noisy ? rest + scaling : nullptr;
-        if (is_window(job, shown[n]))
+        if (is_window(job, shown[n])) {
             copy_window(job, shown[n], view);
-        else
+            if (shown[n].mirrored) mirror(job.size, view);
+        } else {
             scale_part(job, shown[n], rest, view);
-        if (shown[n].mirrored) mirror(job.size, view);
+        }
         if (noisy) fill_normal(shown[n].noise, values, noise);
         paint(job, shown[n], view, noise, out + n * values);
     });
