@@ -19,14 +19,14 @@ struct Norm {
     float floor() const { return relu ? 0.0f : -__builtin_inff(); }
 };
 
-constexpr long PART = 1 << 15;  // values in a part: with float32 they fill a quarter of a usual L2 cache
+constexpr long PART_VALUES = 1 << 15;  // values in a part: with float32 they fill a quarter of a usual L2 cache
 constexpr uint8_t NONE = 255;   // in place of a winner that the ReLU set to zero
 
-// `count` items, each of `values` values, in parts of about PART values.
+// `count` items, each of `values` values, in parts of about PART_VALUES values.
 struct Parts {
     long count, size, number;
 
-    Parts(long count, long values) : count(count), size(values < PART ? PART / values : 1) {
+    Parts(long count, long values) : count(count), size(values < PART_VALUES ? PART_VALUES / values : 1) {
         number = (count + size - 1) / size;
     }
     long begin(long part) const { return part * size; }
