@@ -10,12 +10,13 @@ from alexnet.ops.blocks import ImageConv, blocks_of, pays
 
 needs_kernels = pytest.mark.skipif(native.instruction_set() is None, reason="the native kernels are not built")
 
-LAYERS = {  # colours, outputs, window, stride, padding, height and width of the images
+LAYERS = {  # colours, outputs, window, stride, padding, height and width of the images; without a bias if named so
     "bvlc": (3, 96, 11, 4, 0, 227, 227),
     "one_weird_trick": (3, 64, 11, 4, 2, 64, 75),
     "a stride that divides the window": (4, 5, 6, 3, 1, 20, 31),
     "gray, a window as wide as the stride": (1, 3, 2, 2, 0, 9, 8),
     "padded by more than a block": (2, 3, 7, 2, 3, 7, 7),
+    "modern, without a bias": (3, 96, 11, 4, 5, 64, 64),
 }
 
 
@@ -24,14 +25,14 @@ LAYERS = {  # colours, outputs, window, stride, padding, height and width of the
 def test_values_and_gradients_match_torch(instructions, name, dtype):
     colors, outputs, kernel, stride, padding, height, width = LAYERS[name]
     torch.manual_seed(0)
-    layer = nn.Conv2d(colors, outputs, kernel, stride, padding).to(dtype)
+    layer = nn.Conv2d(colors, outputs, kernel, stride, padding, bias="without" not in name).to(dtype)
     x = torch.randn(2, colors, height, width).to(dtype)
     y = ImageConv(layer)(x)
     dy = torch.randn(y.shape).to(dtype)
-    found = torch.autograd.grad(y, [layer.weight, layer.bias], dy)
-    weight, bias = (each.detach().double().requires_grad_() for each in (layer.weight, layer.bias))
-    wanted = F.conv2d(x.double(), weight, bias, stride, padding)
-    expected = torch.autograd.grad(wanted, [weight, bias], dy.double())
+    found = torch.autograd.grad(y, list(layer.parameters()), dy)
+    exact = [each.detach().double().requires_grad_() for each in layer.parameters()]
+    wanted = F.conv2d(x.double(), exact[0], exact[1] if exact[1:] else None, stride, padding)
+    expected = torch.autograd.grad(wanted, exact, dy.double())
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
     for one, other in zip((y, *found), (wanted, *expected), strict=True):
         assert (one.double() - other).norm() <= tolerance * other.norm()
@@ -87,12 +88,12 @@ def test_image_gradients_match_torch():
 def test_double_backward_matches_torch(name, dtype, tolerance):
     colors, outputs, kernel, stride, padding, height, width = LAYERS[name]
     torch.manual_seed(0)
-    layer = nn.Conv2d(colors, outputs, kernel, stride, padding).to(dtype)
+    layer = nn.Conv2d(colors, outputs, kernel, stride, padding, bias="without" not in name).to(dtype)
     x = torch.randn(2, colors, height, width).to(dtype)
-    directions = [torch.randn_like(layer.weight), torch.randn_like(layer.bias)]
+    directions = [torch.randn_like(each) for each in layer.parameters()]
 
     def second(convolution, layer, x):
-        weights = [layer.weight, layer.bias]
+        weights = list(layer.parameters())
         y = convolution(x)
         gradients = torch.autograd.grad(y.square().sum(), weights, create_graph=True)
         along = sum((one * way.to(one.dtype)).sum() for one, way in zip(gradients, directions, strict=True))
@@ -145,6 +146,13 @@ class Calling(nn.Module):
 )
 def test_unsupported_convolutions_are_not_replaced(layer):
     assert not pays(layer)
+
+
+@needs_kernels
+def test_a_first_convolution_without_bias_uses_the_gradient_over_blocks():
+    layer = nn.Conv2d(3, 8, 11, 4, 5, bias=False)
+    y = ImageConv(layer)(torch.randn(2, 3, 64, 64))
+    assert "image_conv" in type(y.grad_fn).__name__
 
 
 def test_the_published_first_convolution_is_replaced():

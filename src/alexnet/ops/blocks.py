@@ -91,12 +91,12 @@ class _Blocks(ctypes.Structure):
     )
 
 
-def _forward(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     return F.conv2d(x, weight, bias, stride, padding)
 
 
-def _backward(x: Tensor, dy: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[Tensor, Tensor]:
-    """The gradients of weight and bias."""
+def _backward(x: Tensor, dy: Tensor, weight: Tensor, biased: bool, stride: int, padding: int) -> tuple[Tensor, Tensor]:
+    """The gradients of weight and bias; of no bias, an empty one."""
     outputs, colors, kernel, _ = weight.shape
     across = _across(kernel, stride)
     blocks = blocks_of(x, kernel, stride, padding)
@@ -106,24 +106,28 @@ def _backward(x: Tensor, dy: Tensor, weight: Tensor, stride: int, padding: int) 
         dy,
         blocks,
         filters,
-        bias_sizes=[outputs],
+        bias_sizes=[outputs] if biased else None,
         stride=[1, 1],
         padding=[0, 0],
         dilation=[1, 1],
         transposed=False,
         output_padding=[0, 0],
         groups=1,
-        output_mask=[False, True, True],
+        output_mask=[False, True, biased],
     )
-    return _weights_of(gradient, colors, kernel, stride), sums
+    return _weights_of(gradient, colors, kernel, stride), sums if biased else dy.new_empty(0)
 
 
-def _backward_shape(x: Tensor, dy: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(weight, memory_format=torch.channels_last), dy.new_empty(weight.shape[0])
+def _backward_shape(
+    x: Tensor, dy: Tensor, weight: Tensor, biased: bool, stride: int, padding: int
+) -> tuple[Tensor, Tensor]:
+    sums = dy.new_empty(weight.shape[0] if biased else 0)
+    return torch.empty_like(weight, memory_format=torch.channels_last), sums
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, weight, _, ctx.stride, ctx.padding = inputs
+    x, weight, bias, ctx.stride, ctx.padding = inputs
+    ctx.biased = bias is not None
     ctx.save_for_backward(x, weight)
 
 
@@ -131,14 +135,16 @@ def _gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
     if torch.is_grad_enabled() or operators.transformed():  # create_graph=True, or is_grads_batched=True
         gradient = conv2d_weight(x, weight.shape, dy, ctx.stride, ctx.padding)  # type: ignore[no-untyped-call]
-        return None, gradient, dy.sum((0, 2, 3)), None, None
-    return None, *torch.ops.alexnet.image_conv_backward(x, dy, weight, ctx.stride, ctx.padding), None, None
+        return None, gradient, dy.sum((0, 2, 3)) if ctx.biased else None, None, None
+    operator = torch.ops.alexnet.image_conv_backward
+    gradient, sums = operator(x, dy, weight, ctx.biased, ctx.stride, ctx.padding)
+    return None, gradient, sums if ctx.biased else None, None, None
 
 
 NAME = "alexnet::image_conv"
-torch.library.define(NAME, "(Tensor x, Tensor weight, Tensor bias, int stride, int padding) -> Tensor")
+torch.library.define(NAME, "(Tensor x, Tensor weight, Tensor? bias, int stride, int padding) -> Tensor")
 torch.library.define(
-    f"{NAME}_backward", "(Tensor x, Tensor dy, Tensor weight, int stride, int padding) -> (Tensor, Tensor)"
+    f"{NAME}_backward", "(Tensor x, Tensor dy, Tensor weight, bool biased, int stride, int padding) -> (Tensor, Tensor)"
 )
 torch.library.impl(NAME, "cpu", _forward)
 torch.library.impl(f"{NAME}_backward", "cpu", _backward)
@@ -160,8 +166,8 @@ class ImageConv:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the layer's output."""
         weight, bias = self.layer.weight, self.layer.bias
-        mixed = bias is None or not weight.dtype == bias.dtype == x.dtype or _autocast_converts(x)
-        if x.requires_grad or bias is None or mixed or not operators.takes(x):
+        mixed = weight.dtype != x.dtype or (bias is not None and bias.dtype != x.dtype) or _autocast_converts(x)
+        if x.requires_grad or mixed or not operators.takes(x):
             return self.layer(x)  # type: ignore[no-any-return]
         y: Tensor = torch.ops.alexnet.image_conv(x, weight, bias, self.layer.stride[0], int(self.layer.padding[0]))
         return y

@@ -1,9 +1,9 @@
 """Fuse consecutive layers into one native kernel, which passes over the feature map once.
 
 A network remains a list of ordinary layers. If the kernels support the input (`alexnet.ops.native.operators.takes`),
-the layers between two convolutions run as one operator, and the first convolution uses the backward pass of
-`alexnet.ops.blocks`. Otherwise, and if a layer has hooks, the layers are called one by one. Both paths agree up to
-rounding.
+the layers between two convolutions, or after a dense layer from BatchNorm on, run as one operator, and the first
+convolution uses the backward pass of `alexnet.ops.blocks`. Otherwise, and if a layer has hooks, the layers are called
+one by one. Both paths agree up to rounding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from alexnet.ops import norm
 from alexnet.ops.blocks import ImageConv, pays
 from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.native import operators
@@ -20,6 +21,11 @@ from alexnet.ops.towers import TowerConv, in_towers
 
 # Sequences of layer kinds and the kernel that computes them. The first match wins.
 PATTERNS = (
+    (("norm", "relu", "pool"), "norm"),  # modern
+    (("norm", "pool", "relu"), "norm"),
+    (("norm", "relu"), "norm"),
+    (("norm", "pool"), "norm"),
+    (("norm",), "norm"),  # article
     (("relu", "lrn", "within"), "lrn_within"),  # krizhevsky2012, conv2; its pool is a separate kernel
     (("relu", "lrn", "pool"), "lrn_pool"),  # paper, bvlc
     (("lrn", "pool", "relu"), "lrn_pool"),  # krizhevsky2012, conv1
@@ -61,9 +67,13 @@ class Fused:
     kernel: str
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the output of the last layer, in x's dtype."""
-        if operators.takes(x):
-            return operators.apply(self.kernel, x, stage_of(self.layers))
+        """(N, C, H, W), or (N, C) for BatchNorm -> the output of the last layer, in x's dtype."""
+        first, stage = self.layers[0], stage_of(self.layers)
+        if isinstance(first, nn.BatchNorm1d | nn.BatchNorm2d):
+            if norm.takes(x, first, stage):
+                return norm.apply(first, x, stage)
+        elif operators.takes(x):
+            return operators.apply(self.kernel, x, stage)
         for layer in self.layers:
             x = layer(x)
         return x
@@ -72,7 +82,8 @@ class Fused:
 def kind_of(layer: nn.Module) -> str | None:
     """The kind of a layer that the kernels support, else None.
 
-    Kinds: "relu", "lrn", "within", "pool", "images" for the first convolution, "towers" for those in groups.
+    Kinds: "relu", "lrn", "within", "pool", "norm" for BatchNorm, "images" for the first convolution, and "towers" for
+    those in groups.
     """
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
         return None  # hooks fire only if the layer itself is called
@@ -82,6 +93,8 @@ def kind_of(layer: nn.Module) -> str | None:
         return "within" if layer.within_channel else "lrn"
     if type(layer) is nn.MaxPool2d and _is_plain(layer):
         return "pool"
+    if norm.fits(layer):
+        return "norm"
     return "images" if pays(layer) else "towers" if in_towers(layer) else None
 
 

@@ -6,6 +6,7 @@
 
 #include "blocks.cpp"
 #include "mix.cpp"
+#include "norm.cpp"
 #include "resize.cpp"
 #include "stage.h"
 #include "update.cpp"
@@ -81,6 +82,24 @@ void blocks(long side, long stride) {
 }
 
 template <class T>
+void normalise(long side, long channels, long kernel, long stride) {
+    Norm job = {2, side, side + 1, channels, side, side + 1, kernel, stride, kernel / 2, 1, 1, 2};
+    if (kernel) {
+        job.pooled_height = (side + 2 * job.padding - kernel) / stride + 1;
+        job.pooled_width = (side + 1 + 2 * job.padding - kernel) / stride + 1;
+    }
+    const long count = 2 * side * (side + 1) * channels, out = 2 * job.pooled_height * job.pooled_width * channels;
+    std::vector<T> x = values<T>(count), dy = values<T>(out), y(out), dx(count);
+    std::vector<float> mean(channels), inverse(channels, 0.5f), weight = values<float>(channels), more(channels);
+    std::vector<uint8_t> winners(kernel ? out : 0);
+    moments(job, x.data(), mean.data(), more.data());
+    forward(job, x.data(), mean.data(), inverse.data(), weight.data(), weight.data(), y.data(), winners.data());
+    std::vector<float> dweight(channels), dbias(channels);
+    backward(job, x.data(), dy.data(), mean.data(), inverse.data(), weight.data(), weight.data(), winners.data(), dx.data(),
+             dweight.data(), dbias.data());
+}
+
+template <class T>
 void update(long count) {
     std::vector<float> w = values<float>(count), m = w, s(count, 1);
     std::vector<T> g = values<T>(count), copy(count);
@@ -120,6 +139,13 @@ int main() {
             blocks<bf16>(side, stride);
             runs += 2;
         }
+    for (long side : {3, 8, 40})
+        for (long channels : {1, 7, 38})
+            for (long kernel : {0, 2, 3, 5}) {
+                normalise<float>(side, channels, kernel, 2);
+                normalise<bf16>(side, channels, kernel, 1);
+                runs += 2;
+            }
     for (long count : {1, 5, 64, 40000}) {
         update<float>(count);
         update<bf16>(count);

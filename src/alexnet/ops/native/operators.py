@@ -57,11 +57,11 @@ class Stage:
         return count - (self.ceil_mode and (count - 1) * self.stride >= length + self.padding)
 
 
-def takes(x: Tensor) -> bool:
+def takes(x: Tensor, dims: int = 4) -> bool:
     """Whether the kernels support this tensor in the current context; if not, plain torch computes."""
     return (
         x.device.type == "cpu"
-        and x.ndim == 4
+        and x.ndim == dims
         and x.dtype in native.TYPES
         and not torch.compiler.is_exporting()  # exported graphs must run without the kernels
         and not transformed()
