@@ -1,3 +1,6 @@
+import math
+from hashlib import sha256
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +55,19 @@ def test_image_is_augmented_alike_in_any_batch():
     assert whole.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("crop", ["crop", "resized_crop"])
+def test_a_batch_is_the_same_whoever_draws_its_numbers(crop):
+    preprocessing = Preprocessing(24, 28, (120.0, 110.0, 100.0), (60.0, 50.0, 40.0), 32)
+    chosen = Augmentation((crop, *EVERYTHING[1:]), mixup=0.4, cutmix=1.0)
+    images, digests = photos(40).permute(0, 2, 3, 1), []
+    for drawing in (streams(40), streams(40)):
+        if digests:
+            drawing.generators()  # NumPy's, from now on
+        batch, targets = augment(images, torch.eye(40), drawing, chosen, preprocessing, 24)
+        digests.append(sha256(batch.contiguous().numpy().tobytes() + targets.numpy().tobytes()).hexdigest())
+    assert digests[0] == digests[1]
+
+
 def test_without_augmentation_the_input_is_the_centre_crop():
     preprocessing = Preprocessing(16, 20, (0.0,) * 3, (1.0,) * 3, 32)
     images = photos().permute(0, 2, 3, 1)
@@ -81,6 +97,21 @@ def test_resized_crops_have_the_requested_areas_and_stay_inside():
     assert 1.28 < (width / height).max() < 1.35
     assert min(top.min(), left.min()) == 0
     assert max((top + height).max(), (left + width).max()) == 200
+
+
+def test_resized_crop_is_the_first_draw_that_fits():
+    """With one try in ten that fits, now and then, and often none."""
+    drawn = SampleRandom(0, 0, range(200))
+    areas, aspects, places = drawn.uniform(0.9, 1.0, 10) * 50 * 50, drawn.uniform(-1.0, 1.0, 10), drawn.uniform(0, 1, 2)
+    expected = []
+    for n, place in enumerate(places):
+        aspect = torch.exp(aspects[n] * math.log(4 / 3))
+        sides = zip((areas[n] / aspect).sqrt().round(), (areas[n] * aspect).sqrt().round(), strict=True)
+        height, width = next((pair for pair in sides if max(pair) <= 50), (50, 50))
+        expected.append([*(place * (torch.tensor([51 - height, 51 - width]))).floor(), height, width])
+    found = resized_crops(50, streams(200), 0.9).parts
+    assert torch.equal(found, torch.tensor(expected))
+    assert 20 < (found[:, 2] == 50).sum() < 190
 
 
 def test_resized_crop_falls_back_to_the_whole_image():

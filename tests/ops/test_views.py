@@ -28,6 +28,12 @@ def colors() -> ColorMap:
     return ColorMap(*(torch.randn(COUNT, *shape, generator=drawn) / 100 for shape in ((3, 3), (3,), (3,))))
 
 
+def test_a_scaled_map_is_the_map_followed_by_a_diagonal_matrix():
+    factors = torch.rand(COUNT, 3, generator=random())
+    ours, plain = colors().scaled(factors), colors().then(torch.diag_embed(factors), torch.zeros(3))
+    assert all(torch.equal(getattr(ours, name), getattr(plain, name)) for name in ("matrix", "offset", "gray"))
+
+
 @pytest.mark.parametrize("size", [1, 5, 16, 23, SIDE])
 def test_a_crop_of_the_views_size_is_copied(instructions, size):
     top, left = (SIDE - size) // 2, (SIDE - size) // 3

@@ -7,11 +7,13 @@ This module draws the parameters; `alexnet.ops.views` applies them in one pass. 
 composed per image with the normalization into a `ColorMap`.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.images import Pixels
@@ -33,10 +35,10 @@ LIGHTING_COMPONENTS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (
 class SampleRandom(Streams):
     """N independent random streams; stream n is a function of (seed, epoch, samples[n]) only."""
 
-    def __init__(self, seed: int, epoch: int, samples: Iterable[int]) -> None:
-        numbers = np.fromiter(samples, np.uint64)
-        word = np.uint64((seed % 2**32) << 32 | epoch % 2**32)
-        super().__init__(np.stack([np.full_like(numbers, word), numbers], 1))
+    def __init__(self, seed: int, epoch: int, samples: Sequence[int] | NDArray[np.int64]) -> None:
+        keys = np.empty((len(samples), 2), np.uint64)
+        keys[:, 0], keys[:, 1] = (seed % 2**32) << 32 | epoch % 2**32, samples
+        super().__init__(keys)
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,15 @@ def resized_crops(side: int, random: SampleRandom, smallest: float, ratio: float
     Its share of the area is drawn from [smallest, 1], its width : height log-uniformly from [1 / ratio, ratio]. The
     first of `tries` draws that fits is used, the whole image if none fits.
     """
-    area = random.uniform(smallest, 1.0, tries) * side * side
-    aspect = torch.exp(random.uniform(-1.0, 1.0, tries) * np.log(ratio))
-    widths, heights = ((torch.sqrt(each).round().clamp_min(1)) for each in (area * aspect, area / aspect))
+    area = random.uniform(smallest, 1.0, tries).numpy() * side * side
+    aspect = torch.exp(random.uniform(-1.0, 1.0, tries) * math.log(ratio)).numpy()
+    widths, heights = (np.maximum(np.rint(np.sqrt(each)), 1) for each in (area * aspect, area / aspect))
     fits = (widths <= side) & (heights <= side)
-    first = fits.int().argmax(1, keepdim=True)
-    height, width = (torch.where(fits.any(1), each.gather(1, first)[:, 0], side) for each in (heights, widths))
-    down, across = random.uniform(0.0, 1.0, 2).unbind(1)
-    top, left = (down * (side - height + 1)).floor(), (across * (side - width + 1)).floor()
-    return Windows(torch.stack([top, left, height, width], 1))
+    first = (np.arange(len(fits)), fits.argmax(1))
+    height, width = (np.where(fits[first], each[first], np.float32(side)) for each in (heights, widths))
+    down, across = random.uniform(0.0, 1.0, 2).numpy().T
+    top, left = np.floor(down * (side - height + 1)), np.floor(across * (side - width + 1))
+    return Windows(torch.from_numpy(np.stack([top, left, height, width], 1)))
 
 
 def flips(random: SampleRandom) -> Tensor:
@@ -140,12 +142,11 @@ def jitter(colors: ColorMap, random: SampleRandom, strength: float) -> ColorMap:
     Contrast scales about the image's mean gray value, saturation about each pixel's gray value. Must be the first
     change of colour: the mean is that of the original image.
     """
-    brightness, contrast, saturation = random.uniform(1 - strength, 1 + strength, 3).unbind(1)
-    scale = (brightness * contrast).view(-1, 1, 1) * torch.eye(3)
-    brightened = colors.then(scale, torch.zeros(3))
-    stretched = replace(brightened, gray=((1 - contrast) * brightness)[:, None].repeat(1, 3))
-    blend = saturation.view(-1, 1, 1)
-    return stretched.then(blend * torch.eye(3) + (1 - blend) * torch.tensor(LUMA).expand(3, 3), torch.zeros(3))
+    brightness, contrast, saturation = random.uniform(1 - strength, 1 + strength, 3)[:, :, None].unbind(1)
+    brightened = colors.scaled(brightness * contrast)
+    stretched = replace(brightened, gray=((1 - contrast) * brightness).expand(-1, 3))
+    gray = (1 - saturation) * torch.tensor(LUMA)
+    return stretched.then(gray[:, None] + saturation[:, None] * torch.eye(3), torch.zeros(3))
 
 
 def pca_noise(colors: ColorMap, random: SampleRandom, mean: Sequence[float], strength: float = 0.1) -> ColorMap:
@@ -180,21 +181,21 @@ def mixing(random: SampleRandom, size: int, mixup: float, cutmix: float, probabi
     partner, share from Beta(mixup, mixup). CutMix: a box of the partner of 1 - s of the area, s from
     Beta(cutmix, cutmix), with a uniformly drawn centre, clipped.
     """
-    touched, boxed, down, across = random.uniform(0.0, 1.0, 4).unbind(1)
-    count = len(touched)
-    use_box = boxed < 0.5 if mixup > 0 and cutmix > 0 else torch.full((count,), cutmix > 0)
-    blend = random.beta(mixup) if mixup > 0 else torch.ones(count)
-    keep = random.beta(cutmix) if cutmix > 0 else torch.ones(count)
+    touched, boxed, down, across = random.uniform(0.0, 1.0, 4).numpy().T
+    use_box = boxed < 0.5 if mixup > 0 and cutmix > 0 else np.full(len(boxed), cutmix > 0)
+    blend = random.beta(mixup).numpy() if mixup > 0 else np.float32(1)
+    keep = random.beta(cutmix).numpy() if cutmix > 0 else np.ones_like(down)
     alone = touched >= probability
-    box = torch.cat([_extent(keep, down, size), _extent(keep, across, size)], 1)
-    return Mixing(torch.where(use_box | alone, 1.0, blend), torch.where((use_box & ~alone)[:, None], box, 0))
+    box = np.stack([*_extent(keep, down, size), *_extent(keep, across, size)], 1)
+    box[alone | ~use_box] = 0
+    return Mixing(torch.from_numpy(np.where(use_box | alone, np.float32(1), blend)), torch.from_numpy(box))
 
 
-def _extent(keep: Tensor, middle: Tensor, side: int) -> Tensor:
-    """int32 (N, 2): begin and end along one side of a square of 1 - keep of the area, clipped to the image."""
-    half, center = torch.sqrt(1 - keep) * side / 2, middle * side
-    ends = torch.stack([(center - half + 0.5).floor(), (center + half + 0.5).floor()], 1)
-    return ends.clamp(0, side).int()
+def _extent(keep: NDArray[np.float32], middle: NDArray[np.float32], side: int) -> list[NDArray[np.int32]]:
+    """int32 (N,) twice: begin and end along one side of a square of 1 - keep of the area, clipped to the image."""
+    half, center = np.sqrt(1 - keep) * side / 2, middle * side
+    ends = (np.floor(center - half + 0.5), np.floor(center + half + 0.5))
+    return [each.clip(0, side).astype(np.int32) for each in ends]
 
 
 def mix_targets(targets: Tensor, how: Mixing, size: int) -> Tensor:

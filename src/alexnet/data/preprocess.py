@@ -94,7 +94,7 @@ class Preprocessing:
         shown = squares(len(images[0]), tops, lefts, self.resize, self.input_size)
         mirrored = (torch.arange(len(tops)) % views >= 5) & (views == 10)
         colors = ColorMap.identity(len(tops)).normalized(self.mean, self.std)
-        repeated = [image for image in images for _ in range(views)]
+        repeated = images if views == 1 else [image for image in images for _ in range(views)]
         return render(repeated, replace(shown, mirrored=mirrored), colors, self.input_size, dtype, device)
 
 

@@ -62,7 +62,7 @@ class Part:
     """Images of one part of the data, and the network's activations for them."""
 
     rows: NDArray[np.int64]  # of the store
-    images: list[Pixels]  # memory-mapped
+    images: Sequence[Pixels]  # memory-mapped
     labels: torch.Tensor  # int64 (N,)
     activations: Activations
     of: int  # number of images of the whole part

@@ -67,31 +67,34 @@ class Streams:
     def uniform(self, low: float, high: float, count: int = 1) -> Tensor:
         """float32 (N, count) in [low, high)."""
         if self._native():
-            drawn = self._drawn("uniform_float32", torch.float32, (count,), ctypes.c_int64(count))
+            drawn = self._drawn("uniform_float32", np.float32, (count,), ctypes.c_int64(count))
         else:
             drawn = _stacked([stream.random(count, np.float32) for stream in self.generators()], (count,))
-        return drawn.mul_(high - low).add_(low)
+        drawn *= np.float32(high - low)
+        drawn += np.float32(low)
+        return torch.from_numpy(drawn)
 
     def normal(self, *shape: int) -> Tensor:
         """float32 (N, *shape), standard normal."""
         if self._native():
             numbers = (ctypes.c_int64(math.prod(shape)), ctypes.byref(_ziggurat()))
-            return self._drawn("normal_float32", torch.float32, shape, *numbers)
-        return _stacked([stream.standard_normal(shape, np.float32) for stream in self.generators()], shape)
+            return torch.from_numpy(self._drawn("normal_float32", np.float32, shape, *numbers))
+        rows = [stream.standard_normal(shape, np.float32) for stream in self.generators()]
+        return torch.from_numpy(_stacked(rows, shape))
 
     def integers(self, high: int) -> list[int]:
         """N integers in [0, high); UsageError unless 1 <= high < 2^32."""
         if not 1 <= high < 2**32:
             raise UsageError(f"integers below {high}; the bound must be at least 1 and less than 2^32")
         if self._native():
-            drawn: list[int] = self._drawn("below_int64", torch.int64, (), ctypes.c_uint32(high - 1)).tolist()
+            drawn: list[int] = self._drawn("below_int64", np.int64, (), ctypes.c_uint32(high - 1)).tolist()
             return drawn
         return [int(stream.integers(high)) for stream in self.generators()]
 
     def keys(self) -> Tensor:
         """int64 (N,), uniform over all values: keys for random numbers drawn elsewhere."""
         if self._native():
-            return self._drawn("keys_int64", torch.int64, ())
+            return torch.from_numpy(self._drawn("keys_int64", np.int64, ()))
         drawn = [stream.integers(-(2**63), 2**63, dtype=np.int64) for stream in self.generators()]
         return torch.tensor(drawn, dtype=torch.int64)
 
@@ -100,7 +103,7 @@ class Streams:
         if not a > 0:
             raise UsageError(f"Beta({a}, {a}); the parameter must be above 0")
         if LEAST <= a <= 1 and self._native():  # above, NumPy divides gamma variates
-            return self._drawn("beta_float32", torch.float32, (), ctypes.c_double(a))
+            return torch.from_numpy(self._drawn("beta_float32", np.float32, (), ctypes.c_double(a)))
         return torch.tensor([stream.beta(a, a) for stream in self.generators()], dtype=torch.float32)
 
     def generators(self) -> list[np.random.Generator]:
@@ -112,19 +115,16 @@ class Streams:
     def _native(self) -> bool:
         return self._generators is None and native.instruction_set() is not None
 
-    def _drawn(self, kernel: str, dtype: torch.dtype, shape: tuple[int, ...], *arguments: Any) -> Tensor:
+    def _drawn(self, kernel: str, dtype: type[np.generic], shape: tuple[int, ...], *arguments: Any) -> NDArray[Any]:
         """(N, *shape) by a kernel."""
-        result = torch.empty((len(self), *shape), dtype=dtype)
-        native.call(f"draws_{kernel}", ctypes.c_int64(len(self)), _address(self._state), *arguments, result)
+        result = np.empty((len(self), *shape), dtype)
+        places = (ctypes.c_void_p(array.ctypes.data) for array in (self._state, result))
+        native.call(f"draws_{kernel}", ctypes.c_int64(len(self)), next(places), *arguments, next(places))
         return result
 
 
-def _address(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def _stacked(rows: list[NDArray[np.float32]], shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(np.stack(rows)) if rows else torch.empty((0, *shape))
+def _stacked(rows: list[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.stack(rows) if rows else np.empty((0, *shape), np.float32)
 
 
 def _generator(state: np.void) -> np.random.Generator:

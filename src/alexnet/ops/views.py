@@ -7,7 +7,8 @@ RGB values in 0..255.
 import ctypes
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +21,19 @@ from alexnet.ops import native
 
 Images = Sequence[NDArray[np.uint8] | Tensor]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601 weights of R, G and B in a gray value
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """N images that know where they lie in memory: they are rendered without an array for each."""
+
+    def shapes(self) -> set[tuple[int, ...]]:
+        """Of all images."""
+        ...
+
+    def addresses(self) -> NDArray[np.uint64]:
+        """uint64 (N,): where each image begins; its bytes, (S, S, 3), follow one another."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,17 +62,24 @@ class ColorMap:
     @classmethod
     def identity(cls, count: int) -> "ColorMap":
         """`count` identity transforms."""
-        return cls(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3), torch.zeros(count, 3))
+        zeros = torch.zeros(count, 3)
+        return cls(torch.eye(3).expand(count, 3, 3), zeros, zeros)
 
     def then(self, matrix: Tensor, offset: Tensor) -> "ColorMap":
         """This transform followed by another; matrix (N, 3, 3) or (3, 3), offset (N, 3) or (3,)."""
-        moved, gray = ((matrix @ each[:, :, None])[:, :, 0] for each in (self.offset, self.gray))
-        return ColorMap(matrix @ self.matrix, moved + offset, gray)
+        columns = torch.cat([self.matrix, self.offset[:, :, None], self.gray[:, :, None]], 2)
+        moved = matrix.expand_as(self.matrix).bmm(columns)
+        return ColorMap(moved[:, :, :3], moved[:, :, 3] + offset, moved[:, :, 4])
+
+    def scaled(self, factors: Tensor) -> "ColorMap":
+        """This transform followed by a multiplication; factors (N, 3), (N, 1) or (3,)."""
+        return ColorMap(self.matrix * factors[..., None], self.offset * factors, self.gray * factors)
 
     def normalized(self, mean: Sequence[float], std: Sequence[float]) -> "ColorMap":
         """This transform followed by (value - mean) / std."""
         scale = 1 / torch.tensor(std)
-        return self.then(torch.diag(scale), -torch.tensor(mean) * scale)
+        scaled = self.scaled(scale)
+        return replace(scaled, offset=scaled.offset - torch.tensor(mean) * scale)
 
     def apply(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of any dtype -> float32 of the same shape, channels last."""
@@ -165,13 +186,14 @@ def _radius(words: Tensor) -> Tensor:
 def _check(images: Images, shown: Windows) -> None:
     """Raise UsageError for crops outside the images, which the kernel would read out of bounds."""
     side = len(images[0])
-    if any(tuple(image.shape) != (side, side, 3) for image in images):
-        shapes = sorted({tuple(image.shape) for image in images})
-        raise UsageError(f"images of {shapes}; they must be of one square size, with three channels")
-    begins, lengths = shown.parts[:, :2], shown.parts[:, 2:]
+    shapes = images.shapes() if isinstance(images, Placed) else {tuple(image.shape) for image in images}
+    if shapes != {(side, side, 3)}:
+        raise UsageError(f"images of {sorted(shapes)}; they must be of one square size, with three channels")
+    parts = shown.parts.numpy()
+    begins, lengths = parts[:, :2], parts[:, 2:]
     inside = (begins >= 0) & (lengths > 0) & (begins + lengths <= side * (1 + 1e-6))
     if not inside.all():
-        wrong = shown.parts[~inside.all(1)][0].tolist()
+        wrong = parts[~inside.all(1)][0].tolist()
         raise UsageError(f"part (top, left, height, width) {wrong} is not a part of images of {side} x {side} pixels")
 
 
@@ -261,9 +283,9 @@ def _render(
     pinned: bool,
 ) -> Tensor:
     """`render` by the native kernel."""
-    arrays = [np.ascontiguousarray(each.numpy() if isinstance(each, Tensor) else each) for each in images]
-    record = np.zeros(len(arrays), _VIEW)
-    record["image"] = [array.__array_interface__["data"][0] for array in arrays]
+    places, kept = _addresses(images)
+    record = np.zeros(len(images), _VIEW)
+    record["image"] = places
     record["part"], record["bounded"] = shown.parts.numpy(), shown.bounded
     if shown.mirrored is not None:
         record["mirrored"] = shown.mirrored.numpy()
@@ -273,8 +295,17 @@ def _render(
     if noise is not None:
         record["noise"], deviation = noise[0].numpy().view(np.uint64), noise[1]
     luma, deviations = ((3 * ctypes.c_float)(*each) for each in (LUMA, deviation.tolist()))
-    job = _Views(len(arrays), len(arrays[0]), size, luma, deviations, native.threads())
-    shape = (len(arrays), 3, size, size)
+    job = _Views(len(images), len(images[0]), size, luma, deviations, native.threads())
+    shape = (len(images), 3, size, size)
     result = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last, pin_memory=pinned)
     native.call(f"views_render_{native.TYPES[dtype]}", ctypes.byref(job), record.ctypes, result)
+    del kept
     return result
+
+
+def _addresses(images: Images) -> tuple[NDArray[np.uint64], Images]:
+    """uint64 (N,): where each image begins in memory, and the images that must be kept until it has been read."""
+    if isinstance(images, Placed):
+        return images.addresses(), images
+    arrays = [np.ascontiguousarray(each.numpy() if isinstance(each, Tensor) else each) for each in images]
+    return np.array([array.__array_interface__["data"][0] for array in arrays], np.uint64), arrays

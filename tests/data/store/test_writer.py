@@ -57,6 +57,17 @@ def test_images_gathers_rows_across_shards(store: Store) -> None:
         store.images(np.array([20]))
 
 
+def test_mapped_rows_are_those_that_images_copies(store: Store) -> None:
+    for rows in ([19, 0, 6, 5, 6], [7], [-1, -20], list(range(20))[::-1]):
+        found = store.mapped(np.array(rows))
+        assert np.array_equal(np.stack(list(found)), store.images(np.array(rows)))
+        assert not found[0].flags.writeable
+    assert len(store.mapped(np.array([], np.int64))) == 0
+    for row in (20, -21):
+        with pytest.raises(IndexError, match=f"rows 0 to 20|rows {row} to 0"):
+            store.mapped(np.array([0, row]))
+
+
 def test_given_splits_are_kept(tmp_path: Path, add_images: AddImages) -> None:
     for split in ("train", "valid", "test"):
         for name in ("a", "b"):

@@ -29,7 +29,7 @@ class Joined(Store):
         rows = np.arange(len(self))[indices]
         return np.stack(self.mapped(rows)) if len(rows) else np.empty((0, self.size, self.size, 3), np.uint8)
 
-    def mapped(self, indices: NDArray[np.int64]) -> list[Pixels]:
+    def mapped(self, indices: NDArray[np.int64]) -> Sequence[Pixels]:
         """As `Store.mapped`."""
         rows = np.arange(len(self))[indices]
         firsts = np.cumsum([0, *(len(store) for store in self.stores)])

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from alexnet.data.store.format import (
     seal,
     shard_name,
 )
+from alexnet.data.store.rows import Rows
 from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
 
@@ -116,11 +117,14 @@ class Store:
             images[here] = self._shard(int(shard))[offsets[here]]
         return images
 
-    def mapped(self, indices: NDArray[np.int64]) -> list[Pixels]:
+    def mapped(self, indices: NDArray[np.int64]) -> Sequence[Pixels]:
         """Read-only views of rows in mapped memory, each uint8 (size, size, 3); errors as for `images`."""
-        rows = np.arange(len(self))[indices]
-        places = zip(*np.divmod(rows, self.shard_rows), strict=True)
-        return [np.asarray(self._shard(int(shard)))[offset] for shard, offset in places]
+        rows = np.where(indices < 0, indices + len(self), indices)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {indices.min()} to {indices.max()} of a store of {len(self)} images")
+        shards, offsets = np.divmod(rows, self.shard_rows)
+        used, which = np.unique(shards, return_inverse=True)
+        return Rows([np.asarray(self._shard(int(shard))) for shard in used], which, offsets)
 
     def _map_shard(self, shard: int) -> Pixels:
         rows = min(self.shard_rows, len(self) - shard * self.shard_rows)

@@ -28,7 +28,7 @@ class Selected(Store):
         """As `Store.images`."""
         return self.base.images(self.rows[indices])
 
-    def mapped(self, indices: NDArray[np.int64]) -> list[Pixels]:
+    def mapped(self, indices: NDArray[np.int64]) -> Sequence[Pixels]:
         """As `Store.mapped`."""
         return self.base.mapped(self.rows[indices])
 
