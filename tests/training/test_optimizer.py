@@ -221,5 +221,7 @@ def test_muon_resumes_from_a_state_bit_for_bit():
     resumed.load_state_dict(halved.state_dict())
     after.load_state_dict(before.state_dict())
     stepped(resumed, after, 2, 4)
+    kept = {frozenset(state) for state in after.state.values()}
+    assert kept == {frozenset({"momentum"}), frozenset({"step", "mean", "square"})}  # what checkpoints have always held
     for name, parameter in whole.named_parameters():
         assert torch.equal(parameter, resumed.get_parameter(name)), name
