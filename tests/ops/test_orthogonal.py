@@ -1,14 +1,17 @@
 """Orthogonalized matrices have their singular vectors, and singular values of about 1."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor
 
 from alexnet.ops.orthogonal import STEPS, orthogonalize
 
-SHAPES = [(8, 8), (12, 40), (40, 12), (24, 30), (390, 410), (390, 800)]  # the last two in blocks of columns
+SHAPES = [(8, 8), (12, 40), (40, 12), (24, 30), (386, 390), (386, 600)]  # the last two in blocks of columns
 
 
+@cache
 def made(shape: tuple[int, ...], condition: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """float64 (U, s, V', U s V') with singular values from 1 down to 1 / condition."""
     random = torch.Generator().manual_seed(0)
@@ -37,7 +40,7 @@ def test_float32_is_as_good_as_float64(shape):
     torch.testing.assert_close(orthogonalize(matrix.float()), (u * passed(s) @ v).float(), rtol=0, atol=2e-2)
 
 
-@pytest.mark.parametrize("condition", [1, 3, 10])
+@pytest.mark.parametrize("condition", [1, 10])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_in_bfloat16_singular_values_are_evened_and_vectors_kept(shape, condition):
     u, _, v, matrix = made(shape, condition)
