@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.ops.update import RULES, adam_step, momentum_step
+from alexnet.ops.update import RULES, adam_step, average_step, momentum_step, move_step
 
 SHAPES = [(1,), (17,), (1000, 133), (8, 5, 3, 3), (0,)]
 
@@ -49,6 +49,29 @@ def test_adam_step_equals_torch(instructions, decoupled, shape, dtype):
         adam.step()
     torch.testing.assert_close(w, theirs.detach(), rtol=1e-5, atol=1e-6)
     assert torch.equal(copy, w.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_average_step_looks_ahead_of_the_mean_by_its_formula(instructions, shape, dtype):
+    m, g, _ = made(shape, dtype)
+    mean = 0.9 * m.double() + 0.1 * g.double()
+    ahead = average_step(m, g, 0.9)
+    torch.testing.assert_close(m.double(), mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ahead, (0.9 * mean + 0.1 * g.double()).to(dtype))
+    assert ahead.stride() == m.stride()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("copied", [None, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_move_step_shrinks_and_moves_and_updates_the_copy(instructions, shape, copied, dtype):
+    w, d, _ = made(shape, dtype)
+    copy = None if copied is None else torch.empty_like(w, dtype=copied)
+    expected = 0.75 * w.double() - 0.1 * d.double()
+    move_step(w, d, copy, rate=0.1, shrink=0.75)
+    torch.testing.assert_close(w.double(), expected, rtol=1e-5, atol=1e-6)
+    assert copy is None or torch.equal(copy, w.to(copied))
 
 
 def test_result_is_bit_identical_for_any_thread_count():

@@ -92,6 +92,32 @@ def adam_step(
         copy.copy_(w)
 
 
+def average_step(m: Tensor, g: Tensor, momentum: float) -> Tensor:
+    """m <- momentum * m + (1 - momentum) * g; returns momentum * m + (1 - momentum) * g, in g's type and m's strides.
+
+    Nesterov's look ahead, as in K. Jordan 2024.
+    """
+    ahead = torch.empty_like(m, dtype=g.dtype)
+    if _kernel_takes(m, g):
+        job = _Average(count=m.numel(), momentum=momentum, threads=torch.get_num_threads())
+        _call("update_average", job, (m,), g, ahead)
+        return ahead
+    exact = g.to(m.dtype)
+    m.lerp_(exact, 1 - momentum)
+    return ahead.copy_(exact.lerp(m, momentum))
+
+
+def move_step(w: Tensor, d: Tensor, copy: Tensor | None, rate: float, shrink: float) -> None:
+    """w <- shrink * w - rate * d. d: a direction in w's shape, float32 or bfloat16."""
+    if _kernel_takes(w, d):
+        job = _Move(count=w.numel(), rate=rate, shrink=shrink, threads=torch.get_num_threads())
+        _call("update_move", job, (w,), d, copy)
+        return
+    w.mul_(shrink).sub_(d, alpha=rate)
+    if copy is not None:
+        copy.copy_(w)
+
+
 class _Momentum(ctypes.Structure):
     """`struct Momentum` of update.cpp."""
 
@@ -109,6 +135,22 @@ class _Adam(ctypes.Structure):
         ("count", ctypes.c_int64),
         *((name, ctypes.c_float) for name in ("rate", "beta1", "beta2", "eps", "decay")),
         *((name, ctypes.c_float) for name in ("shrink", "unbias1", "unbias2")),
+        ("threads", ctypes.c_int32),
+    )
+
+
+class _Average(ctypes.Structure):
+    """`struct Average` of update.cpp."""
+
+    _fields_ = (("count", ctypes.c_int64), ("momentum", ctypes.c_float), ("threads", ctypes.c_int32))
+
+
+class _Move(ctypes.Structure):
+    """`struct Move` of update.cpp."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        *((name, ctypes.c_float) for name in ("rate", "shrink")),
         ("threads", ctypes.c_int32),
     )
 

@@ -1,7 +1,8 @@
 """Optimisers, parameter groups, learning-rate schedules, and the moving average of weights."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from alexnet.device import has_bfloat16
 from alexnet.errors import unknown_name
 from alexnet.networks.layers import LocallyConnected2d
-from alexnet.ops.update import RULES, adam_step, momentum_step
+from alexnet.ops.orthogonal import orthogonalize
+from alexnet.ops.update import RULES, adam_step, average_step, momentum_step, move_step
 from alexnet.training.settings import Recipe
 
 
@@ -97,38 +99,59 @@ def _with_gradients(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, 
 class Muon(torch.optim.Optimizer):
     """Momentum whose step has all directions of a weight matrix equally long; AdamW for all that is not such a matrix.
 
-    For a hidden weight W, flattened to a matrix of `rows` outputs x `columns` inputs, with gradient G (a locally
-    connected layer has one matrix for each position, and each of them takes a step of its own):
+    For a hidden weight W, flattened to a matrix of `rows` outputs x `columns` inputs, with gradient G:
 
         m <- momentum * m + (1 - momentum) * G
         O  = orthogonalize(momentum * m + (1 - momentum) * G)
         W <- (1 - lr * weight_decay) * W - lr * sqrt(max(1, rows / columns)) * O
 
-    Source: K. Jordan, "Muon: An optimizer for hidden layers in neural networks", 2024. Groups whose "hidden" is False
-    take AdamW's step (Loshchilov and Hutter 2017) with `betas` and `eps`.
+    A convolution in groups has one matrix for each group, for their inputs are others, and a locally connected layer
+    one for each position; each of them takes a step of its own. towers: weight -> its groups, where there are several.
+
+    Source: K. Jordan, "Muon: An optimizer for hidden layers in neural networks", 2024; orthogonalize has other
+    coefficients. Groups of parameters whose "hidden" is False take AdamW's step (Loshchilov and Hutter 2017) with
+    `betas` and `eps`.
     """
 
-    def __init__(self, params: Any, lr: float, momentum: float = 0.95) -> None:
+    copies: Mapping[Tensor, Tensor] = {}
+    """Weight -> its copy in another number format, which each step updates with it."""
+
+    def __init__(
+        self, params: Any, lr: float, momentum: float = 0.95, towers: Mapping[Tensor, int] = MappingProxyType({})
+    ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.0}
         super().__init__(params, {**defaults, "hidden": False})
+        self.towers = towers
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step from the gradients that are there."""
         loss = _evaluate(closure)
+        hidden = []
         for weight, gradient, group in _with_gradients(self):
-            take = self._muon_step if group["hidden"] else self._adamw_step
-            take(weight, gradient.float(), group)
+            if group["hidden"]:
+                hidden.append((weight, self._update(weight, gradient, group["momentum"]), group))
+            else:
+                self._adamw_step(weight, gradient, group)
+        directions = orthogonalize_alike([update for _, update, _ in hidden])
+        for (weight, _, group), matrices in zip(hidden, directions, strict=True):
+            self._move(weight, matrices, group["lr"], group["weight_decay"])
         return loss
 
-    def _muon_step(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, weight: Tensor, gradient: Tensor, momentum: float) -> Tensor:
+        """The matrices of the averaged gradient, in the type that they are multiplied in."""
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
-        state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        direction, stretch = muon_direction(gradient.lerp(state["momentum"], group["momentum"]))
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(direction, alpha=-group["lr"] * stretch)
+        ahead = average_step(state["momentum"], gradient, momentum)
+        dtype = torch.bfloat16 if has_bfloat16(weight.device) else torch.float32
+        return as_matrices(ahead.to(dtype), self.towers.get(weight, 1))
+
+    def _move(self, weight: Tensor, matrices: Tensor, rate: float, decay: float) -> None:
+        rows, columns = matrices.shape[-2:]
+        stretch = max(1.0, rows / columns) ** 0.5
+        direction = from_matrices(matrices, weight)
+        move_step(weight, direction, self.copies.get(weight), rate * stretch, shrink=1 - rate * decay)
 
     def _adamw_step(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
@@ -140,7 +163,7 @@ class Muon(torch.optim.Optimizer):
             state["mean"],
             state["square"],
             gradient,
-            copy=None,
+            self.copies.get(weight),
             step=int(state["step"]),
             rate=group["lr"],
             betas=group["betas"],
@@ -158,37 +181,43 @@ def _evaluate(closure: Callable[[], float] | None) -> float | None:
         return closure()
 
 
-def muon_direction(update: Tensor) -> tuple[Tensor, float]:
-    """The matrices of an update, orthogonalized, in its shape; and their sqrt(max(1, rows / columns)).
+def as_matrices(weight: Tensor, towers: int = 1) -> Tensor:
+    """The matrices (count, rows, columns) of a tensor in the shape of a weight; `rows` outputs, `columns` inputs.
 
-    update: (O, I) of a dense layer, (O, I, k, k) of a convolution, (positions, I * k * k, O) of a LocallyConnected2d.
+    weight: (O, I) of a dense layer, (O, I, k, k) of a convolution in `towers` groups, (positions, I * k * k, O) of a
+    LocallyConnected2d. Columns are in the order of memory, so that weights that lie channels-last are not copied.
     """
-    if update.ndim == 3:
-        matrices = update.mT  # (positions, O, I * k * k)
-        direction = torch.func.vmap(orthogonalize)(matrices).mT
-    else:
-        matrices = update.flatten(1)
-        direction = orthogonalize(matrices).view(update.shape)
-    rows, columns = matrices.shape[-2:]
-    return direction, max(1.0, rows / columns) ** 0.5
+    if weight.ndim == 3:
+        return weight.mT
+    ordered = weight.permute(0, 2, 3, 1) if _channels_last(weight) else weight
+    return ordered.reshape(towers, weight.shape[0] // towers, -1)
 
 
-def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """(rows, columns) -> float32 of the same shape: U V' of its singular value decomposition U S V', nearly.
+def from_matrices(matrices: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `as_matrices`, for the weight `like`."""
+    if like.ndim == 3:
+        return matrices.mT
+    if not _channels_last(like):
+        return matrices.reshape(like.shape)
+    outputs, inputs, height, width = like.shape
+    return matrices.reshape(outputs, height, width, inputs).permute(0, 3, 1, 2)
 
-    Five Newton-Schulz steps X <- aX + (bA + cA^2) X, A = X X', with the coefficients of Jordan 2024, which bring every
-    singular value into about [0.7, 1.2]: as good as 1 here. In bfloat16 where the device computes in it.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.to(torch.bfloat16) if has_bfloat16(matrix.device) else matrix.float()
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = x.T if tall else x
-    return result.float()
+
+def _channels_last(weight: Tensor) -> bool:
+    return weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def orthogonalize_alike(updates: Sequence[Tensor]) -> list[Tensor]:
+    """Each (count, rows, columns) orthogonalized; on a GPU those of equal shape in one call, for fewer launches."""
+    alike: dict[Any, list[int]] = {}
+    for index, update in enumerate(updates):
+        alike.setdefault(index if update.device.type == "cpu" else update.shape[1:], []).append(index)
+    found: dict[int, Tensor] = {}
+    for members in alike.values():
+        counts = [len(updates[index]) for index in members]
+        together = updates[members[0]] if len(members) == 1 else torch.cat([updates[index] for index in members])
+        found.update(zip(members, torch.split(orthogonalize(together), counts), strict=True))
+    return [found[index] for index in range(len(updates))]
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor] = ()) -> torch.optim.Optimizer:
@@ -202,7 +231,7 @@ def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor]
         groups = hidden_first(network, groups, recipe.adam_lr_factor)
     groups = slowed(groups, slow, recipe.init_lr_factor)
     if recipe.optimizer == "muon":
-        return Muon(groups, recipe.lr, recipe.momentum)
+        return Muon(groups, recipe.lr, recipe.momentum, towers_of(network))
     on_cpu = next(network.parameters()).device.type == "cpu"
     if recipe.optimizer == "velocity" or (on_cpu and recipe.optimizer in RULES):
         return Momentum(groups, recipe.lr, recipe.momentum, rule=recipe.optimizer)
@@ -214,6 +243,12 @@ def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor]
         return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.optimizer == "nesterov", fused=fused)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, recipe.lr, betas=betas, fused=fused)
+
+
+def towers_of(network: nn.Module) -> dict[Tensor, int]:
+    """Weight -> groups, for the convolutions in several groups."""
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    return {module.weight: module.groups for module in convolutions if module.groups > 1}
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.device import autocast, computed_parameters, held_weights
-from alexnet.training.optimizer import Adam, Momentum
+from alexnet.training.optimizer import Adam, Momentum, Muon
 
 
 class WorkingWeights:
@@ -30,7 +30,7 @@ class WorkingWeights:
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Let an optimizer of ours write the copies in its own step, as it has each weight in its hands."""
-        if isinstance(optimizer, (Momentum, Adam)):
+        if isinstance(optimizer, (Momentum, Adam, Muon)):
             optimizer.copies = self.copies
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -21,6 +21,18 @@ struct Adam {
     int32_t threads;
 };
 
+struct Average {
+    int64_t count;
+    float momentum;
+    int32_t threads;
+};
+
+struct Move {
+    int64_t count;
+    float rate, shrink;
+    int32_t threads;
+};
+
 constexpr long PART = 1 << 15;  // weights per task: three to five arrays fit the L2 cache
 
 // Calls body(offset, weights left in the part) for each vector of `count` weights.
@@ -71,6 +83,27 @@ void adam(const Adam& step, float* w, float* m, float* s, const T* g, T* copy) {
     });
 }
 
+//     m <- momentum m + (1 - momentum) g;  ahead <- momentum m + (1 - momentum) g
+template <class T>
+void average(const Average& step, float* m, const T* g, T* ahead) {
+    each_part(step.count, step.threads, [&](long i, long count) {
+        Floats gradient = load(g + i, count);
+        Floats mean = step.momentum * load(m + i, count) + (1 - step.momentum) * gradient;
+        store(m + i, mean, count);
+        store(ahead + i, step.momentum * mean + (1 - step.momentum) * gradient, count);
+    });
+}
+
+//     w <- shrink w - rate d
+template <class T>
+void move(const Move& step, float* w, const T* d, T* copy) {
+    each_part(step.count, step.threads, [&](long i, long count) {
+        Floats weight = step.shrink * load(w + i, count) - step.rate * load(d + i, count);
+        store(w + i, weight, count);
+        if (copy) store(copy + i, weight, count);
+    });
+}
+
 }  // namespace
 
 #define EXPORT_UPDATE(T, type)                                                                                  \
@@ -79,6 +112,12 @@ void adam(const Adam& step, float* w, float* m, float* s, const T* g, T* copy) {
     }                                                                                                           \
     EXPORT NAME(update, adam, type, ISA)(const Adam* step, float* w, float* m, float* s, const T* g, T* copy) { \
         adam(*step, w, m, s, g, copy);                                                                          \
+    }                                                                                                           \
+    EXPORT NAME(update, average, type, ISA)(const Average* step, float* m, const T* g, T* ahead) {              \
+        average(*step, m, g, ahead);                                                                            \
+    }                                                                                                           \
+    EXPORT NAME(update, move, type, ISA)(const Move* step, float* w, const T* d, T* copy) {                     \
+        move(*step, w, d, copy);                                                                                \
     }
 
 EXPORT_UPDATE(float, float32)
