@@ -6,7 +6,7 @@ from torch import nn
 
 import alexnet
 from alexnet.networks import list_networks
-from alexnet.ops import LocalResponseNorm, native
+from alexnet.ops import LocalResponseNorm, blocks, native
 from alexnet.ops.fusion import Fused, fused
 
 KERNELS = {
@@ -48,6 +48,16 @@ def test_networks_agree_with_and_without_kernels(name: str) -> None:
     for one, other in zip(gradients, expected, strict=True):
         # Where two values of a pool's window differ by rounding alone, the gradient may take the other one's way.
         assert (one - other).norm() <= 1e-2 * other.norm()
+
+
+@pytest.mark.parametrize("faster", [True, False])
+@pytest.mark.parametrize("name", ["bvlc", "modern"])
+def test_conv1_takes_its_gradient_over_blocks_where_that_is_faster(
+    name: str, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "FASTER", faster)
+    steps = list(fused(stage for _, stage in alexnet.create(name, 2).stages()))
+    assert [type(step) for step in steps].count(blocks.ImageConv) == faster
 
 
 def test_layers_with_hooks_are_called() -> None:

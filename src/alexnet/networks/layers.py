@@ -99,7 +99,7 @@ class AdaptiveAvgPool2d(nn.Module):
     """Average pooling to `size` x `size` from any input size, with the values of torch's AdaptiveAvgPool2d.
 
     Computed as two small matrix products, because torch's layer neither exports to ONNX nor runs on Apple GPUs if the
-    input size is not a multiple of the output size.
+    input size is not a multiple of the output size. To one pixel it is the mean, in float32 and rounded once.
     """
 
     def __init__(self, size: int) -> None:
@@ -110,6 +110,8 @@ class AdaptiveAvgPool2d(nn.Module):
         """(N, C, H, W) -> (N, C, size, size)."""
         if x.shape[2] == x.shape[3] == self.size:
             return x
+        if self.size == 1:
+            return x.mean((2, 3), keepdim=True)
         rows, columns = _windows(x.shape[2], self.size, x), _windows(x.shape[3], self.size, x)
         # Divide after summing: 0 and 1 are exact in bfloat16, 1/3 is not.
         return rows @ x @ columns.T / (rows.sum(1)[:, None] * columns.sum(1))

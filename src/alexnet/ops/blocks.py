@@ -4,7 +4,7 @@ A k x k convolution with stride s equals a ceil(k / s) x ceil(k / s) convolution
 pixels, with the colours of a block's pixels as channels: 11 x 11 with stride 4 over 3 colours becomes 3 x 3 over 48
 channels. The sums are the same, apart from zeros for a twelfth row and column. Libraries compute the weight gradient as
 matrix products over the channels; three channels leave the CPU's matrix unit nearly idle. Their forward pass has a
-special case for images and is used as it is.
+special case for images and is used as it is. Without a matrix unit their gradient is the faster one (docs/log.md).
 """
 
 import ctypes
@@ -18,6 +18,8 @@ from torch.nn.grad import conv2d_weight
 from alexnet.ops import native
 from alexnet.ops.native import operators
 
+FASTER = torch.cpu._is_amx_tile_supported()
+"""Whether this processor has the matrix unit with which the transform was measured to be faster."""
 MOST_COLORS = 4
 """Input channels up to which the transform is faster."""
 WHOLE = 64
@@ -25,7 +27,7 @@ WHOLE = 64
 
 
 def pays(layer: nn.Module) -> bool:
-    """Whether the layer is a plain strided convolution of images, for which the transform is faster."""
+    """Whether the layer is a plain strided convolution of images, for which the transform may be faster."""
     return (
         type(layer) is nn.Conv2d
         and layer.in_channels <= MOST_COLORS

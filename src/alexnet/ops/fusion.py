@@ -1,9 +1,9 @@
 """Fuse consecutive layers into one native kernel, which passes over the feature map once.
 
 A network remains a list of ordinary layers. If the kernels support the input (`alexnet.ops.native.operators.takes`),
-the layers between two convolutions, or after a dense layer from BatchNorm on, run as one operator, and the first
-convolution uses the backward pass of `alexnet.ops.blocks`. Otherwise, and if a layer has hooks, the layers are called
-one by one. Both paths agree up to rounding.
+the layers between two convolutions, or after a dense layer from BatchNorm on, run as one operator. The first
+convolution uses the backward pass of `alexnet.ops.blocks` where that is faster. Otherwise, and if a layer has hooks,
+the layers are called one by one. Both paths agree up to rounding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from alexnet.ops import norm
-from alexnet.ops.blocks import ImageConv, pays
+from alexnet.ops import blocks, norm
 from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
@@ -42,7 +41,7 @@ PATTERNS = (
     (("lrn",), "lrn"),
 )
 # Convolutions that are called in a way of their own.
-SINGLE: dict[str, Callable[[nn.Conv2d], Callable[[Tensor], Tensor]]] = {"images": ImageConv, "towers": TowerConv}
+SINGLE: dict[str, Callable[[nn.Conv2d], Callable[[Tensor], Tensor]]] = {"images": blocks.ImageConv, "towers": TowerConv}
 
 
 def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -95,7 +94,9 @@ def kind_of(layer: nn.Module) -> str | None:
         return "pool"
     if norm.fits(layer):
         return "norm"
-    return "images" if pays(layer) else "towers" if in_towers(layer) else None
+    if blocks.FASTER and blocks.pays(layer):
+        return "images"
+    return "towers" if in_towers(layer) else None
 
 
 def _is_plain(pool: nn.MaxPool2d) -> bool:

@@ -41,7 +41,8 @@ void moments(const Norm& job, const T* x, float* mean, float* variance) {
     const long length = padded(job.channels);
     Scratch all_sums(3 * length * parts.number);
     float* sums = all_sums;
-    parallel(parts.number, job.threads, 0, [&](long part, float*) {
+    parallel(parts.number, job.threads, 0, [&](long task, float*) {
+        const long part = parts.number - 1 - task;  // backwards: the end was written last, and is in cache
         float* own = sums + 3 * length * part;
         part_moments(x + parts.begin(part) * job.channels, parts.items(part), job.channels, own, own + length, own + 2 * length);
     });
@@ -90,31 +91,72 @@ inline void each_place(const Norm& job, const Span& down, const Span& across, Bo
             body(int32_t((y - down.start) * job.kernel + x - across.start), y * row + x * job.channels);
 }
 
+// y and winners <- the normalised winners of a window, and their indexes in it.
+template <class T, class Left>
+inline void finish(float floor, Floats value, Ints won, T* y, uint8_t* winners, Left left) {
+    const Bytes bytes = __builtin_convertvector(value <= floor ? Ints{} + NONE : won, Bytes);
+    store(y, at_least(value, floor), left);
+    std::memcpy(winners, &bytes, lanes(left));
+}
+
+// A window of `image`: y and winners of its channels from c on.
+template <class T>
+void pool_window(const Norm& job, Channels by, const T* image, const Span& down, const Span& across, long c, T* y,
+                 uint8_t* winners) {
+    const int32_t start = (down.first - down.start) * job.kernel + across.first - across.start;
+    each_one(c, job.channels, [&](long c, auto left) {
+        const Floats sign = by.sign(c);
+        Floats best = all(-__builtin_inff());
+        Ints won = Ints{} + start;
+        each_place(job, down, across, [&](int32_t place, long at) {
+            const Floats v = sign * load(image + at + c, left);
+            const Ints wins = (v > best) | (v != v);
+            won = wins ? Ints{} + place : won;
+            best = wins ? v : best;
+        });
+        const Floats slope = by.slope(c) * sign;  // of the sign's values; 0 or positive, or NaN
+        finish(job.floor(), (best - sign * by.mean(c)) * slope + by.bias(c), won, y + c, winners + c, left);
+    });
+}
+
+// The same for whole vectors of bfloat16 channels without NaN; returns how many channels these are.
+inline long pool_shorts(const Norm& job, Channels by, const bf16* image, const Span& down, const Span& across, bf16* y,
+                        uint8_t* winners) {
+    const int16_t start = (down.first - down.start) * job.kernel + across.first - across.start;
+    long c = 0;
+    for (; c + TWICE <= job.channels; c += TWICE) {
+        const Shorts flip = by.flip(c);
+        Shorts best = Shorts{} + int16_t(-32768), won = Shorts{} + start;
+        each_place(job, down, across, [&](int32_t place, long at) {
+            const Shorts v = order_of(load_shorts(static_cast<const void*>(image + at + c))) ^ flip;
+            won = v > best ? Shorts{} + int16_t(place) : won;
+            best = v > best ? v : best;
+        });
+        const Shorts bits = order_of(best ^ flip);
+        bf16 values[TWICE];
+        Halves places[2];
+        std::memcpy(values, &bits, sizeof bits);
+        std::memcpy(places, &won, sizeof won);
+        for (long half = 0; half < 2; half++) {
+            const long here = c + half * LANES;
+            const Floats value = by.normal(load(values + half * LANES), here);
+            finish(job.floor(), value, __builtin_convertvector(places[half], Ints), y + here, winners + here, Whole{});
+        }
+    }
+    return c;
+}
+
+inline long pool_shorts(const Norm&, Channels, const float*, const Span&, const Span&, float*, uint8_t*) { return 0; }
+
 // One pooled row: y and winners <- the windows of `image`.
 template <class T>
 void pool_row(const Norm& job, Channels by, const T* image, long row, T* y, uint8_t* winners) {
     const Span down(job, row, job.height);
-    for (long column = 0; column < job.pooled_width; column++) {
+    const bool numbers = job.batch && by.sloping;  // a NaN or an infinity anywhere has made the mean NaN, and the slope
+    for (long column = 0; column < job.pooled_width; column++, y += job.channels, winners += job.channels) {
         const Span across(job, column, job.width);
-        const int32_t start = (down.first - down.start) * job.kernel + across.first - across.start;
-        each_one(job.channels, [&](long c, auto left) {
-            const Floats sign = by.sign(c);
-            const long to = column * job.channels + c;
-            Floats best = all(-__builtin_inff());
-            Ints won = Ints{} + start;
-            each_place(job, down, across, [&](int32_t place, long at) {
-                const Floats v = sign * load(image + at + c, left);
-                const Ints wins = (v > best) | (v != v);
-                won = wins ? Ints{} + place : won;
-                best = wins ? v : best;
-            });
-            const Floats slope = by.slope(c) * sign;  // of the sign's values; 0 or positive, or NaN
-            const Floats value = (best - sign * by.mean(c)) * slope + by.bias(c);
-            won = value <= job.floor() ? Ints{} + NONE : won;
-            const Bytes bytes = __builtin_convertvector(won, Bytes);
-            store(y + to, at_least(value, job.floor()), left);
-            std::memcpy(winners + to, &bytes, lanes(left));
-        });
+        const long done = numbers ? pool_shorts(job, by, image, down, across, y, winners) : 0;
+        pool_window(job, by, image, down, across, done, y, winners);
     }
 }
 
@@ -135,7 +177,7 @@ void forward(const Norm& job, const T* x, const float* mean, const float* invers
     const Parts parts(job.pixels(), job.channels);
     parallel(parts.number, job.threads, 0, [&](long part, float*) {
         for (long p = parts.begin(part); p < parts.end(part); p++)
-            each_one(job.channels, [=, floor = job.floor()](long c, auto left) {
+            each_one(0, job.channels, [=, floor = job.floor()](long c, auto left) {
                 const long at = p * job.channels + c;
                 store(y + at, at_least(by.normal(load(x + at, left), c), floor), left);
             });
@@ -167,12 +209,11 @@ void add_pixels(const Norm& job, Channels by, const T* x, const T* dy, long begi
     });
 }
 
-// The same of the winners of a pooled row of `image`, added to what is there.
+// The same of the winners of a pooled row of `image`, from channel c on, added to what is there.
 template <class T>
-void add_winners(const Norm& job, Channels by, const T* image, long row, const T* dy, const uint8_t* winners, float* ones,
-                 float* twos) {
-    const Span down(job, row, job.height);
-    each_one(job.channels, [&](long c, auto left) {
+void add_winners(const Norm& job, Channels by, const T* image, const Span& down, const T* dy, const uint8_t* winners, long c,
+                 float* ones, float* twos) {
+    each_one(c, job.channels, [&](long c, auto left) {
         const Floats mean = by.mean(c);
         Floats one = load(ones + c), two = load(twos + c);
         for (long column = 0; column < job.pooled_width; column++) {
@@ -191,6 +232,42 @@ void add_winners(const Norm& job, Channels by, const T* image, long row, const T
     });
 }
 
+// The same for whole vectors of bfloat16 channels; returns how many channels these are.
+inline long add_shorts(const Norm& job, Channels by, const bf16* image, const Span& down, const bf16* dy,
+                       const uint8_t* winners, float* ones, float* twos) {
+    long c = 0;
+    for (; c + TWICE <= job.channels; c += TWICE) {
+        Floats one[2] = {}, two[2] = {};
+        for (long column = 0; column < job.pooled_width; column++) {
+            const long at = column * job.channels + c;
+            const Shorts won = load_shorts(winners + at);
+            Shorts value = {};
+            each_place(job, down, Span(job, column, job.width), [&](int32_t place, long from) {
+                value = won == int16_t(place) ? load_shorts(static_cast<const void*>(image + from + c)) : value;
+            });
+            const Shorts g = won == int16_t(NONE) ? Shorts{} : load_shorts(static_cast<const void*>(dy + at));
+            bf16 values[TWICE], gradients[TWICE];
+            std::memcpy(values, &value, sizeof value);
+            std::memcpy(gradients, &g, sizeof g);
+            for (long half = 0; half < 2; half++) {
+                const Floats given = load(gradients + half * LANES);
+                one[half] += given;
+                two[half] += given * (load(values + half * LANES) - by.mean(c + half * LANES));
+            }
+        }
+        for (long half = 0; half < 2; half++) {
+            const long here = c + half * LANES;
+            store(ones + here, load(ones + here) + one[half]);
+            store(twos + here, load(twos + here) + two[half]);
+        }
+    }
+    return c;
+}
+
+inline long add_shorts(const Norm&, Channels, const float*, const Span&, const float*, const uint8_t*, float*, float*) {
+    return 0;
+}
+
 // dbias = sum g and dweight = inverse * sum g (x - mean) by channel.
 template <class T>
 void sums_of(const Norm& job, Channels by, const T* x, const T* dy, const float* inverse, const uint8_t* winners,
@@ -199,12 +276,16 @@ void sums_of(const Norm& job, Channels by, const T* x, const T* dy, const float*
     const Parts parts = job.kernel ? Parts(job.images * job.pooled_height, 4 * out) : Parts(job.pixels(), job.channels);
     Scratch all_sums(2 * length * parts.number);
     float* sums = all_sums;
-    parallel(parts.number, job.threads, 0, [&](long part, float*) {
+    parallel(parts.number, job.threads, 0, [&](long task, float*) {
+        const long part = parts.number - 1 - task;
         float *ones = sums + 2 * length * part, *twos = ones + length;
         if (!job.kernel) return add_pixels(job, by, x, dy, parts.begin(part), parts.end(part), ones, twos);
-        for (long row = parts.begin(part); row < parts.end(part); row++)
-            add_winners(job, by, x + row / job.pooled_height * map, row % job.pooled_height, dy + row * out,
-                        winners + row * out, ones, twos);
+        for (long row = parts.begin(part); row < parts.end(part); row++) {
+            const Span down(job, row % job.pooled_height, job.height);
+            const T *image = x + row / job.pooled_height * map, *given = dy + row * out;
+            const long done = add_shorts(job, by, image, down, given, winners + row * out, ones, twos);
+            add_winners(job, by, image, down, given, winners + row * out, done, ones, twos);
+        }
     });
     for (long c = 0; c < job.channels; c++) {
         double one = 0, two = 0;
@@ -225,14 +306,13 @@ struct Reader {
     int32_t place;
 };
 
-// The pooled indexes from `first` to `last` whose windows read `index`.
+// The pooled indexes from `first` to `last` whose windows read an index, which moves upwards.
 struct Readers {
-    long first, last;
+    long first = 0, last = -1;
 
-    Readers(const Norm& job, long index, long pooled) {
-        const long low = index + job.padding - job.kernel + 1, high = (index + job.padding) / job.stride;
-        first = low <= 0 ? 0 : (low + job.stride - 1) / job.stride;
-        last = high < pooled ? high : pooled - 1;
+    void reach(const Norm& job, long index, long pooled) {
+        while (first * job.stride - job.padding + job.kernel <= index) first++;
+        while (last + 1 < pooled && (last + 1) * job.stride - job.padding <= index) last++;
     }
 };
 
@@ -241,7 +321,7 @@ template <long COUNT, class T>
 void pixel_gradient(const Norm& job, Channels by, const Reader<T>* readers, long count, const T* x, T* dx) {
     Reader<T> own[COUNT ? COUNT : 1];  // in registers
     if (COUNT) std::memcpy(own, readers, sizeof own);
-    each_one(job.channels, [&](long c, auto left) {
+    each_one(0, job.channels, [&](long c, auto left) {
         Floats g = all(0);
         for (long i = 0; i < (COUNT ? COUNT : count); i++) {
             const Reader<T>& reader = COUNT ? own[i] : readers[i];
@@ -256,9 +336,10 @@ template <class T>
 void row_gradient(const Norm& job, Channels by, const T* x, const T* dy, const uint8_t* winners, long y,
                   T* dx) {
     Reader<T> readers[NONE];  // a window has fewer pixels than that
-    const Readers down(job, y, job.pooled_height);
+    Readers down, across;
+    down.reach(job, y, job.pooled_height);
     for (long column = 0; column < job.width; column++, x += job.channels, dx += job.channels) {
-        const Readers across(job, column, job.pooled_width);
+        across.reach(job, column, job.pooled_width);
         long count = 0;
         for (long p = down.first; p <= down.last; p++)
             for (long q = across.first; q <= across.last; q++) {
@@ -290,7 +371,7 @@ void backward(const Norm& job, const T* x, const T* dy, const float* mean, const
                              dx + item * row);
                 continue;
             }
-            each_one(job.channels, [=, floor = job.floor()](long c, auto left) {
+            each_one(0, job.channels, [=, floor = job.floor()](long c, auto left) {
                 const long at = item * job.channels + c;
                 const Floats value = load(x + at, left), g = passed(floor, by, value, load(dy + at, left), c);
                 store(dx + at, by.gradient(g, value, c), left);

@@ -67,26 +67,53 @@ inline void each_few(long channels, Body body) {
     if (c < channels) body(Together<1>{}, c, channels - c);
 }
 
-// Calls body(first channel, channels in the vector) for each vector.
+// Calls body(first channel, channels in the vector) for each vector from channel c on.
 template <class Body>
-inline void each_one(long channels, Body body) {
-    long c = 0;
+inline void each_one(long c, long channels, Body body) {
     for (; c + LANES <= channels; c += LANES) body(c, Whole{});
     if (c < channels) body(c, channels - c);
 }
 
+// Twice as many channels at once, as bfloat16 numbers lie in memory: bits to compare and to choose from.
+typedef int16_t Shorts __attribute__((vector_size(4 * LANES)));
+constexpr long TWICE = 2 * LANES;
+
+inline Shorts load_shorts(const void* from) {
+    Shorts v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+inline Shorts load_shorts(const uint8_t* from) {
+#if defined(__AVX512BW__)
+    return bits_of<Shorts>(_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+#elif defined(__AVX2__)
+    return bits_of<Shorts>(_mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#else
+    uint8_t v __attribute__((vector_size(TWICE)));
+    std::memcpy(&v, from, sizeof v);
+    return __builtin_convertvector(v, Shorts);
+#endif
+}
+
+// Integers in the order of the numbers, NaN aside; of such an integer, the number's bits.
+inline Shorts order_of(Shorts bits) { return bits ^ ((bits >> 15) & 0x7fff); }
+
 // What each channel is multiplied by and so on, in rows of whole vectors: mean, slope, bias, sign of the slope; of a
-// backward pass also what the mean and the variance add to dx, -(dbias + (x - mean) inverse dweight) / n.
+// backward pass also what the mean and the variance add to dx, -(dbias + (x - mean) inverse dweight) / n. The last row has
+// 16 bits a channel: all set where the slope is negative.
 struct Channels {
     const float* rows;
     long length;
+    bool sloping;  // no slope is zero or NaN
 
-    static constexpr long ROWS = 6;
+    static constexpr long ROWS = 7;
 
     Floats mean(long c) const { return load(rows + c); }
     Floats slope(long c) const { return load(rows + length + c); }
     Floats bias(long c) const { return load(rows + 2 * length + c); }
     Floats sign(long c) const { return load(rows + 3 * length + c); }
+    Shorts flip(long c) const { return load_shorts(static_cast<const void*>(rows + 6 * length + c / 2)); }
     Floats normal(Floats x, long c) const { return (x - mean(c)) * slope(c) + bias(c); }
     Floats gradient(Floats g, Floats x, long c) const {
         return slope(c) * (g - load(rows + 4 * length + c) - (x - mean(c)) * load(rows + 5 * length + c));
@@ -97,14 +124,18 @@ struct Channels {
 inline Channels channels_of(const Norm& job, const float* mean, const float* inverse, const float* weight, const float* bias,
                             float* memory) {
     const long length = padded(job.channels);
+    bool sloping = true;
     for (long c = 0; c < job.channels; c++) {
         const float slope = weight[c] * inverse[c];
         memory[c] = mean[c];
         memory[length + c] = slope;
         memory[2 * length + c] = bias[c];
         memory[3 * length + c] = slope > 0 ? 1.0f : slope < 0 ? -1.0f : 0.0f;
+        const int16_t flip = slope < 0 ? -1 : 0;
+        std::memcpy(reinterpret_cast<char*>(memory + 6 * length) + c * sizeof flip, &flip, sizeof flip);
+        sloping &= slope < 0 || slope > 0;
     }
-    return {memory, length};
+    return {memory, length, sloping};
 }
 
 inline void set_common(const Norm& job, const float* inverse, const float* dweight, const float* dbias, float* memory) {
