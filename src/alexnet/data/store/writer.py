@@ -56,12 +56,13 @@ def pack(
     fingerprint: str | None = None,
     fit: str = "crop",
     value_range: ValueRange | None = None,
+    exact: bool = False,
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts FEW_BAD
-    of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one per
-    core. fingerprint: that of the source if already computed.
+    size, fit, value_range, exact: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts
+    FEW_BAD of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one
+    per core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
     AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
@@ -69,7 +70,7 @@ def pack(
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
-    form = Form(size, fit, value_range)
+    form = Form(size, fit, value_range, exact)
     shard_rows = max(1, shard_bytes // row_bytes(size))
     fingerprint = fingerprint or source.fingerprint()
     with whole_folder(folder.resolve()) as beside:  # a link stays a link
