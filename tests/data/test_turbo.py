@@ -2,6 +2,7 @@
 
 import io
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,16 @@ def test_pillow_reads_the_rest(options: dict[str, Any]) -> None:
     data = jpeg(**options)
     assert not is_taken(data)
     assert decode(data).shape == (options.get("height", 70), options.get("width", 90), 3)
+
+
+def test_file_that_is_too_large_to_lie_in_memory_is_left_to_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    sound = decode(tmp_path / "a.jpg")
+    monkeypatch.setattr("alexnet.data.images.opening.AT_ONCE", 1000)
+    monkeypatch.setattr("alexnet.data.images.turbo.simplejpeg", None)  # which would fail
+    assert np.array_equal(decode(tmp_path / "a.jpg"), sound)
 
 
 def test_callers_own_image_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from alexnet.data.images import (
     square,
 )
 from alexnet.data.value_range import check_range, range_text
-from alexnet.errors import ImageError, unknown_name
+from alexnet.errors import unknown_name
 
 FITS = ("crop", "pad", "warp")
 # RGB of the border that `pad` adds: ImageNet's mean colour (123.675, 116.28, 103.53 in torchvision's transforms),
@@ -59,13 +59,6 @@ class Form:
         seen = decoded if self.fit == "pad" else pixels
         color = tuple(seen[0, 0].tolist()) if is_blank(seen) else None
         return Packed(pixels, width, height, values, color)
-
-    def try_pack(self, source: ImageSource) -> "Packed | str":
-        """As `pack`; the reason for an image that cannot be read."""
-        try:
-            return self.pack(source)
-        except ImageError as error:
-            return str(error)
 
     def options(self) -> str:
         """The options of `alexnet pack` for this form."""

@@ -4,7 +4,7 @@ Pillow uses the same library and gives the same pixels, but holds the lock while
 to three and then into an array.
 """
 
-from typing import Any
+import io
 
 import numpy as np
 import simplejpeg
@@ -20,21 +20,22 @@ def turbo_pixels(image: Image.Image) -> Pixels | None:
     """The pixels of a JPEG file that Pillow has opened and not loaded: uint8 (H, W, 3), not turned upright.
 
     H, W are those of `image`, so that they follow the scale that `Image.draft` has chosen. None for what Pillow shall
-    read: other formats and modes, and files that are not wholly sound, of which it reads some and refuses others with
-    the reason.
+    read: other formats and modes, files too large to lie in memory, and those that are not wholly sound, of which it
+    reads some and refuses others with the reason.
     """
     space, file = SPACES.get(image.mode), getattr(image, "fp", None)
-    if image.format not in ("JPEG", "MPO") or space is None or file is None or min(image.size) < LEAST:
+    if image.format not in ("JPEG", "MPO") or space is None or min(image.size) < LEAST:
         return None
-    pixels = _decoded(file, space, image.height, image.width)
+    if not isinstance(file, io.BytesIO):
+        return None
+    pixels = _decoded(file.getvalue(), space, image.height, image.width)
     return np.repeat(pixels, 3, axis=2) if pixels is not None and space == "GRAY" else pixels
 
 
-def _decoded(file: Any, space: str, height: int, width: int) -> Pixels | None:
+def _decoded(data: bytes, space: str, height: int, width: int) -> Pixels | None:
     """uint8 (height, width, channels) from a whole file; None for another size, and for any warning of the library."""
-    file.seek(0)
     try:
-        pixels: Pixels = simplejpeg.decode_jpeg(file.read(), space, min_height=height, min_width=width)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, space, min_height=height, min_width=width)
     except ValueError:
         return None
     return pixels if pixels.shape[:2] == (height, width) else None
