@@ -13,7 +13,7 @@ from alexnet.data.store import pack
 
 DISTINCT = 64  # different images of noise; a store holds several copies of each
 PHOTO = (500, 375)  # width and height in pixels, the most common ones in ImageNet
-LARGE = (4000, 3000)  # 12 megapixels, as phones take them; of about 2 MB
+LARGE = (4000, 3000)  # 12 megapixels, as phones take them; files of 1.7 to 3.2 MB
 TILE = 2  # side of a crop in large photographs, relative to PHOTO
 ZOOM = 0.85  # side of a crop, relative to the photograph
 

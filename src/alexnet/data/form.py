@@ -38,7 +38,7 @@ class Form:
     size: int = 256  # S
     fit: str = "crop"  # see `fitted`
     value_range: ValueRange | None = None  # file values that become 0 and 255, see `images.decode`; None: by the format
-    exact: bool = False  # large JPEG files are decoded whole, which takes five times as long for 12 megapixels
+    exact: bool = False  # large JPEG files are decoded whole, which takes twice as long for 12 megapixels
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:

@@ -130,8 +130,8 @@ class Recipe:
     )
     exact: bool | None = setting(
         None,
-        "decode large JPEG photos whole, not at the smallest scale that gives twice the packed side; takes five times "
-        "as long for 12 megapixels; default: no, or as a packed store has it",
+        "decode large JPEG photos whole, not at the smallest scale that gives twice the packed side; takes twice as "
+        "long for 12 megapixels; default: no, or as a packed store has it",
     )
     max_bad: float = setting(
         0.01,
