@@ -73,6 +73,33 @@ def test_a_stopped_benchmark_answers_json_with_the_rows_so_far(
     assert [row["repeats"] for row in answer["rows"] if row["what"].startswith("pack")] == [2, 2, 2]
 
 
+def test_packing_has_rows_side_by_side_with_their_marks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def race(title: str, contenders: Sequence[Contender], repeats: int) -> dict[str, Series]:
+        seconds = {
+            each.name: 8.0
+            if "--exact" in each.name or "Pillow" in each.name
+            else 2.0
+            if "one core" in each.name
+            else 1.0
+            for each in contenders
+        }
+        return {name: Series(name, (each,), 10**9) for name, each in seconds.items()}
+
+    monkeypatch.setattr(measure, "race", race)
+    assert cli.main(["benchmark", "data", "--quick", "--json"]) == 0
+    rows = {row["what"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    ratios = [
+        ("pack on two cores, by one", 2.0, ">= 1.8 x"),
+        ("pack of 12 megapixels, by Pillow; one core", 4.0, ">= 3 x"),
+        ("pack of 12 megapixels, by --exact; one core", 4.0, ""),
+        ("pack of 12 megapixels, two cores, by one", 2.0, ">= 1.8 x"),
+    ]
+    assert [(rows[what]["value"], rows[what]["mark"]) for what, _, _ in ratios] == [each[1:] for each in ratios]
+    assert [rows[f"pack{what} of JPEG, 4000 x 3000, one core"]["value"] for what in (" --exact", "")] == [0.125, 0.5]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stop_signals_end_a_real_benchmark_with_its_rows(stop: signal.Signals, tmp_path: Path) -> None:

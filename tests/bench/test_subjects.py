@@ -97,10 +97,22 @@ def test_batches_continue_into_the_next_epoch(store: str) -> None:
         torch.set_num_threads(threads)
 
 
-def test_packing_packs_every_file_ten_times(tmp_path: Path) -> None:
+def test_packing_packs_every_file(tmp_path: Path) -> None:
     names = pictures.photographs(tmp_path, 2)
-    assert data.packing(str(tmp_path), names, workers=1)() == 2 * data.TIMES
-    assert len(open_store(tmp_path / "store-1")) == 2 * data.TIMES
+    assert data.packing(str(tmp_path), names * 3, workers=1)() == 6
+    assert len(open_store(tmp_path / "store-1")) == 6
+
+
+def test_large_photos_are_packed_by_scale_and_whole(tmp_path: Path) -> None:
+    names = pictures.photographs(tmp_path, 2, (1500, 1125))
+    with Image.open(tmp_path / names[0]) as photo:
+        assert photo.size == (1500, 1125)
+    for exact in (False, True):
+        data.packing(str(tmp_path), names, workers=1, exact=exact)()
+    data.packing(str(tmp_path), names, workers=1, by_pillow=True)()
+    scaled, whole, pillow = (open_store(tmp_path / f"store-1{name}") for name in ("", "-exact", "-pillow"))
+    assert (scaled.exact, whole.exact) == (False, True)
+    assert scaled.content != whole.content == pillow.content
 
 
 def test_evaluation_counts_every_image_of_the_store(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def test_pack_writes_a_store_where_it_is_told_to(
         "size": 70,
         "fit": "crop",
         "value_range": None,
+        "exact": False,
         "skipped": [],
     }
     assert err == ""

@@ -42,3 +42,10 @@ def test_images_without_classes_have_no_next_command(
     assert done.code == 0, done.err
     assert done.err.splitlines()[-1].endswith("give images with classes: alexnet train DATA --init run")
     assert "next:" not in done.err
+
+
+def test_options_of_the_next_command_are_those_that_train_takes() -> None:
+    from alexnet.cli.pretrain import _option
+
+    assert [_option("exact", each) for each in (True, False)] == ["--exact", "--no-exact"]
+    assert _option("store_size", 64) == "--store-size 64"

@@ -1,23 +1,30 @@
-"""Subject "data": batches from the packed store on one core, and packing of JPEG files on one core and on two."""
+"""Subject "data": batches from the packed store on one core; packing of JPEG files, small and large.
+
+On one core and on two; large ones also decoded whole, not at the smallest scale that is enough.
+"""
 
 import itertools
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from alexnet.bench.measure import Contender, Options, Series, measured
-from alexnet.bench.pictures import noise_store, photographs
+from alexnet.bench.pictures import LARGE, PHOTO, noise_store, photographs
 from alexnet.bench.table import Row, memory, rate, times_as_fast
 from alexnet.bench.train import PAPER, prepared
 from alexnet.bench.worker import Work, repeated
+from alexnet.data.images import Pixels
 from alexnet.data.samples import Sample, Source
 from alexnet.data.store import pack
 from alexnet.memory import reuse_memory
 
-TIMES = 10  # how often each JPEG file is packed
+TIMES = {PHOTO: 10, LARGE: 4}  # how often each JPEG file is packed
 
 
 def measure(options: Options) -> Iterator[Row]:
@@ -26,6 +33,8 @@ def measure(options: Options) -> Iterator[Row]:
         yield from _batch_rows(noise_store(Path(folder), options.images, options.classes), options)
     with tempfile.TemporaryDirectory() as folder:
         yield from _pack_rows(folder, photographs(Path(folder), max(8, options.images // 5)), options)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _large_rows(folder, photographs(Path(folder), max(2, options.images // 256), LARGE), options)
 
 
 def _batch_rows(store: str, options: Options) -> Iterator[Row]:
@@ -44,14 +53,29 @@ def _batch_rows(store: str, options: Options) -> Iterator[Row]:
 
 def _pack_rows(folder: str, names: list[str], options: Options) -> Iterator[Row]:
     """Images per second of one and of two workers, and their ratio."""
-    one, two = (_packer(folder, names, workers) for workers in (1, 2))
+    one, two = (_packer(folder, names, PHOTO, workers) for workers in (1, 2))
 
     def rows(found: dict[str, Series]) -> Iterator[Row]:
         yield rate("data", found[one.name], at_least=400)
         yield rate("data", found[two.name])
-        yield times_as_fast("data", "pack on two cores, by one", found[two.name], found[one.name], at_least=1.9)
+        yield times_as_fast("data", "pack on two cores, by one", found[two.name], found[one.name], at_least=1.8)
 
     yield from measured("pack", [one, two], options.repeats, rows)
+
+
+def _large_rows(folder: str, names: list[str], options: Options) -> Iterator[Row]:
+    """The same for photos of 12 megapixels, beside the whole decode: Pillow's, and our own by --exact."""
+    pillow, exact = (_packer(folder, names, LARGE, 1, **{how: True}) for how in ("by_pillow", "exact"))
+    one, two = (_packer(folder, names, LARGE, workers) for workers in (1, 2))
+
+    def rows(found: dict[str, Series]) -> Iterator[Row]:
+        yield from (rate("data", found[each.name]) for each in (pillow, exact, one, two))
+        what = "pack of 12 megapixels, "
+        yield times_as_fast("data", f"{what}by Pillow; one core", found[one.name], found[pillow.name], at_least=3)
+        yield times_as_fast("data", f"{what}by --exact; one core", found[one.name], found[exact.name])
+        yield times_as_fast("data", f"{what}two cores, by one", found[two.name], found[one.name], at_least=1.8)
+
+    yield from measured("pack of large photos", [pillow, exact, one, two], options.repeats, rows)
 
 
 def _batches(title: str, store: str, options: Options, recipe: str, **changes: Any) -> Contender:
@@ -60,9 +84,22 @@ def _batches(title: str, store: str, options: Options, recipe: str, **changes: A
     return Contender(title, f"{__name__}:batches", settings)
 
 
-def _packer(folder: str, names: list[str], workers: int) -> Contender:
-    title = f"pack of JPEG, 500 x 375, {'one core' if workers == 1 else f'{workers} cores'}"
-    return Contender(title, f"{__name__}:packing", {"folder": folder, "names": names, "workers": workers})
+def _packer(folder: str, names: list[str], size: tuple[int, int], workers: int, **how: bool) -> Contender:
+    cores = "one core" if workers == 1 else f"{workers} cores"
+    decoded = {"exact": " --exact", "by_pillow": ", decoded whole by Pillow,"}.get(next(iter(how), ""), "")
+    title = f"pack{decoded} of JPEG, {size[0]} x {size[1]}, {cores}"
+    settings = {"folder": folder, "names": names * TIMES[size], "workers": workers, **how}
+    return Contender(title, f"{__name__}:packing", settings)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ByPillow(Source):
+    """Files that Pillow decodes whole, as is usual."""
+
+    def read(self, index: int) -> Pixels:
+        """uint8 (H, W, 3)."""
+        with Image.open((self.root or Path()) / self.samples[index].path) as image:
+            return np.array(image.convert("RGB"))
 
 
 def batches(store: str, name: str, changes: dict[str, Any], seconds: float, threads: int = 1) -> Work:
@@ -74,14 +111,16 @@ def batches(store: str, name: str, changes: dict[str, Any], seconds: float, thre
     return repeated(lambda: next(found), state.recipe.batch_size, seconds)
 
 
-def packing(folder: str, names: list[str], workers: int) -> Work:
+def packing(folder: str, names: list[str], workers: int, exact: bool = False, by_pillow: bool = False) -> Work:
     """`pack` all files with `workers` threads, until the store is finished. Unit: image."""
     reuse_memory()
-    samples = [Sample(name, number % 2) for number, name in enumerate(names * TIMES)]
-    source = Source(name="photographs", root=Path(folder), class_names=["0", "1"], samples=samples)
+    samples = [Sample(name, number % 2) for number, name in enumerate(names)]
+    kind = ByPillow if by_pillow else Source
+    source = kind(name="photographs", root=Path(folder), class_names=["0", "1"], samples=samples)
+    store = f"store-{workers}{'-exact' if exact else ''}{'-pillow' if by_pillow else ''}"
 
     def once() -> float:
-        pack(source, Path(folder) / f"store-{workers}", workers=workers)
+        pack(source, Path(folder) / store, workers=workers, exact=exact)
         return len(samples)
 
     once()  # bring the files into the page cache

@@ -1,5 +1,6 @@
 """Input data for benchmarks: a packed store of noise, and photographs as JPEG files."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from alexnet.data.store import pack
 
 DISTINCT = 64  # different images of noise; a store holds several copies of each
 PHOTO = (500, 375)  # width and height in pixels, the most common ones in ImageNet
+LARGE = (4000, 3000)  # 12 megapixels, as phones take them; files of 1.7 to 3.2 MB
+TILE = 2  # side of a crop in large photographs, relative to PHOTO
 ZOOM = 0.85  # side of a crop, relative to the photograph
 
 
@@ -44,17 +47,24 @@ def noise_store(folder: Path, images: int, classes: int, size: int = 256) -> str
     return str(folder / "store")
 
 
-def photographs(folder: Path, files: int) -> list[str]:
-    """Write `files` JPEG files, 500 x 375 pixels, quality 90, random crops of two photographs; returns their names."""
+def photographs(folder: Path, files: int, size: tuple[int, int] = PHOTO) -> list[str]:
+    """Write `files` JPEG files of quality 90, random crops of two photographs; returns their names.
+
+    size: width and height. Larger ones than PHOTO are mosaics of crops of TILE times its sides.
+    """
     from sklearn.datasets import load_sample_images
 
     photos = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     random = np.random.default_rng(0)
     names = [f"{number}.jpg" for number in range(files)]
     for number, name in enumerate(names):
-        across, down = random.random(2)
-        part = _crop(photos[number % len(photos)], across, down)
-        part.resize(PHOTO, Image.Resampling.BICUBIC).save(folder / name, quality=90)
+        picture = Image.new("RGB", size)
+        tile = PHOTO if size == PHOTO else (TILE * PHOTO[0], TILE * PHOTO[1])
+        for left, top in itertools.product(range(0, size[0], tile[0]), range(0, size[1], tile[1])):
+            across, down = random.random(2)
+            part = _crop(photos[number % len(photos)], across, down)
+            picture.paste(part.resize(tile, Image.Resampling.BICUBIC), (left, top))
+        picture.save(folder / name, quality=90)
     return names
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
+from alexnet.cli.options import AsJson, Data, Exact, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
 from alexnet.cli.output import BAD_DATA, print_json, print_message
 from alexnet.console import bar, print_lines, table
 from alexnet.errors import UsageError
@@ -28,6 +28,7 @@ def check(
     label_column: LabelColumn = None,
     fit: Fit = None,
     value_range: ValueRange = None,
+    exact: Exact = None,
     workers: Workers = None,
     out: Annotated[
         Path | None,
@@ -59,7 +60,7 @@ def check(
         raise UsageError(f"--out {out} is a file; name a folder, in which {PAGE} is written")
     with bar("reading") as progress:
         source = open_source(with_column(data, label_column))
-        form = form_of(source, None, fit, asked_range(value_range), workers, progress)
+        form = form_of(source, None, fit, asked_range(value_range), exact, workers, progress)
         report = check_source(source, workers=workers, progress=progress, form=form)
     found = findings(report)
     page = None if out is None else str(_write_page(out, source, report, found))

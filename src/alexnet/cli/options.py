@@ -75,6 +75,10 @@ ValueRange = Annotated[
         show_default="by each file's format",
     ),
 ]
+Exact = Annotated[
+    bool | None,
+    typer.Option(help="Decode large JPEG photos whole, not at a smaller scale; see train.", show_default="no"),
+]
 LabelColumn = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The column of a CSV that holds the labels.", show_default="found by its name"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
+from alexnet.cli.options import AsJson, Data, Exact, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar
 
@@ -32,6 +32,7 @@ def pack(
     ] = None,
     fit: Fit = None,
     value_range: ValueRange = None,
+    exact: Exact = None,
     max_bad: Annotated[
         float, typer.Option(help="Largest share of unreadable images to skip; by default at least 10 images.")
     ] = 0.01,
@@ -50,7 +51,7 @@ def pack(
     from alexnet.data.sources import open_source
 
     data = with_column(data, label_column)
-    asked = (size, fit, asked_range(value_range))
+    asked = (size, fit, asked_range(value_range), exact)
     if verify:
         store = stores.open_store(out, verify=True) if out else stores.verified(data, *asked)
     else:

@@ -15,7 +15,7 @@ from alexnet.training.recipes import recipe
 
 # Settings of a pre-training that the training from it shares.
 SHARED = (
-    *("network", "input_size", "resize", "store_size", "fit", "value_range"),
+    *("network", "input_size", "resize", "store_size", "fit", "value_range", "exact"),
     *("validation", "test", "given_splits", "split_seed"),
 )
 
@@ -95,4 +95,6 @@ def _changes(data: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _option(name: str, value: Any) -> str:
     flag = name.replace("_", "-")
-    return f"--no-{flag}" if value is False else f"--{flag} {shlex.quote(str(value))}"
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {shlex.quote(str(value))}"

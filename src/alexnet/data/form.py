@@ -21,7 +21,7 @@ from alexnet.data.images import (
     square,
 )
 from alexnet.data.value_range import check_range, range_text
-from alexnet.errors import ImageError, unknown_name
+from alexnet.errors import unknown_name
 
 FITS = ("crop", "pad", "warp")
 # RGB of the border that `pad` adds: ImageNet's mean colour (123.675, 116.28, 103.53 in torchvision's transforms),
@@ -38,6 +38,7 @@ class Form:
     size: int = 256  # S
     fit: str = "crop"  # see `fitted`
     value_range: ValueRange | None = None  # file values that become 0 and 255, see `images.decode`; None: by the format
+    exact: bool = False  # large JPEG files are decoded whole, which takes twice as long for 12 megapixels
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
@@ -45,16 +46,13 @@ class Form:
         if self.value_range is not None:
             check_range(self.value_range)
 
-    def read(self, source: ImageSource, exact: bool = False) -> Pixels:
-        """The stored form of an image, uint8 (S, S, 3); ImageError if it cannot be read.
+    def read(self, source: ImageSource) -> Pixels:
+        """The stored form of an image, uint8 (S, S, 3); ImageError if it cannot be read."""
+        return self.pack(source).pixels
 
-        exact: decode large JPEG files whole, which takes five times as long for 12 megapixels.
-        """
-        return self.pack(source, exact).pixels
-
-    def pack(self, source: ImageSource, exact: bool = False) -> "Packed":
+    def pack(self, source: ImageSource) -> "Packed":
         """As `read`, with what packing notes about the image."""
-        at_least = None if exact else enough_for(self.size)
+        at_least = None if self.exact else enough_for(self.size)
         decoded, values = decode_values(source, at_least=at_least, value_range=self.value_range)
         height, width = decoded.shape[:2]
         pixels = fitted(decoded, self.size, self.fit)
@@ -62,23 +60,17 @@ class Form:
         color = tuple(seen[0, 0].tolist()) if is_blank(seen) else None
         return Packed(pixels, width, height, values, color)
 
-    def try_pack(self, source: ImageSource) -> "Packed | str":
-        """As `pack`; the reason for an image that cannot be read."""
-        try:
-            return self.pack(source)
-        except ImageError as error:
-            return str(error)
-
     def options(self) -> str:
         """The options of `alexnet pack` for this form."""
         fit = "" if self.fit == "crop" else f" --fit {self.fit}"
         values = "" if self.value_range is None else f" --value-range {range_text(self.value_range)}"
-        return f"--size {self.size}{fit}{values}"
+        return f"--size {self.size}{fit}{values}{' --exact' if self.exact else ''}"
 
     def __str__(self) -> str:
-        """ "256 px a side", "256 px a side (pad, values 0 to 4095)"."""
-        values = [] if self.value_range is None else [f"values {range_text(self.value_range, ' to ')}"]
-        special = ", ".join([*([] if self.fit == "crop" else [self.fit]), *values])
+        """ "256 px a side", "256 px a side (pad, values 0 to 4095, exact)"."""
+        values = "" if self.value_range is None else f"values {range_text(self.value_range, ' to ')}"
+        named = ("" if self.fit == "crop" else self.fit, values, "exact" if self.exact else "")
+        special = ", ".join(filter(None, named))
         return f"{self.size} px a side" + (f" ({special})" if special else "")
 
 

@@ -23,9 +23,9 @@ VIEWS = (1, 9, 10)
 class Preprocessing:
     """The steps from an image to a network's input; part of every weights file.
 
-    The image becomes `store_size` x `store_size` pixels by `fit` and `value_range` (`alexnet.data.form`), is resized to
-    `resize` x `resize`, a view of `input_size` x `input_size` is cropped, and each channel is normalized to
-    (value - mean) / std.
+    The image becomes `store_size` x `store_size` pixels by `fit`, `value_range` and `exact`
+    (`alexnet.data.form`), is resized to `resize` x `resize`, a view of `input_size` x `input_size` is cropped, and each
+    channel is normalized to (value - mean) / std.
     """
 
     input_size: int  # side of the network's input, pixels
@@ -35,11 +35,12 @@ class Preprocessing:
     store_size: int = 256  # side of the stored form, pixels
     fit: str = "crop"  # how an image that is not square becomes the stored form
     value_range: ValueRange | None = None  # file values that become 0 and 255; None: by the file's format
+    exact: bool = False  # whether large JPEG files are decoded whole
 
     @property
     def form(self) -> Form:
         """The steps from a file to the stored form; UsageError for an unknown fit or an empty range."""
-        return Form(self.store_size, self.fit, self.value_range)
+        return Form(self.store_size, self.fit, self.value_range, self.exact)
 
     def __post_init__(self) -> None:
         _ = self.form
@@ -54,7 +55,7 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """The inverse of `to_json`; older cards lack `fit` and `value_range` and mean the defaults."""
+        """The inverse of `to_json`; older cards lack `fit`, `value_range` or `exact` and mean the defaults."""
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(**given)
 

@@ -118,7 +118,7 @@ def open_all(data: str, settings: Settings, look: Callable[[Source, Settings], N
     """
     check = None if look is None else lambda source: look(source, settings)
     recipe = settings.recipe(1)
-    wanted = {"size": recipe.store_size, "fit": recipe.fit, "value_range": recipe.values}
+    wanted = {"size": recipe.store_size, "fit": recipe.fit, "value_range": recipe.values, "exact": recipe.exact}
     first = _opened(data, settings, wanted, check)
     return [first, *(_opened(name, settings, vars(first.form)) for name in settings.more)]
 

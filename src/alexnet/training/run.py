@@ -57,6 +57,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
             size=recipe.store_size,
             fit=recipe.fit,
             value_range=recipe.values,
+            exact=recipe.exact,
             progress=packing,
             max_bad=recipe.max_bad,
             look=lambda source: refuse_data(source, recipe),
@@ -195,6 +196,7 @@ def reopened(config: Config, recipe: Recipe, folder: Path, data: Data | None) ->
                 size=recipe.store_size,
                 fit=recipe.fit,
                 value_range=recipe.values,
+                exact=recipe.exact,
                 progress=packing,
                 max_bad=recipe.max_bad,
             )
@@ -207,7 +209,7 @@ def found_form(store: Store) -> dict[str, Any]:
     if store.form == Form(store.size):
         return {}
     values = {} if store.value_range is None else {"value_range": range_text(store.value_range)}
-    return {"fit": store.fit, **values}
+    return {"fit": store.fit, **values, **({"exact": True} if store.exact else {})}
 
 
 def warn_of_differences(config: Config, device: torch.device, dtype: torch.dtype) -> None:

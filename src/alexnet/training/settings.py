@@ -128,6 +128,11 @@ class Recipe:
         RANGE,
         _check_range,
     )
+    exact: bool | None = setting(
+        None,
+        "decode large JPEG photos whole, not at the smallest scale that gives twice the packed side; takes twice as "
+        "long for 12 megapixels; default: no, or as a packed store has it",
+    )
     max_bad: float = setting(
         0.01,
         "largest share of unreadable images that is skipped; above it the run stops; with the default 10 are skipped "

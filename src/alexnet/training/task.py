@@ -116,7 +116,7 @@ def preprocessing_of(network: Network, recipe: Recipe, form: Form) -> Preprocess
     """
     size = network.input_size
     resize = recipe.resize or round(size * network.resize / type(network).input_size)
-    return Preprocessing(size, resize, network.mean, network.std, form.size, form.fit, form.value_range)
+    return Preprocessing(size, resize, network.mean, network.std, form.size, form.fit, form.value_range, form.exact)
 
 
 def augmentation_of(recipe: Recipe) -> Augmentation:

@@ -100,7 +100,7 @@ def _numbers(value: Any) -> Any:
 
 def _truth(value: Any) -> Any:
     """True or false from their text, too, but from no number."""
-    if not isinstance(value, bool | str):
+    if not isinstance(value, bool | str | None):  # None where the field takes it
         raise ValueError
     return value
 

@@ -1,11 +1,13 @@
 """A store holds every image of its source and is written atomically."""
 
 import csv
+import errno
 import os
 import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,6 +221,41 @@ def test_full_disk_is_detected_before_packing(photos: Path, tmp_path: Path) -> N
     with pytest.raises(AlexNetError, match=r"cannot write .* GB are needed, .* GB are free"):
         pack(open_source(str(photos)), tmp_path / "out" / "store", huge)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_shard_is_brought_to_the_disk_while_others_are_packed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by: list[str] = []
+    real = os.fsync
+
+    def noted(file: int) -> None:
+        by.append(threading.current_thread().name)
+        real(file)
+
+    monkeypatch.setattr("alexnet.data.store.writer.FLUSHED_BYTES", 3 * ROW)
+    monkeypatch.setattr(os, "fsync", noted)
+    store = pack(open_source(str(photos)), tmp_path / "store", SIZE, workers=1)
+    assert sum(name.startswith("alexnet-flush") for name in by) == 6  # of 20 rows
+    assert len(open_store(store.folder, verify=True)) == 20
+    assert not [each for each in threading.enumerate() if each.name.startswith("alexnet-flush")]
+
+
+def test_disk_that_fails_beside_the_packing_leaves_no_store(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def failing(file: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise OSError(errno.EIO, "Input/output error")
+        real(file)
+
+    monkeypatch.setattr("alexnet.data.store.writer.FLUSHED_BYTES", 18 * ROW)  # once, so that the end finds the error
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(AlexNetError, match=r"cannot write .*store: Input/output error"):
+        pack(open_source(str(photos)), tmp_path / "store", SIZE, workers=1)
+    assert not (tmp_path / "store").exists()
 
 
 def test_disk_full_during_packing_keeps_the_old_store(ready_photos: Path, store: Store, run: Run) -> None:

@@ -47,6 +47,8 @@ class _PillowRules:
 
 
 _pillow_rules = _PillowRules()
+JPEG = b"\xff\xd8\xff"
+AT_ONCE = 2**28  # bytes of a file that are read before it is decoded; more than a JPEG of 179 megapixels has
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors, which we raise, are printed, too
 
 
@@ -93,6 +95,8 @@ def _identified(file: io.BufferedIOBase) -> Image.Image:
         raise ImageError("empty: 0 bytes")
     if (kind := refused_kind(start)) is not None:
         raise ImageError(kind)
+    if start.startswith(JPEG):
+        file = _in_memory(file, start)
     try:
         return _header_of(file, start)
     except ImageError:
@@ -104,6 +108,17 @@ def _identified(file: io.BufferedIOBase) -> Image.Image:
         if isinstance(error, OSError) and error.errno is not None:  # an I/O error, not a damaged file
             raise
         raise ImageError(_damage(file, start)) from error
+
+
+def _in_memory(file: io.BufferedIOBase, start: bytes) -> io.BufferedIOBase:
+    """A file of which `start` is read, in memory unless it is very large.
+
+    Every read of a file gives the interpreter's lock away, and threads then wait for it.
+    """
+    if isinstance(file, io.BytesIO):
+        return file
+    rest = file.read(AT_ONCE)
+    return io.BytesIO(start + rest) if len(rest) < AT_ONCE else file
 
 
 def _header_of(file: Any, start: bytes) -> Image.Image:

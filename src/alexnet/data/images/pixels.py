@@ -36,7 +36,7 @@ def rgb(image: Image.Image, value_range: ValueRange | None = None, wide: bool = 
     if image.mode[0] in "IF":
         pixels, values = to_8_bit(np.asarray(image), value_range)
         return _gray_to_rgb(pixels), values
-    return _ranged(np.array(image if image.mode == "RGB" else image.convert("RGB")), value_range, 257 if wide else 1)
+    return ranged(np.array(image if image.mode == "RGB" else image.convert("RGB")), value_range, 257 if wide else 1)
 
 
 def to_8_bit(array: NDArray[Any], value_range: ValueRange | None = None) -> tuple[Pixels, Values]:
@@ -74,7 +74,7 @@ def mapped(array: NDArray[Any], value_range: ValueRange) -> Pixels:
     return scaled
 
 
-def _ranged(pixels: Pixels, value_range: ValueRange | None, step: int = 1) -> tuple[Pixels, Values]:
+def ranged(pixels: Pixels, value_range: ValueRange | None, step: int = 1) -> tuple[Pixels, Values]:
     """8-bit pixels by a range of values; a range above what a file of 8 bits can hold is meant for other images.
 
     step: of the file's values from one pixel value to the next: 1, or 257 for files of 16 bits.
@@ -99,7 +99,7 @@ def array_pixels(array: NDArray[Any], value_range: ValueRange | None = None) -> 
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise ImageError(f"array of shape {array.shape}: (H, W, 3), RGB, or (H, W) is accepted, with H, W at least 1")
     rgb: Pixels = array if array.ndim == 3 else _gray_to_rgb(array)
-    return _ranged(np.ascontiguousarray(rgb), value_range)
+    return ranged(np.ascontiguousarray(rgb), value_range)
 
 
 def _gray_to_rgb(gray: Pixels) -> Pixels:

@@ -13,8 +13,9 @@ from alexnet.data.images.kinds import strange_jpeg
 from alexnet.data.images.lower import lower_bytes
 from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
-from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, rgb, to_8_bit
+from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, ranged, rgb, to_8_bit
 from alexnet.data.images.tiff import WideTiff, is_negative
+from alexnet.data.images.turbo import turbo_pixels
 from alexnet.errors import ImageError
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
@@ -58,7 +59,7 @@ def decode_values(
     with opened(source, max_pixels) as image:
         if at_least is not None and image is not source and image.format in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
-        return upright_pixels(image, value_range)
+        return upright_pixels(image, value_range, own=image is source)
 
 
 def enough_for(size: int) -> int:
@@ -82,7 +83,7 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Valu
         else:
             with opened(source, max_pixels, facts) as image:
                 facts["notes"] = notes = list[str]()
-                pixels, values = upright_pixels(image, value_range, notes)
+                pixels, values = upright_pixels(image, value_range, notes, own=image is source)
     except ImageError as error:
         return ImageFacts(**{**facts, "notes": tuple(facts.get("notes", ()))}, error=str(error))
     facts["height"], facts["width"] = pixels.shape[:2]
@@ -95,15 +96,18 @@ def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: Valu
 
 
 def upright_pixels(
-    image: Image.Image, value_range: ValueRange | None = None, notes: list[str] | None = None
+    image: Image.Image, value_range: ValueRange | None = None, notes: list[str] | None = None, own: bool = False
 ) -> tuple[Pixels, Values]:
-    """Load an opened image. notes: receives its properties that need conversion."""
+    """Load an opened image. notes: receives its properties that need conversion. own: whether it is the caller's."""
     wide = stored_in_16_bit(image)  # which is known only until it is loaded
     if isinstance(image, WideTiff):
         image.value_range = value_range
     lower = lower_bytes(image) if wide and value_range is not None else None
     if notes is not None:
         notes += notes_of(image)  # which may load it
+    if not own and (decoded := turbo_pixels(image)) is not None:
+        pixels, values = ranged(decoded, value_range)
+        return np.ascontiguousarray(UPRIGHT[orientation_of(image)](pixels)), values
     _load(image)
     seen, note = opaque(image)
     if notes is not None and note is not None:

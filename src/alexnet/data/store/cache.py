@@ -38,6 +38,7 @@ def packed(
     *,
     fit: str = "crop",
     value_range: ValueRange | None = None,
+    exact: bool = False,
 ) -> Store:
     """The store of a source in the cache; packed if it is missing or damaged.
 
@@ -46,7 +47,7 @@ def packed(
     accepted then. Of several processes that need the same store one packs it, the others wait. Stores of other versions
     of the format have other names and stay untouched. Logs when and why it packs or waits.
     """
-    form = Form(source.store_size if size is None else size, fit, value_range)
+    form = Form(source.store_size if size is None else size, fit, value_range, exact)
     fingerprint = source.fingerprint()
     folder = _cached(source, form, fingerprint)
     with suppress(DataError):  # missing or damaged: handled below, under the lock
@@ -77,6 +78,7 @@ def named_store(
     size: int | None = None,
     fit: str | None = None,
     value_range: Asked = "own",
+    exact: bool | None = None,
     progress: Progress | None = None,
     max_bad: float = MAX_BAD,
     look: Callable[[Source], object] | None = None,
@@ -86,26 +88,29 @@ def named_store(
 
     size: required side of the stored images in pixels, None for the store's or source's own. fit: required, None for
     the store's own, or "crop". value_range: required, None for that of each file's format; "own" for the store's, or
-    that of the format; "auto" for that of all images of the source (`found_range`). look: called with the
-    source before any image is read, and with `Store.source()`; raises to refuse the data. opener: replaces
-    `open_source`. Errors as for `open_source` and `packed`; DataError for a store of another form.
+    that of the format; "auto" for that of all images of the source (`found_range`). exact: required, None for the
+    store's own, or no. look: called with the source before any image is read, and with `Store.source()`; raises to
+    refuse the data. opener: replaces `open_source`. Errors as for `open_source` and `packed`; DataError for
+    a store of another form.
     """
     if is_store(data):
         store = open_store(Path(spec_of(data)).expanduser())
         tell_twins(store.name, store.class_names)
-        _refuse_other_form(store, data, size, fit, value_range)
+        _refuse_other_form(store, data, size, fit, value_range, exact)
     else:
         source = opener(data)
         if look is not None:
             look(source)
-        form = form_of(source, size, fit, value_range, progress=progress)
+        form = form_of(source, size, fit, value_range, exact, progress=progress)
         store = packed(source, max_bad=max_bad, progress=progress, **vars(form))
     if look is not None:
         look(store.source())
     return store
 
 
-def _refuse_other_form(store: Store, data: Data, size: int | None, fit: str | None, value_range: Asked) -> None:
+def _refuse_other_form(
+    store: Store, data: Data, size: int | None, fit: str | None, value_range: Asked, exact: bool | None
+) -> None:
     """DataError for a store whose images have another form than the one that is needed."""
     if value_range == AUTO:
         raise DataError(
@@ -113,7 +118,7 @@ def _refuse_other_form(store: Store, data: Data, size: int | None, fit: str | No
             f"from, or write another with: alexnet pack DATA --value-range auto --out FOLDER"
         )
     own = store.value_range if isinstance(value_range, str) else value_range
-    needed = Form(size or store.size, fit or store.fit, own)
+    needed = Form(size or store.size, fit or store.fit, own, store.exact if exact is None else exact)
     if needed != store.form:
         raise DataError(
             f"store {data} has images of {store.form}, {needed} are needed; "
@@ -126,11 +131,12 @@ def form_of(
     size: int | None = None,
     fit: str | None = None,
     value_range: Asked = "own",
+    exact: bool | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Form:
     """The form in which a source is packed; the arguments are those of `named_store`. UsageError for an unknown fit."""
-    form = Form(source.store_size if size is None else size, fit or "crop")
+    form = Form(source.store_size if size is None else size, fit or "crop", exact=bool(exact))
     if value_range == AUTO:
         return replace(form, value_range=found_range(source, workers, progress))
     return form if value_range == "own" else replace(form, value_range=value_range)
@@ -164,7 +170,13 @@ def is_store(data: Data) -> TypeGuard[str | os.PathLike[str]]:
         return False  # reported by `open_source`
 
 
-def verified(data: Data, size: int | None = None, fit: str | None = None, value_range: Asked = "own") -> Store:
+def verified(
+    data: Data,
+    size: int | None = None,
+    fit: str | None = None,
+    value_range: Asked = "own",
+    exact: bool | None = None,
+) -> Store:
     """The store of `data` as in `named_store`, never packed, with every checksum compared.
 
     Raises DataError that names everything missing or damaged.
@@ -172,7 +184,7 @@ def verified(data: Data, size: int | None = None, fit: str | None = None, value_
     if is_store(data):
         return open_store(Path(spec_of(data)).expanduser(), verify=True)
     source = open_source(data)
-    form = form_of(source, size, fit, value_range)
+    form = form_of(source, size, fit, value_range, exact)
     return open_store(_cached(source, form, source.fingerprint()), verify=True)
 
 

@@ -2,9 +2,9 @@
 
 A store is a folder of S x S images, written atomically:
 
-    store.json       format, version; name, fingerprint, fractions and class names of the source; size (S), fit and
-                     value_range: the form of the images; extent: what it leaves out of them; number of images; files:
-                     bytes and SHA-256 of every other file; seal: SHA-256 of all of this
+    store.json       format, version; name, fingerprint, fractions and class names of the source; size (S), fit,
+                     value_range and exact: the form of the images; extent: what it leaves out of them; number of
+                     images; files: bytes and SHA-256 of every other file; seal: SHA-256 of all of this
     samples.csv      path,label,split: one line per row, in row order; label indexes the class names, split is "train",
                      "val", "test" or empty
     digests.csv      digest: one line per row, `images.digest` of its pixels in hexadecimal; stores packed by earlier
@@ -62,8 +62,9 @@ def cache_name(source: str, form: Form, fingerprint: str) -> str:
     """Name of a source's store in the cache. It has the form where that is not the default, later versions too."""
     fit = "" if form.fit == "crop" else f"-{form.fit}"
     values = "" if form.value_range is None else f"-{range_text(form.value_range, 'to')}"
+    exact = "-exact" if form.exact else ""
     version = "" if VERSION == 1 else f"-v{VERSION}"
-    return f"{source}-{form.size}{fit}{values}-{fingerprint[:16]}{version}"
+    return f"{source}-{form.size}{fit}{values}{exact}-{fingerprint[:16]}{version}"
 
 
 def is_ours(name: str) -> bool:

@@ -70,6 +70,7 @@ def join(stores: Sequence[Store]) -> Store:
         content=" + ".join(store.content for store in stores),
         fit=first.fit,
         value_range=first.value_range,
+        exact=first.exact,
         stores=tuple(stores),
     )
 

@@ -59,13 +59,14 @@ class Store:
     content: str  # hexadecimal SHA-256 over class names, samples and pixels, not over times or folders
     fit: str = "crop"  # as in `Form`
     value_range: ValueRange | None = None  # as in `Form`
+    exact: bool = False  # as in `Form`
     keeps_digests: bool = False  # whether digests.csv is there
     extent: Extent | None = None  # None in stores of earlier versions, which did not note it
 
     @property
     def form(self) -> Form:
         """The form of the images."""
-        return Form(self.size, self.fit, self.value_range)
+        return Form(self.size, self.fit, self.value_range, self.exact)
 
     def __post_init__(self) -> None:
         self._shard = lru_cache(OPEN_SHARDS)(self._map_shard)
@@ -208,8 +209,9 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
         skipped=[(path, reason) for path, reason in _rows(folder / SKIPPED)],
         shard_rows=facts["shard_rows"],
         content=content_of(facts),
-        fit=facts.get("fit", "crop"),  # earlier stores lack these three
+        fit=facts.get("fit", "crop"),  # earlier stores lack these four
         value_range=tuple(facts["value_range"]) if facts.get("value_range") else None,
+        exact=facts.get("exact", False),
         extent=Extent.from_json(facts["extent"]) if "extent" in facts else None,
         keeps_digests=DIGESTS in facts["files"],
     )

@@ -8,14 +8,16 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alexnet.data.extent import Extent
 from alexnet.data.form import Form, Packed
-from alexnet.data.images import ValueRange, digest
+from alexnet.data.images import ImageSource, ValueRange, digest
 from alexnet.data.samples import Sample, Source, each_image, some_names
 from alexnet.data.store.format import (
     DIGESTS,
@@ -31,7 +33,7 @@ from alexnet.data.store.format import (
 )
 from alexnet.data.store.reader import Store, open_store
 from alexnet.data.workers import ordered_map
-from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.errors import AlexNetError, DataError, ImageError, UsageError
 from alexnet.files import refuse_strangers, whole_folder
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
 SHARD_BYTES = 2**30
+FLUSHED_BYTES = 2**25  # of a file, brought to the disk beside the packing each time that so many are new
 MAX_BAD = 0.01
 FEW_BAD = 10  # bad images that are skipped in any case where max_bad is MAX_BAD
 NAMED_BAD = 3  # bad images named in an error
@@ -56,12 +59,13 @@ def pack(
     fingerprint: str | None = None,
     fit: str = "crop",
     value_range: ValueRange | None = None,
+    exact: bool = False,
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts FEW_BAD
-    of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one per
-    core. fingerprint: that of the source if already computed.
+    size, fit, value_range, exact: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts
+    FEW_BAD of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one
+    per core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
     AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
@@ -69,7 +73,7 @@ def pack(
     """
     folder = Path(folder)
     refuse_settings(folder, size, max_bad)
-    form = Form(size, fit, value_range)
+    form = Form(size, fit, value_range, exact)
     shard_rows = max(1, shard_bytes // row_bytes(size))
     fingerprint = fingerprint or source.fingerprint()
     with whole_folder(folder.resolve()) as beside:  # a link stays a link
@@ -104,25 +108,37 @@ def _fill(
 ) -> None:
     """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
-    with ordered_map(form.try_pack, each_image(source), workers) as results:
+    with ordered_map(partial(_prepared, form), each_image(source), workers) as results:
         for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
             if isinstance(result, str):
                 files.skip(sample, result)
                 if len(files.skipped) >= NAMED_BAD:
                     _refuse_bad(files.skipped, total, max_bad)
             else:
-                files.add(sample, result)
+                files.add(sample, *result)
             if progress is not None:
                 progress(done, total)
     _refuse_bad(files.skipped, total, max_bad)
 
 
+def _prepared(form: Form, source: ImageSource) -> tuple[Packed, str] | str:
+    """An image in its stored form and the digest of its pixels; the reason for one that cannot be read."""
+    try:
+        image = form.pack(source)
+    except ImageError as error:
+        return str(error)
+    return image, digest(image.pixels).hex()
+
+
 class _HashedFile:
-    """A new file, hashed while written and flushed to disk on close."""
+    """A new file, hashed while written. A thread brings it to the disk meanwhile, so that `close` waits for little."""
 
     def __init__(self, path: Path) -> None:
         self.name, self.bytes, self._hash = path.name, 0, hashlib.sha256()
         self._file = open(path, "xb")  # noqa: SIM115 - closed by `close`
+        self._flusher = ThreadPoolExecutor(1, "alexnet-flush")  # starts its thread when it is first needed
+        self._flushing: Future[None] | None = None
+        self._flushed = 0  # bytes that are on the disk, or soon will be
 
     def write(self, data: str | memoryview) -> None:
         # File names may hold any bytes.
@@ -130,12 +146,24 @@ class _HashedFile:
         self._file.write(raw)
         self._hash.update(raw)
         self.bytes += len(raw) if isinstance(raw, bytes) else raw.nbytes
+        if self.bytes - self._flushed >= FLUSHED_BYTES:
+            self._flush_beside()
+
+    def _flush_beside(self) -> None:
+        """Have all that is written brought to the disk, after the last such order is done; raises the error of that."""
+        if self._flushing is not None:
+            self._flushing.result()
+        self._file.flush()
+        self._flushed = self.bytes
+        self._flushing = self._flusher.submit(os.fsync, self._file.fileno())
 
     def close(self) -> None:
         if not self._file.closed:
-            with self._file:
+            with self._file, self._flusher:
                 self._file.flush()
                 os.fsync(self._file.fileno())
+            if self._flushing is not None:
+                self._flushing.result()
 
     def facts(self) -> dict[str, Any]:
         return {"bytes": self.bytes, "sha256": self._hash.hexdigest()}
@@ -168,12 +196,12 @@ class _Files:
     def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def add(self, sample: Sample, image: Packed) -> None:
+    def add(self, sample: Sample, image: Packed, image_digest: str) -> None:
         if self.images % self.shard_rows == 0:
             self._begin_shard(self.images // self.shard_rows)
         self._shard.write(image.pixels.data)
         self._samples.writerow([sample.path, sample.label, sample.split])
-        self._digests.writerow([digest(image.pixels).hex()])
+        self._digests.writerow([image_digest])
         self.labels[sample.label] += 1
         self.extent.add(sample.path, image.width, image.height, image.values)
         if image.color is not None:
