@@ -232,7 +232,9 @@ def labelled_source(
     name: str, root: Path, names: set[str], found: Sequence[tuple[str, str, str]], others: list[str]
 ) -> Source:
     """A source of files. found: (path, class name, split) of each image; names: of all classes, also empty ones."""
-    class_names = sorted({normal_name(name) for name in names}, key=natural_key)
+    forms = Counter(map(normal_name, names))
+    class_names = sorted(forms, key=natural_key)
     label = {name: index for index, name in enumerate(class_names)}
     samples = [Sample(path, label[normal_name(name)], split) for path, name, split in found]
-    return Source(name=name, root=root, class_names=class_names, samples=samples, other_files=others)
+    merged = [name for name in class_names if forms[name] > 1]
+    return Source(name=name, root=root, class_names=class_names, samples=samples, other_files=others, merged=merged)

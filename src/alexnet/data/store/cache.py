@@ -18,7 +18,7 @@ from alexnet.data.sources.download import cache_folder
 from alexnet.data.sources.told import tell_twins
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
-from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings, warn_of_skipped
+from alexnet.data.store.writer import MAX_BAD, NAMED_BAD, Progress, pack, refuse_settings, warn_of_images
 from alexnet.data.value_range import AUTO, range_text
 from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
@@ -51,7 +51,7 @@ def packed(
     folder = _cached(source, form, fingerprint)
     with suppress(DataError):  # missing or damaged: handled below, under the lock
         store = open_store(folder)
-        warn_of_skipped(store)
+        warn_of_images(store, NAMED_BAD)
         return store
     refuse_settings(folder, form.size, max_bad)
     with exclusive_lock(folder, lambda: log.info("waiting for another process that packs %s", source.name)):

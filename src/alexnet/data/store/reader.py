@@ -60,6 +60,7 @@ class Store:
     value_range: ValueRange | None = None  # as in `Form`
     keeps_digests: bool = False  # whether digests.csv is there
     extent: Extent | None = None  # None in stores of earlier versions, which did not note it
+    remarks: tuple[str, ...] = ()  # kinds of images worth a look, with a count; earlier stores lack it
 
     @property
     def form(self) -> Form:
@@ -208,6 +209,7 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
         value_range=tuple(facts["value_range"]) if facts.get("value_range") else None,
         extent=Extent.from_json(facts["extent"]) if "extent" in facts else None,
         keeps_digests=DIGESTS in facts["files"],
+        remarks=tuple(facts.get("remarks", ())),
     )
 
 

@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 SHARD_BYTES = 2**30
 MAX_BAD = 0.01
 FEW_BAD = 10  # bad images that are skipped in any case where max_bad is MAX_BAD
-NAMED_BAD = 3  # bad images named in an error
+NAMED_BAD = 3  # bad images named in an error, and where a store is used again
 
 
 def pack(
@@ -81,17 +81,22 @@ def pack(
         _refuse_blank(source, files, form)
         _write_facts(files, source, form, fingerprint)
     store = open_store(folder, verify=False)
-    warn_of_skipped(store)
+    warn_of_images(store)
     return store
 
 
-def warn_of_skipped(store: Store) -> None:
-    """Log, in one line, the images of the source that are missing in the store because they could not be used."""
+def warn_of_images(store: Store, named: int = FEW_BAD) -> None:
+    """Log the images of the source that are missing in the store, in one line, and what is particular about others.
+
+    named: how many of the missing ones are named.
+    """
     if store.skipped:
         images = "1 image" if len(store.skipped) == 1 else f"{len(store.skipped):,} images"
-        named = "; ".join(f"{path}: {reason}" for path, reason in store.skipped[:FEW_BAD])
-        more = "; ..." if len(store.skipped) > FEW_BAD else ""
-        log.warning("%s skipped (%s%s), see %s", images, named, more, store.folder / SKIPPED)
+        listed = "; ".join(f"{path}: {reason}" for path, reason in store.skipped[:named])
+        more = f"; and {len(store.skipped) - named:,} more" if len(store.skipped) > named else ""
+        log.warning("%s skipped (%s%s), see %s", images, listed, more, store.folder / SKIPPED)
+    if store.remarks:
+        log.warning("%s: images worth a look: %s", store.name, "; ".join(store.remarks))
 
 
 def most_bad(total: int, max_bad: float = MAX_BAD) -> float:
@@ -151,6 +156,8 @@ class _Files:
         self.lost: set[int] = set()  # classes with skipped images
         self.skipped: list[tuple[str, str]] = []
         self.blank: Counter[tuple[int, ...]] = Counter()  # images of one colour, by colour
+        self.kinds: Counter[str] = Counter()  # images by what is to be said of them
+        self.first: dict[str, str] = {}  # and the path of the first
         self.extent = Extent()
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
@@ -178,6 +185,9 @@ class _Files:
         self.extent.add(sample.path, image.width, image.height, image.values)
         if image.color is not None:
             self.blank[image.color] += 1
+        for kind in image.remarks():
+            self.kinds[kind] += 1
+            self.first.setdefault(kind, sample.path)
         self.images += 1
 
     def skip(self, sample: Sample, reason: str) -> None:
@@ -205,6 +215,7 @@ def _write_facts(files: _Files, source: Source, form: Form, fingerprint: str) ->
         "fingerprint": fingerprint,
         **asdict(form),
         "extent": files.extent.to_json(),
+        "remarks": _remarks(files),
         "class_names": source.class_names,
         "fractions": source.fractions,
         "images": files.images,
@@ -213,6 +224,13 @@ def _write_facts(files: _Files, source: Source, form: Form, fingerprint: str) ->
     }
     text = json.dumps({**facts, "seal": seal(facts)}, indent=1)
     (files.folder / FACTS).write_text(text, encoding="utf-8")
+
+
+def _remarks(files: _Files) -> list[str]:
+    """Each kind of image that is not used as it looks elsewhere: how many, and the first of them."""
+    return [
+        f"{kind}: {count:,} ({files.first[kind]}{', ...' if count > 1 else ''})" for kind, count in files.kinds.items()
+    ]
 
 
 def refuse_settings(folder: Path, size: int, max_bad: float) -> None:
@@ -274,5 +292,3 @@ def _refuse_blank(source: Source, files: _Files, form: Form) -> None:
             f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); "
             + (known or "look at some of them, and see `alexnet check DATA`")
         )
-    if blank:
-        log.warning("%s: %s of %s images are blank, of one colour each", source.name, f"{blank:,}", f"{files.images:,}")
