@@ -33,8 +33,9 @@ def pack(
     fit: Fit = None,
     value_range: ValueRange = None,
     max_bad: Annotated[
-        float, typer.Option(help="Largest share of unreadable images to skip; by default at least 10 images.")
-    ] = 0.01,
+        float | None,
+        typer.Option(help="Largest share of unreadable images to skip.", show_default="0.01, or 10 images if more"),
+    ] = None,
     label_column: LabelColumn = None,
     workers: Workers = None,
     verify: Annotated[

@@ -41,7 +41,7 @@ class Settings:
     store_size: int | None = same_setting(Recipe, "store_size")
     fit: Literal["crop", "pad", "warp"] | None = same_setting(Recipe, "fit")
     value_range: str | None = same_setting(Recipe, "value_range")
-    max_bad: float = same_setting(Recipe, "max_bad")
+    max_bad: float | None = same_setting(Recipe, "max_bad")
     epochs: int = setting(20, "passes over the training images for each layer", gt=0, le=MAX_EPOCHS // 100)
     batch_size: int | None = same_setting(
         Recipe, "batch_size", default=None, help="images per step; default: autoencoder 32, crbm 8"

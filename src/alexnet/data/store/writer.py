@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 
 SHARD_BYTES = 2**30
 MAX_BAD = 0.01
-FEW_BAD = 10  # bad images that are skipped in any case where max_bad is MAX_BAD
+FEW_BAD = 10  # bad images that are skipped in any case where no share is given
 NAMED_BAD = 3  # bad images named in an error, and where a store is used again
 
 
@@ -48,7 +48,7 @@ def pack(
     source: Source,
     folder: str | Path,
     size: int = 256,
-    max_bad: float = MAX_BAD,
+    max_bad: float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     *,
@@ -59,8 +59,8 @@ def pack(
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts FEW_BAD
-    of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one per
+    size, fit, value_range: as in `Form`. max_bad: accepted share of unusable images, 0..1; None: MAX_BAD, or FEW_BAD
+    images if that is more, as long as each class that they are of keeps two images. workers: threads, None for one per
     core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
@@ -99,13 +99,13 @@ def warn_of_images(store: Store, named: int = FEW_BAD) -> None:
         log.warning("%s: images worth a look: %s", store.name, "; ".join(store.remarks))
 
 
-def most_bad(total: int, max_bad: float = MAX_BAD) -> float:
+def most_bad(total: int, max_bad: float | None = None) -> float:
     """Number of unusable images among `total` that are skipped; more stop the packing."""
-    return max(max_bad * total, FEW_BAD if max_bad == MAX_BAD else 0)
+    return max(MAX_BAD * total, FEW_BAD) if max_bad is None else max_bad * total
 
 
 def _fill(
-    files: "_Files", source: Source, form: Form, max_bad: float, workers: int | None, progress: Progress | None
+    files: "_Files", source: Source, form: Form, max_bad: float | None, workers: int | None, progress: Progress | None
 ) -> None:
     """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
@@ -233,10 +233,10 @@ def _remarks(files: _Files) -> list[str]:
     ]
 
 
-def refuse_settings(folder: Path, size: int, max_bad: float) -> None:
+def refuse_settings(folder: Path, size: int, max_bad: float | None) -> None:
     if size < 1:
         raise UsageError(f"size {size}: at least 1 pixel a side is needed, 256 is usual")
-    if not 0 <= max_bad <= 1:
+    if max_bad is not None and not 0 <= max_bad <= 1:
         raise UsageError(f"share of bad images {max_bad}: 0 to 1 is accepted, 0.01 for one in a hundred")
     refuse_strangers(folder, is_ours, "store")
 
@@ -251,7 +251,7 @@ def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
         )
 
 
-def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> None:
+def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float | None) -> None:
     if len(skipped) > most_bad(total, max_bad):
         first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
         raise DataError(
@@ -260,15 +260,15 @@ def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> N
         )
 
 
-def _accepted(max_bad: float) -> str:
+def _accepted(max_bad: float | None) -> str:
     """The unusable images that may be skipped, in words."""
-    return f"{100 * max_bad:g} %" + (f" or {FEW_BAD}, whichever is more," if max_bad == MAX_BAD else "")
+    return f"{100 * MAX_BAD:g} % or {FEW_BAD}, whichever is more," if max_bad is None else f"{100 * max_bad:g} %"
 
 
-def _refuse_small_classes(source: Source, files: _Files, max_bad: float) -> None:
+def _refuse_small_classes(source: Source, files: _Files, max_bad: float | None) -> None:
     """DataError where more than the share was skipped, and with it all but one image of a class."""
     small = [source.class_names[label] for label in sorted(files.lost) if files.labels[label] < 2]
-    if small and len(files.skipped) > max_bad * len(source.samples):
+    if small and max_bad is None and len(files.skipped) > MAX_BAD * len(source.samples):
         path, reason = files.skipped[0]
         raise DataError(
             f"{source.name}: one usable image of {some_names(small)}, two are needed (skipped: {path}: {reason}); "
