@@ -29,4 +29,8 @@ def test_explain_says_what_it_cannot_show_without_data(
     out, err = capsys.readouterr()
     left_out = json.loads(out)["left_out"]
     assert left_out
-    assert [f"alexnet: not shown: {row['title']}: {row['reason']}" for row in left_out] == err.splitlines()
+    lines = err.splitlines()
+    assert [f"alexnet: not shown: {row['title']}: {row['reason']}" for row in left_out] == lines[-len(left_out) :]
+    stages = lines[: -len(left_out)]
+    assert [stages[0], stages[1]] == ["drawn: The first layer's filters", "drawn: The probabilities of the labels"]
+    assert all(line.startswith("drawn: ") for line in stages)

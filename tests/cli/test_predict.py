@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from alexnet import cli
 
@@ -35,6 +36,18 @@ def test_predict_answers_in_the_order_given_and_reports_what_it_cannot_read(
     assert answers[0]["predictions"][0].keys() == {"label", "probability"}
     assert done.code == 3
     assert [line.split(": ")[1] for line in done.err.splitlines()] == [torn, missing]
+
+
+def test_predict_says_what_it_leaves_out_of_an_image_and_keeps_its_name_on_a_line(
+    trained: tuple[Path, Any], tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    pages = [Image.new("L", (80, 80), shade) for shade in (90, 200)]
+    pages[0].paste(10, (0, 0, 30, 30))
+    pages[0].save(tmp_path / "two\npages.tif", save_all=True, append_images=pages[1:])
+    done = run("predict", trained[0], tmp_path, "--top", "1")
+    assert done.out.splitlines()[0] == rf"{tmp_path}/two\npages.tif (several pages, the first used alone)"
+    (answer,) = json.loads(run("predict", trained[0], tmp_path, "--json").out)
+    assert answer["note"] == "several pages, the first used alone"
 
 
 def test_predict_as_csv_says_the_same(

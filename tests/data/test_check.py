@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet.data.check import Report, check
 from alexnet.data.findings import Finding, Severity, findings, verdict
 from alexnet.data.form import Form
-from alexnet.data.sources import assign_splits, check_classes, open_source
+from alexnet.data.sources import assign_splits, check_classes, find_source, open_source
 from alexnet.data.store import pack
 from alexnet.errors import DataError
 
@@ -377,3 +377,17 @@ def test_arrays_are_checked_too() -> None:
     assert report.sizes is not None
     assert report.sizes.small == 1797
     assert report.fatal == []
+
+
+def test_names_that_look_alike_and_litter_are_told_by_the_report_itself(tmp_path: Path) -> None:
+    for name in ("Ring", "ring", "k\u00e4se", "ka\u0308se"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            noise(zlib.crc32(f"{name}{number}".encode())).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "ring" / "Thumbs.db").write_bytes(b"")
+    if len({path.name for path in tmp_path.iterdir()}) < 4:
+        pytest.skip("this file system takes such names for one")
+    titles = {each.title: each.severity for each in findings(check(find_source(str(tmp_path))))}
+    assert titles["NAMES: 2 classes differ in case alone; each is a class of its own"] == Severity.HARMS
+    merged = "written in two ways, with letters composed and decomposed, and taken as one class: 'k\u00e4se'"
+    assert titles[merged] == titles["litter passed over: 1 Thumbs.db"] == Severity.FINE

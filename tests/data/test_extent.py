@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from alexnet.data.form import Form
 from alexnet.data.images import Values
 from alexnet.data.sources import open_source
 from alexnet.data.store import named_store, open_store, pack
+from alexnet.data.store.cache import found_range
 from alexnet.data.store.format import FACTS, seal
 from alexnet.errors import DataError
 
@@ -205,3 +208,32 @@ def test_an_image_of_one_colour_is_blank_whatever_its_border(tmp_path: Path) -> 
     images = {f"{label}/1.png": np.full((20, 60, 3), 200, np.uint8) for label in "ab"}
     with pytest.raises(DataError, match=r"all 2 images are blank, every pixel is \(200, 200, 200\)"):
         pack(open_source(str(write(tmp_path / "gray", images))), tmp_path / "store", SIZE, fit="pad")
+
+
+def hot(folder: Path, names: str, bits: int = 12) -> None:
+    """Pictures of values up to 2**bits - 1 in files of 16 bits, three pixels of each of which are hot."""
+    for label, number in product(names, range(2)):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(ord(label) + number).integers(0, 2**bits, (80, 80)).astype(np.uint16)
+        values.reshape(-1)[[5, 99, 2000]] = 65535
+        Image.fromarray(values).save(folder / label / f"{number}.png")
+
+
+def test_hot_pixels_do_not_widen_the_range_and_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "alexnet")
+    hot(tmp_path, "ab")
+    source = open_source(str(tmp_path))
+    assert found_range(source) == (0, 4095)
+    assert caplog.messages[-1] == "value range of 4 images: 0,4095, a few pixels aside that reach from 0 to 65535"
+    (line,) = check(source).extent.value_lines(None)
+    assert re.search(r"from 0 to 65535, nearly all of them from \d+ to 40\d\d, a small part .* 0,4095", line)
+
+
+def test_range_is_that_of_training_images_also_where_a_table_lists_them(tmp_path: Path) -> None:
+    hot(tmp_path / "few", "ab")
+    hot(tmp_path / "many", "ab", bits=14)
+    rows = [f"few/{label}/0.png,{label},train\nmany/{label}/1.png,{label},test\n" for label in "ab"]
+    (tmp_path / "list.csv").write_text("path,label,split\n" + "".join(rows))
+    assert found_range(open_source(str(tmp_path / "list.csv"))) == (0, 4095)
+    store = named_store(str(tmp_path / "list.csv"), value_range="auto", size=32)
+    assert store.value_range == (0, 4095)

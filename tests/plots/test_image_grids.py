@@ -44,6 +44,21 @@ def test_two_classes_give_two_bars_and_an_unknown_true_label_marks_none() -> Non
     assert "photo.jpg" in [axes.get_title() for axes in drawn.axes]
 
 
+def test_a_figure_has_no_room_for_labels_and_images_that_are_not_there() -> None:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    two, many = (
+        top_labels_figure(images, torch.full((2, count), 1 / count), list("abcdefg"[:count]), [0, 1])
+        for count in (2, 7)
+    )
+    assert two.get_figheight() < many.get_figheight()
+    assert two.axes[2].get_ylim() == (1.5, -0.5)
+    rows = [UnitRow("unit 1", list(images), ["a", "b"], [(0, 0, 8, 8)] * 2)]
+    assert (
+        units_figure(rows, "").get_figwidth()
+        < units_figure([UnitRow("unit 1", [images[0]] * 6, ["a"] * 6, [(0, 0, 8, 8)] * 6)], "").get_figwidth()
+    )
+
+
 def test_a_mistake_shows_predicted_and_true_label() -> None:
     drawn = mistakes_figure(np.zeros((1, 8, 8, 3), np.uint8), torch.tensor([[0.05, 0.95]]), [0], ["$a_", "b"])
     assert drawn.axes[0].get_title() == "predicted: b 95%\ntrue: $a_ 5%"

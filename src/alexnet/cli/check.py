@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alexnet.cli.options import AsJson, Data, Exact, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
-from alexnet.cli.output import BAD_DATA, print_json, print_message
+from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.console import bar, print_lines, table
 from alexnet.errors import UsageError
 
@@ -47,7 +47,7 @@ def check(
     """Read every image as training would and report problems, the most harmful first; changes nothing."""
     from alexnet.data.check import check as check_source
     from alexnet.data.findings import findings, verdict
-    from alexnet.data.sources import open_source
+    from alexnet.data.sources import find_source
     from alexnet.data.store import form_of, is_store
 
     if is_store(data):
@@ -59,7 +59,7 @@ def check(
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; name a folder, in which {PAGE} is written")
     with bar("reading") as progress:
-        source = open_source(with_column(data, label_column))
+        source = find_source(with_column(data, label_column))
         form = form_of(source, None, fit, asked_range(value_range), exact, workers, progress)
         report = check_source(source, workers=workers, progress=progress, form=form)
     found = findings(report)
@@ -108,14 +108,16 @@ def render(report: "Report", found: "Sequence[Finding]") -> "Iterator[str | Tabl
 
 
 def _paragraph(finding: "Finding") -> "Iterator[str]":
-    yield f"  {_printable(finding.title)}"
-    shown = finding.examples[:EXAMPLES]
-    yield from (f"    {_printable(example)}" for example in shown)
+    from alexnet.data.findings import Severity
+
+    yield f"  {printable(finding.title)}"
+    shown = finding.examples[: None if finding.severity == Severity.FINE else EXAMPLES]
+    yield from (f"    {printable(example)}" for example in shown)
     if finding.hidden(len(shown)):
         listed = "; --json lists all" if len(finding.examples) > EXAMPLES else ""
         yield f"    and {finding.hidden(len(shown)):,} more{listed}"
     if finding.advice:
-        yield f"    -> {_printable(finding.advice)}"
+        yield f"    -> {printable(finding.advice)}"
 
 
 def _class_table(classes: "Sequence[ClassCount]") -> "Table":
@@ -123,7 +125,7 @@ def _class_table(classes: "Sequence[ClassCount]") -> "Table":
     shown = classes if len(classes) <= CLASSES else sorted(classes, key=lambda each: each.images)[: CLASSES // 2]
     made = table("class", *(classes[0].splits if classes else ()), "images", "unreadable")
     for each in shown:
-        made.add_row(_printable(each.name), *map(str, [*each.splits.values(), each.images, each.unreadable]))
+        made.add_row(printable(each.name), *map(str, [*each.splits.values(), each.images, each.unreadable]))
     if len(shown) < len(classes):
         made.caption = f"and {len(classes) - len(shown)} larger classes"
     return made
@@ -141,8 +143,3 @@ def _write_page(folder: Path, source: "Source", report: "Report", found: "Sequen
     with whole_file(folder / PAGE) as file:
         file.write(text)
     return folder / PAGE
-
-
-def _printable(text: str) -> str:
-    """Escape line breaks and bytes that are not text: file names may hold both."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

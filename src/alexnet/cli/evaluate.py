@@ -64,7 +64,7 @@ def print_scores(scores: dict[str, Any]) -> None:
 
     scored = table("class", "images", "precision", "recall", "F1")
     for row in scores["per_class"]:
-        shares = (f"{row[key]:.1%}" for key in ("precision", "recall", "f1"))
+        shares = (f"{row[key]:.1%}" if row["images"] else "-" for key in ("precision", "recall", "f1"))
         scored.add_row(row["label"], str(row["images"]), *shares)
     low, high = scores["interval"]
     views = "1 view" if scores["views"] == 1 else f"{scores['views']} views"

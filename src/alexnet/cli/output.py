@@ -45,3 +45,8 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def print_json(answer: object) -> None:
     """Print one JSON value to standard output."""
     print(json.dumps(answer))
+
+
+def printable(text: str) -> str:
+    """Escape line breaks and bytes that are not text: file names may hold both."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -34,8 +34,9 @@ def pack(
     value_range: ValueRange = None,
     exact: Exact = None,
     max_bad: Annotated[
-        float, typer.Option(help="Largest share of unreadable images to skip; by default at least 10 images.")
-    ] = 0.01,
+        float | None,
+        typer.Option(help="Largest share of unreadable images to skip.", show_default="0.01, or 10 images if more"),
+    ] = None,
     label_column: LabelColumn = None,
     workers: Workers = None,
     verify: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alexnet.cli.options import AsJson, Device, Model, Views, expand
-from alexnet.cli.output import BAD_DATA, print_json, print_message
+from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def predict(
         print_answers(answers)
     failed = [answer for answer in answers if answer.error]
     for answer in failed:
-        print_message(f"{answer.path}: {answer.error}")
+        print_message(f"{printable(str(answer.path))}: {answer.error}")
     return BAD_DATA if failed else 0
 
 
@@ -62,6 +62,6 @@ def print_answers(answers: Iterable["Prediction"]) -> None:
     """Print each image with its most probable classes; images that cannot be read are left out."""
     for answer in answers:
         if not answer.error:
-            print(answer.path)
+            print(printable(str(answer.path)), *([f"({answer.note})"] if answer.note else []))
         for guess in answer.predictions:
             print(f"  {guess.probability:7.2%}  {guess.label}")

@@ -84,15 +84,16 @@ def train(
         )
     from alexnet.runs.folder import RunFolder
     from alexnet.training import run
+    from alexnet.training.folds import cross_validate, is_folds, resume_folds
 
     if folds is not None:
-        from alexnet.training.folds import cross_validate
-
         folder = cross_validate(typing.cast(str, data), chosen, folds, out)
     elif more is not None:
         folder = run.train_on(Path(typing.cast(str, data)), more, out, **changes)
+    elif resume:
+        folder = (resume_folds if is_folds(resume) else run.resume)(resume, **changes, data=data)
     else:
-        folder = run.resume(resume, **changes, data=data) if resume else run.train(typing.cast(str, data), chosen, out)
+        folder = run.train(typing.cast(str, data), chosen, out)
     if as_json:
         print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
     else:

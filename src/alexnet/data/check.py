@@ -94,6 +94,8 @@ class Report:
     duplicates: list[Duplicates]
     alike: list[Duplicates]  # images that look alike, not all of equal pixels: saved anew or resized
     other_files: list[str]  # ignored by the source, "path: reason"
+    litter: dict[str, int]  # ignored by the source, counted by name
+    merged: list[str]  # class names that are written composed and decomposed
     extent: Extent  # what the stored form leaves out
     form: Form
     fatal: list[str]
@@ -180,6 +182,8 @@ def _report(source: Source, found: _Facts, form: Form) -> Report:
         duplicates=[_duplicates(source, group) for group in _equal_rows(found.digests, found.usable)],
         alike=[_duplicates(source, group) for group in _only_alike(found)],
         other_files=list(source.other_files),
+        litter=dict(source.litter),
+        merged=list(source.merged),
         extent=found.extent,
         form=form,
         fatal=_fatal(source, found.usable),

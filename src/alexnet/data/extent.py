@@ -22,6 +22,24 @@ class Used:
     high: float
     white: float  # the largest of the images' `Values.white`
     images: int = 0
+    usual: ValueRange | None = None  # over the images' `Values.usual`; None in stores of earlier versions
+
+    @property
+    def most(self) -> ValueRange:
+        """The range of the values; that of the usual ones where it is at most half as wide: the rest are outliers."""
+        usual = self.usual
+        if usual is None or usual[0] == usual[1] or 2 * (usual[1] - usual[0]) > self.high - self.low:
+            return self.low, self.high
+        return usual
+
+    def add(self, values: Values) -> None:
+        """Count one image."""
+        self.images += 1
+        self.low, self.high = min(self.low, values.low), max(self.high, values.high)
+        self.white = max(self.white, values.white)
+        usual = values.usual or (values.low, values.high)
+        low, high = self.usual or usual
+        self.usual = min(low, usual[0]), max(high, usual[1])
 
 
 @dataclass
@@ -40,19 +58,25 @@ class Extent:
             self.cropped += 1
             if len(self.examples) < EXAMPLES:
                 self.examples.append(path)
-        used = self.used.setdefault(values.kind, Used(values.low, values.high, values.white))
-        used.images += 1
-        used.low, used.high = min(used.low, values.low), max(used.high, values.high)
-        used.white = max(used.white, values.white)
+        self.used.setdefault(values.kind, Used(values.low, values.high, values.white)).add(values)
 
     def full_range(self) -> ValueRange | None:
         """The lowest and highest value of all images but those of 8 bits; of those where there are no others.
 
-        None for one value alone.
+        Where a few pixels lie far outside of the others (`Used.most`), the range of the others, widened to what their
+        bits can hold. None for one value alone.
         """
         found = [used for kind, used in self.used.items() if kind != EIGHT_BITS] or list(self.used.values())
-        low, high = min((used.low for used in found), default=0), max((used.high for used in found), default=0)
+        ranges = [(used.low, used.high) if used.most == (used.low, used.high) else _suggested(used) for used in found]
+        low, high = min((each[0] for each in ranges), default=0), max((each[1] for each in ranges), default=0)
         return (low, high) if low < high else None
+
+    def outliers(self) -> ValueRange | None:
+        """The lowest and highest value, where `full_range` leaves outliers out."""
+        found = [used for kind, used in self.used.items() if kind != EIGHT_BITS]
+        if all(used.most == (used.low, used.high) for used in found):
+            return None
+        return min(used.low for used in found), max(used.high for used in found)
 
     def warnings(self, form: Form) -> list[str]:
         """What needs care where more than a third of the images are concerned: a line each."""
@@ -83,7 +107,10 @@ class Extent:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Extent":
         """The inverse of `to_json`."""
-        return cls(**{**values, "used": {kind: Used(**used) for kind, used in values["used"].items()}})
+        used = {kind: Used(**each) for kind, each in values["used"].items()}
+        for each in used.values():
+            each.usual = None if each.usual is None else (each.usual[0], each.usual[1])
+        return cls(**{**values, "used": used})
 
 
 def _value_line(kind: str, used: Used, value_range: ValueRange | None) -> str | None:
@@ -91,9 +118,12 @@ def _value_line(kind: str, used: Used, value_range: ValueRange | None) -> str | 
     if value_range is not None and kind == EIGHT_BITS and value_range[1] > WHITE_8:
         return None  # such images are left as they are
     black, white = value_range or (0, used.white)
-    shown = min(used.high, white) - max(used.low, black)
+    low, high = used.most
+    shown = min(high, white) - max(low, black)
     found = f"the {kind} images ({used.images:,}) have values from {used.low:.12g} to {used.high:.12g}"
-    if used.low < used.high and shown <= USED * (white - black):
+    if (low, high) != (used.low, used.high):
+        found += f", nearly all of them from {low:.12g} to {high:.12g}"
+    if low < high and shown <= USED * (white - black):
         return (
             f"{found}, a small part of {range_text((black, white), ' to ')}, so that they are seen in few gray levels; "
             f"train with --value-range {range_text(_suggested(used))}, or auto"
@@ -105,6 +135,7 @@ def _value_line(kind: str, used: Used, value_range: ValueRange | None) -> str | 
 
 def _suggested(used: Used) -> ValueRange:
     """The values found; for integers from about 0 up all that their number of bits can hold, 0,4095 for 12."""
-    if isinstance(used.high, int) and 0 <= used.low <= used.high / 4:
-        return 0, 2 ** used.high.bit_length() - 1
-    return used.low, used.high
+    low, high = used.most
+    if isinstance(high, int) and 0 <= low <= high / 4:
+        return 0, 2 ** high.bit_length() - 1
+    return low, high

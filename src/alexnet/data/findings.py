@@ -8,13 +8,12 @@ from typing import Any
 
 from alexnet.data.check import NO_SPLIT, SMALL_SIDE, Care, Duplicates, Report
 from alexnet.data.extent import LOST as MANY_CROPPED
-from alexnet.data.images.facts import BLANK
-from alexnet.data.sources.told import passed_over
+from alexnet.data.images.facts import BLANK, PARTLY_READ
+from alexnet.data.sources.told import litter_told, merged_told, passed_over, twins
 
 SHOWN = 20  # examples kept for a finding; the report has all
 UNEQUAL = 5  # times as many images in the largest class as in the smallest
 FEW = 20  # images of a class
-PARTLY_READ = ("several pages", "several pictures", "animated")  # kinds of which only the first picture is used
 
 
 class Severity(StrEnum):
@@ -96,6 +95,17 @@ def _two_labels(report: Report) -> Iterator[Finding]:
             [f"{' = '.join(group.paths)} ({', '.join(group.classes)})" for group in groups[:SHOWN]],
             "keep each under the right label only",
             _twins(groups),
+        )
+
+
+def _twin_names(report: Report) -> Iterator[Finding]:
+    if found := twins([each.name for each in report.classes]):
+        yield Finding(
+            Severity.HARMS,
+            f"NAMES: {len(found)} classes differ in case alone; each is a class of its own",
+            len(found),
+            found[:SHOWN],
+            "give them one name if they are one",
         )
 
 
@@ -207,7 +217,7 @@ def _partly_read(report: Report) -> Iterator[Finding]:
         if care.kind in PARTLY_READ:
             yield Finding(
                 Severity.LOST,
-                f"{_are(care.images, 'file')} {care.kind}: the first picture is used alone",
+                f"{_have(care.images, 'file', 'files')} {PARTLY_READ[care.kind]}: the first picture is used alone",
                 care.images,
                 care.examples,
                 "save the others to files of their own if they should count",
@@ -246,8 +256,7 @@ def _small(report: Report) -> Iterator[Finding]:
     if report.sizes is not None and report.sizes.small:
         yield Finding(
             Severity.BETTER,
-            f"{_have(report.sizes.small, 'image', 'images')} a side below {SMALL_SIDE} pixels, so that they are"
-            " enlarged and blurred",
+            f"{_have(report.sizes.small, 'image', 'images')} a side below {SMALL_SIDE} pixels: enlarged, hence blurred",
             report.sizes.small,
             report.sizes.small_examples,
             "take larger originals if there are any, or train with a smaller --input-size",
@@ -280,6 +289,11 @@ def _fine(report: Report) -> Iterator[Finding]:
             [_converted(care) for care in converted[:SHOWN]],
         )
 
+    if report.merged:
+        yield Finding(Severity.FINE, merged_told(report.merged), len(report.merged))
+    if report.litter:
+        yield Finding(Severity.FINE, litter_told(report.litter), sum(report.litter.values()))
+
 
 def _converted(care: Care) -> str:
     return f"{care.kind}: {care.images}, for example {', '.join(care.examples)}"
@@ -295,7 +309,7 @@ def _have(count: int, one: str, many: str) -> str:
 
 # One function a kind of finding. Within a severity findings keep this order.
 FINDERS: tuple[Callable[[Report], Iterator[Finding]], ...] = (
-    *(_stops, _leaks, _two_labels, _copies, _alike, _blanks, _values, _cropped),
+    *(_stops, _leaks, _two_labels, _twin_names, _copies, _alike, _blanks, _values, _cropped),
     *(_unreadable, _passed_over, _partly_read),
     *(_unequal, _few, _small, _fine),
 )

@@ -20,6 +20,7 @@ from alexnet.data.images import (
     is_blank,
     square,
 )
+from alexnet.data.images.facts import ONE_COLOR, remark_of
 from alexnet.data.value_range import check_range, range_text
 from alexnet.errors import unknown_name
 
@@ -53,12 +54,13 @@ class Form:
     def pack(self, source: ImageSource) -> "Packed":
         """As `read`, with what packing notes about the image."""
         at_least = None if self.exact else enough_for(self.size)
-        decoded, values = decode_values(source, at_least=at_least, value_range=self.value_range)
+        notes: list[str] = []
+        decoded, values = decode_values(source, at_least=at_least, value_range=self.value_range, notes=notes)
         height, width = decoded.shape[:2]
         pixels = fitted(decoded, self.size, self.fit)
         seen = decoded if self.fit == "pad" else pixels
         color = tuple(seen[0, 0].tolist()) if is_blank(seen) else None
-        return Packed(pixels, width, height, values, color)
+        return Packed(pixels, width, height, values, color, tuple(notes))
 
     def options(self) -> str:
         """The options of `alexnet pack` for this form."""
@@ -82,6 +84,12 @@ class Packed(NamedTuple):
     height: int
     values: Values
     color: tuple[int, ...] | None  # RGB, where it has no other, border aside
+    notes: tuple[str, ...]  # properties that need conversion or care, as in `images.ImageFacts`
+
+    def remarks(self) -> list[str]:
+        """What is said of it wherever it is used: what is left out of it, and whether there is nothing to see."""
+        said = [remark for remark in map(remark_of, self.notes) if remark]
+        return said if self.color is None else [*said, ONE_COLOR]
 
 
 def fitted(image: Pixels, size: int = 256, fit: str = "crop") -> Pixels:

@@ -36,6 +36,7 @@ class Source:
     store_size: int = 256  # recommended side of the stored images, in pixels
     other_files: list[str] = field(default_factory=list)  # "path: reason" of each file that was ignored
     litter: dict[str, int] = field(default_factory=dict)  # files that no one means as data, counted by name
+    merged: list[str] = field(default_factory=list)  # class names that are written composed and decomposed
 
     def read(self, index: int) -> Path | NDArray[np.uint8]:
         """Input for `images.decode`: the path of sample `index`, or its pixels (uint8)."""

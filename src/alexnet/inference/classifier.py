@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.data.images import Pixels
+from alexnet.data.images import ImageSource, Pixels
 from alexnet.data.preprocess import Preprocessing, check_views
 from alexnet.device import autocast, held_weights, pick_device, pick_precision
 from alexnet.errors import Diverged, ImageError, UsageError, unknown_name
@@ -43,9 +43,10 @@ class Prediction:
     path: str | None  # None for an image that has no file
     predictions: list[Guess] = field(default_factory=list)
     error: str | None = None
+    note: str | None = None  # what is particular about how it is read: "several pages, the first used alone"
 
     def to_json(self) -> dict[str, Any]:
-        """{"path", "predictions": [{"label", "probability"}], "error"}."""
+        """{"path", "predictions": [{"label", "probability"}], "error", "note"}."""
         return asdict(self)
 
 
@@ -56,6 +57,7 @@ class _Decoded:
     path: str | None
     pixels: Pixels | None = None  # uint8 (S, S, 3)
     error: str | None = None
+    note: str | None = None
 
 
 class Classifier:
@@ -109,7 +111,7 @@ class Classifier:
             answers += [
                 Prediction(image.path, error=image.error)
                 if image.pixels is None
-                else Prediction(image.path, next(guesses))
+                else Prediction(image.path, next(guesses), note=image.note)
                 for image in batch
             ]
         return answers
@@ -151,8 +153,15 @@ class Classifier:
 
     def _decode(self, image: ImageInput) -> _Decoded:
         """The image in its stored form, by the steps that packed the training images."""
+        remarks: list[str] = []
+
+        def read(source: ImageSource) -> Pixels:
+            packed = self.preprocessing.form.pack(source)
+            remarks.extend(packed.remarks())
+            return packed.pixels
+
         try:
-            return _Decoded(path_of(image), pixels_of(image, self.preprocessing.form.read))
+            return _Decoded(path_of(image), pixels_of(image, read), note="; ".join(remarks) or None)
         except ImageError as error:
             return _Decoded(path_of(image), error=str(error))
 

@@ -1,7 +1,8 @@
 """Explain a trained network: pictures of what it learned and of why it answers as it does, and one page of them."""
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from alexnet.inference.parts import Labelled, check_split, open_data, place_in_r
 from alexnet.plots.page import Picture, Table, page
 
 Progress = Callable[[int, int], None]
+
+logger = logging.getLogger(__name__)
 
 IMAGES_UP_TO = 16  # of the caller
 FACTS = "explain.json"
@@ -79,10 +82,9 @@ def explain(
             if given or part is None
             else evenly_spaced_examples(part, classifier)
         )
-        drawn: list[Picture | Table] = [of_the_network(classifier)]
-        drawn += of_examples(classifier, examples, wanted, progress)
+        drawn = [*_told([of_the_network(classifier)]), *_told(of_examples(classifier, examples, wanted, progress))]
         if part is not None:
-            drawn += of_data(classifier, examples, part, train, layers, left_out)
+            drawn += _told(of_data(classifier, examples, part, train, layers, left_out))
         _write(beside, drawn, _facts(classifier, about, part, train), left_out, about)
     files = [{"name": p.name, "title": p.title, "file": str(folder / f"{p.name}.png")} for p in _pictures(drawn)]
     reasons = [{"title": title, "reason": reason} for title, reason in left_out.items()]
@@ -153,6 +155,13 @@ def _data(
 
 
 # --- the folder ---
+
+
+def _told(drawn: Iterable[Picture | Table]) -> Iterator[Picture | Table]:
+    """Each of them, with a line on the log once it is drawn: some take a minute."""
+    for each in drawn:
+        logger.info("drawn: %s", each.title)
+        yield each
 
 
 def _facts(

@@ -4,6 +4,7 @@ Everything is computed in float32 from one view of each image, the centre. What 
 reason, unless the network has no such layer.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ from alexnet.plots.page import Picture, Table
 from alexnet.plots.pictures import confusion_figure
 
 Progress = Callable[[int, int], None]
+
+logger = logging.getLogger(__name__)
 
 EXAMPLES = 8  # images of the data that are shown if the caller gives none, as many as in the paper's figure 4
 ASKED = 4  # of these, those with occlusion and Grad-CAM
@@ -94,6 +97,8 @@ def _look_at(
     progress: Progress | None,
 ) -> Part:
     chosen = rows[evenly_spaced(len(rows), DATA_UP_TO)]
+    some = f"{len(chosen):,} of " if len(chosen) < len(rows) else ""
+    logger.info("looking at %s%s images", some, f"{len(rows):,}")
     images = found.store.mapped(chosen)
     seen = compute_activations(classifier.network, classifier.preprocessing, images, layers, progress)
     return Part(chosen, images, torch.from_numpy(found.labels[chosen]), seen, len(rows))
@@ -152,12 +157,12 @@ def of_examples(
     label: the class that attribution explains; None: the most probable class of each image.
     """
     network, preprocessing, names = classifier.network, classifier.preprocessing, classifier.class_names
-    views = view_pixels(preprocessing, examples.images)
+    views, shown = view_pixels(preprocessing, examples.images), image_grids.LABELS
     yield _picture(
         "answers",
-        "The five most probable labels",
+        f"The {shown} most probable labels" if shown < len(names) else "The probabilities of the labels",
         "Each image with the network's most probable labels, as in the paper's figure 4 (left). The true label is"
-        " orange and bold; if it is missing, it is not among the five.",
+        f" orange and bold{f'; if it is missing, it is not among the {shown}' if shown < len(names) else ''}.",
         image_grids.top_labels_figure(
             views, examples.activations.probabilities, names, examples.truths, examples.titles
         ),

@@ -56,14 +56,15 @@ def top_labels_figure(
     """
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(WIDTH * columns / COLUMNS if columns > 1 else 3.6, 0.6 + 3.9 * rows)
-    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.2, 1.2] * rows)
+    below = 0.4 + 0.2 * min(LABELS, len(class_names))  # inches, as for the images above: no room for bars that are none
+    figure = new_figure(WIDTH * columns / COLUMNS if columns > 1 else 3.6, 0.6 + (2.5 + below) * rows)
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.2, below - 0.2] * rows)
     for axes in grid.ravel():
         axes.set_axis_off()
     for index, (image, row, truth) in enumerate(zip(images, probabilities, truths, strict=True)):
-        above, below = (grid[2 * (index // columns) + half, index % columns] for half in (0, 1))
+        above, under = (grid[2 * (index // columns) + half, index % columns] for half in (0, 1))
         show(above, image, shorten(class_names[truth] if truth is not None else names[index], 26), 10)
-        _draw_bars(below, row, class_names, truth)
+        _draw_bars(under, row, class_names, truth)
     known = [Patch(color=ORANGE, label="true label"), Patch(color=SKY, label="other label")]
     unknown = [Patch(color=SKY, label="probability of a label (the true label is unknown)")]
     handles = unknown if all(truth is None for truth in truths) else known
@@ -81,7 +82,7 @@ def _draw_bars(axes: Axes, probabilities: Tensor, class_names: Sequence[str], tr
         weight = "bold" if label == truth else "normal"
         axes.text(0.015, row, shorten(class_names[label], 24), va="center", fontsize=9, weight=weight, parse_math=False)
         axes.text(1.01, row, f"{value:.0%}", va="center", fontsize=SMALL, color="#444444")
-    axes.set(xlim=(0, 1), ylim=(LABELS - 0.5, -0.5), yticks=[])
+    axes.set(xlim=(0, 1), ylim=(len(values) - 0.5, -0.5), yticks=[])
     axes.set_xticks([0, 0.5, 1], ["0", "50%", "100%"], fontsize=SMALL)
     axes.tick_params(length=2, color=GRAY)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -146,7 +147,7 @@ def units_figure(rows: Sequence[UnitRow], title: str) -> Figure:
     """
     columns = max(len(row.images) for row in rows)
     field = max(max(box[2] - box[0], box[3] - box[1]) for row in rows for box in row.boxes)
-    figure = new_figure(WIDTH, 0.5 + 1.86 * len(rows))
+    figure = new_figure(max(6.0, min(WIDTH, 0.5 + 1.86 * columns)), 0.5 + 1.86 * len(rows))
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for line, row in zip(grid, rows, strict=True):
         for axes in line[len(row.images) :]:

@@ -42,7 +42,7 @@ class Settings:
     fit: Literal["crop", "pad", "warp"] | None = same_setting(Recipe, "fit")
     value_range: str | None = same_setting(Recipe, "value_range")
     exact: bool | None = same_setting(Recipe, "exact")
-    max_bad: float = same_setting(Recipe, "max_bad")
+    max_bad: float | None = same_setting(Recipe, "max_bad")
     epochs: int = setting(20, "passes over the training images for each layer", gt=0, le=MAX_EPOCHS // 100)
     batch_size: int | None = same_setting(
         Recipe, "batch_size", default=None, help="images per step; default: autoencoder 32, crbm 8"

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from alexnet.console import bar
 from alexnet.data.form import Form
 from alexnet.data.loader import check_batch
+from alexnet.data.samples import some_names
 from alexnet.data.sources import Data, Source, check_classes, recorded_name
 from alexnet.data.store import Store, named_store
 from alexnet.data.value_range import range_text
@@ -165,6 +167,8 @@ def fitted(recipe: Recipe, store: Store) -> Recipe:
             "drawn from %s images: %d for validation, %d for test (--split-seed %d; shares: --validation, --test)",
             *(f"{len(splits):,}", *drawn, recipe.split_seed),
         )
+    if unjudged := _unjudged(store, splits):
+        logger.warning("no images of %s: scores on them say nothing of these", unjudged)
     if recipe.balance == "none" and counts.max() >= UNEQUAL * counts.min():
         least, most = (store.class_names[int(place)] for place in (counts.argmin(), counts.argmax()))
         logger.warning(
@@ -172,6 +176,17 @@ def fitted(recipe: Recipe, store: Store) -> Recipe:
             *(least, counts.min(), most, counts.max()),
         )
     return chosen
+
+
+def _unjudged(store: Store, splits: NDArray[np.str_]) -> str:
+    """The classes without images in a held-out part that there is: "'ant' in val, 'ant', 'bee' in test"."""
+    found = []
+    for part in ("val", "test"):
+        counts = np.bincount(store.labels[splits == part], minlength=len(store.class_names))
+        if counts.any() and not counts.all():
+            absent = [store.class_names[label] for label in np.flatnonzero(counts == 0)]
+            found.append(f"{some_names(absent)} in {part}")
+    return ", ".join(found)
 
 
 def shape_of(recipe: Recipe, num_classes: int) -> Network:

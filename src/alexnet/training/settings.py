@@ -124,7 +124,8 @@ class Recipe:
     value_range: str | None = setting(
         None,
         "LOW,HIGH: the files' values for black and white, such as 0,4095 for 12 bits in 16; or auto: the lowest and "
-        "highest value of all images; default: by each file's format, or as a packed store has it",
+        "highest value of the images, outliers and given val and test aside; default: by each file's format, or as a "
+        "packed store has it",
         RANGE,
         _check_range,
     )
@@ -133,10 +134,10 @@ class Recipe:
         "decode large JPEG photos whole, not at the smallest scale that gives twice the packed side; takes twice as "
         "long for 12 megapixels; default: no, or as a packed store has it",
     )
-    max_bad: float = setting(
-        0.01,
-        "largest share of unreadable images that is skipped; above it the run stops; with the default 10 are skipped "
-        "in any case, as long as every class keeps two",
+    max_bad: float | None = setting(
+        None,
+        "largest share of unreadable images that is skipped; above it the run stops; default: 0.01, or 10 images if "
+        "that is more, as long as every class keeps two",
         ge=0,
         le=1,
     )

@@ -537,3 +537,16 @@ def test_open_images_agrees_with_open_source_on_classes(tmp_path: Path) -> None:
     assert open_images("digits").class_names == open_source("digits").class_names
     with pytest.raises(DataError, match="no such folder or file"):
         open_images(str(tmp_path / "missing"))
+
+
+def test_imagenet_counts_litter_and_other_files_as_folders_do(challenge):
+    devkit(challenge)
+    lay(challenge, "train/n01/notes.txt", "train/n01/Thumbs.db", "train/stray.JPEG", "val/.DS_Store", "test/1.JPEG")
+    source = open_source(f"imagenet:{challenge}")
+    assert source.litter == {"Thumbs.db": 1, ".DS_Store": 1}
+    assert [line.partition(": ")[0] for line in source.other_files] == [
+        "train/n01/notes.txt",
+        "test/1.JPEG",
+        "train/stray.JPEG",
+    ]
+    assert "unlabelled" in source.other_files[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet.data.samples import Source
 from alexnet.data.sources import check_classes, open_source
@@ -69,6 +70,21 @@ def test_packing_is_logged_once_and_skipped_images_with_every_use(
     caplog.clear()
     packed(open_source(str(photos)), SIZE)
     assert caplog.messages == [skipped]
+
+
+def test_images_worth_a_look_are_told_with_every_use_in_one_line(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn = Image.open(photos / "ant" / "1.png").convert("RGB")
+    drawn.save(photos / "ant" / "film.gif", save_all=True, append_images=[drawn.rotate(90)])
+    for number in range(2):
+        Image.new("RGB", (40, 40), "blue").save(photos / "ant" / f"sky{number}.png")
+    said = "photos: images worth a look: several frames, the first used alone: 1 (ant/film.gif); "
+    said += "blank, of one colour: 2 (ant/sky0.png, ...)"
+    for _ in range(2):
+        caplog.clear()
+        packed(open_source(str(photos)), SIZE)
+        assert [message for message in caplog.messages if "worth a look" in message] == [said]
 
 
 def test_store_of_another_version_is_untouched(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

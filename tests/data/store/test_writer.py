@@ -153,8 +153,9 @@ def test_ten_bad_images_of_few_are_skipped_by_default_and_named(
 
 def test_a_share_that_is_given_is_a_share(photos: Path, tmp_path: Path) -> None:
     (photos / "class 10" / "2.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 20 images .* 0 % .*class 10/2\.png"):
-        pack(open_source(str(photos)), tmp_path / "store", SIZE, max_bad=0)
+    for share, named in ((0, "0"), (0.01, "1")):  # also where it is that of the default
+        with pytest.raises(DataError, match=rf"1 of 20 images .* {named} % may .*class 10/2\.png"):
+            pack(open_source(str(photos)), tmp_path / "store", SIZE, max_bad=share)
     assert not (tmp_path / "store").exists()
 
 

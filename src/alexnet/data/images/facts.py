@@ -9,6 +9,10 @@ from alexnet.data.images.pixels import Values
 from alexnet.data.images.tiff import WideTiff, has_undeclared_band, notes_of_tiff
 
 BLANK = "blank: of one colour"
+ONE_COLOR = "blank, of one colour"
+# Kinds of which only the first picture is used, and what such a file has.
+PARTLY_READ = {"several pages": "several pages", "several pictures": "several pictures", "animated": "several frames"}
+CARE = ("alpha ignored", "alpha laid over black", "extra bands")  # beginnings of notes that are worth a word
 _MODE_NOTES = {
     "1": ("1-bit", "grayscale"),
     "L": ("grayscale",),
@@ -18,6 +22,13 @@ _MODE_NOTES = {
     "PA": ("palette",),
     "CMYK": ("CMYK",),
 }
+
+
+def remark_of(note: str) -> str | None:
+    """What is said of images of that note wherever they are used; None for conversions that leave nothing out."""
+    if note in PARTLY_READ:
+        return f"{PARTLY_READ[note]}, the first used alone"
+    return note if note.startswith(CARE) else None
 
 
 @dataclass(frozen=True)

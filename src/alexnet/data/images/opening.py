@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import stat
 import threading
 import warnings
@@ -13,12 +14,13 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from alexnet.data.images.kinds import FORMATS, NAMES, SNIFFED, is_heif, is_tiff, name_by, refused_kind, strange_jpeg
+from alexnet.data.images.quiet import silence
 from alexnet.data.images.tiff import open_tiff, reread
 from alexnet.errors import ImageError
 
 
 class _PillowRules:
-    """Context in which Pillow gives no warnings, has no size limit and refuses truncated files.
+    """Context in which Pillow gives no warnings, has no size limit and refuses truncated files; libtiff is silent.
 
     `_refuse_size` replaces Pillow's limit, whose message lacks width and height and which cannot be set per call. These
     settings are global: the first thread that enters sets them, the last one that leaves restores them.
@@ -36,12 +38,14 @@ class _PillowRules:
                 self._warnings = warnings.catch_warnings()
                 self._warnings.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._speak = silence()
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
+                self._speak()
                 self._warnings.__exit__(None, None, None)
                 Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = self._before
 
@@ -154,4 +158,5 @@ def _refuse_size(width: int, height: int, max_pixels: int) -> None:
 def words(error: Exception) -> str:
     """The message of an exception in one line, without the file name."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = re.sub(r"^(\w+ )?decoder error -?\d+.*", "its pixels cannot be decoded", text)  # Pillow's codes say nothing
     return " ".join(text.split()) or type(error).__name__

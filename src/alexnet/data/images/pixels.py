@@ -17,6 +17,7 @@ ValueRange: TypeAlias = tuple[float, float]  # the file's values that become 0 a
 
 WHITE_8, WHITE_16 = 255, 65535
 EIGHT_BITS = "8-bit"
+SEEN = 2**20  # values of an image that are looked at for its usual range
 
 
 class Values(NamedTuple):
@@ -26,6 +27,7 @@ class Values(NamedTuple):
     high: float
     white: float  # what its format shows as white: 255 or 65535; of floats 1 where none exceeds it, else 255
     kind: str = EIGHT_BITS  # "8-bit", "16-bit", "32-bit" or "float"
+    usual: tuple[float, float] | None = None  # lowest and highest without the outermost pixels, see `usual_range`
 
 
 def rgb(image: Image.Image, value_range: ValueRange | None = None, wide: bool = False) -> tuple[Pixels, Values]:
@@ -49,20 +51,33 @@ def to_8_bit(array: NDArray[Any], value_range: ValueRange | None = None) -> tupl
     floats = array.dtype.kind == "f"
     low, high = array.min().item(), array.max().item()  # NaN if any value is
     white = (1 if high <= 1 else WHITE_8) if floats else WHITE_16
-    values = Values(low, high, white, "float" if floats else f"{8 * array.itemsize}-bit")
+    kind = "float" if floats else f"{8 * array.itemsize}-bit"
+    values = Values(low, high, white, kind, usual_range(array))
     if not -np.inf < low <= high < np.inf:
         raise ImageError(f"float pixels from {low:g} to {high:g}: 0 to 1 or 0 to 255 is accepted; save it as 8 bits")
     if value_range is not None:
         return mapped(array, value_range), values
     if low < 0 or high > white:
-        kind, accepted = ("float", "0 to 1 or 0 to 255") if floats else ("integer", "0 to 65535")
+        named, accepted = ("float", "0 to 1 or 0 to 255") if floats else ("integer", "0 to 65535")
         raise ImageError(
-            f"{kind} pixels from {low:.12g} to {high:.12g}: {accepted} is accepted; save it as 8 or 16 bits a "
+            f"{named} pixels from {low:.12g} to {high:.12g}: {accepted} is accepted; save it as 8 or 16 bits a "
             f"channel, or train with --value-range {low:.12g},{high:.12g}"
         )
     if floats:
         return np.rint(array * WHITE_8 if high <= 1 else array).astype(np.uint8), values
     return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8), values
+
+
+def usual_range(array: NDArray[Any]) -> tuple[float, float]:
+    """The lowest and highest of all values but a thousandth at either end, where detectors have hot and dead pixels.
+
+    Of more than a million values a million or fewer, evenly spread, stand for all.
+    """
+    flat = array.reshape(-1)
+    flat = flat[:: 1 + flat.size // SEEN]
+    spare = flat.size // 1000
+    ordered = np.partition(flat, (spare, flat.size - 1 - spare))
+    return ordered[spare].item(), ordered[-1 - spare].item()
 
 
 def mapped(array: NDArray[Any], value_range: ValueRange) -> Pixels:

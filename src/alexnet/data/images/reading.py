@@ -52,14 +52,15 @@ def decode_values(
     max_pixels: int = MAX_PIXELS,
     at_least: int | None = None,
     value_range: ValueRange | None = None,
+    notes: list[str] | None = None,
 ) -> tuple[Pixels, Values]:
-    """As `decode`, with the values that the file uses."""
+    """As `decode`, with the values that the file uses. notes: receives its properties, as in `ImageFacts`."""
     if isinstance(source, np.ndarray):
         return array_pixels(source, value_range)
     with opened(source, max_pixels) as image:
         if at_least is not None and image is not source and image.format in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
-        return upright_pixels(image, value_range, own=image is source)
+        return upright_pixels(image, value_range, notes, own=image is source)
 
 
 def enough_for(size: int) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -44,7 +44,7 @@ def read_folder(root: Path) -> Source:
         return wrapped
     classes = _class_folders(walk)
     found = [(path, each.name, each.part) for each in classes for path in walk.images(each.folder)]
-    others = [*walk.others, *_strays(walk, classes)]
+    others = [*walk.others, *strays(walk, classes)]
     if not found or _is_one_heap(classes, others):
         raise _no_images(root, classes, others)
     names = {each.name for each in classes}
@@ -66,21 +66,6 @@ def read_images(root: Path) -> Source:
 def holds_images(root: Path) -> bool:
     """Whether the folder itself holds images, outside any class folder."""
     return root.is_dir() and any(is_image(entry.name) and entry.is_file() for entry in Walk(root).entries())
-
-
-def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, links included, in natural order, without litter."""
-    return Walk(folder).subfolders()
-
-
-def images_below(root: Path, folder: str, others: list[str]) -> Iterator[str]:
-    """Paths, relative to `root`, of the images below `root/folder`, in natural order.
-
-    Ignored files are appended to `others`, with the reason. Links to folders are not followed: they can form a cycle.
-    """
-    walk = Walk(root)
-    walk.others = others
-    return walk.images(folder)
 
 
 # --- which folders are classes ---
@@ -177,8 +162,8 @@ def _beside_parts(root: Path, part: str, stranger: str) -> DataError:
 # --- what is left over ---
 
 
-def _strays(walk: Walk, classes: Sequence[ClassFolder]) -> list[str]:
-    """Files outside the class folders, each with the reason."""
+def strays(walk: Walk, classes: Sequence[ClassFolder]) -> list[str]:
+    """Files outside the class folders, "path: reason" each."""
     inside = {each.folder for each in classes}
     above = {parent for folder in inside for parent in _parents(folder)}
     found = []
@@ -232,7 +217,9 @@ def labelled_source(
     name: str, root: Path, names: set[str], found: Sequence[tuple[str, str, str]], others: list[str]
 ) -> Source:
     """A source of files. found: (path, class name, split) of each image; names: of all classes, also empty ones."""
-    class_names = sorted({normal_name(name) for name in names}, key=natural_key)
+    forms = Counter(map(normal_name, names))
+    class_names = sorted(forms, key=natural_key)
     label = {name: index for index, name in enumerate(class_names)}
     samples = [Sample(path, label[normal_name(name)], split) for path, name, split in found]
-    return Source(name=name, root=root, class_names=class_names, samples=samples, other_files=others)
+    merged = [name for name in class_names if forms[name] > 1]
+    return Source(name=name, root=root, class_names=class_names, samples=samples, other_files=others, merged=merged)

@@ -13,9 +13,10 @@ import numpy as np
 
 from alexnet.data.samples import Sample, Source, natural_key
 from alexnet.data.sources.download import Archive, extracted, find_or_download
-from alexnet.data.sources.folders import images_below, subfolders
+from alexnet.data.sources.folders import ClassFolder, strays
 from alexnet.data.sources.known import GIVEN
 from alexnet.data.sources.matlab import read_mat
+from alexnet.data.sources.walk import Walk
 from alexnet.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ META = "meta.mat"  # maps ILSVRC2012_ID to wnid
 LIST = "val.txt"  # lines "<file name> <label>"; labels index the sorted wnids, as in Caffe's val.txt
 WORDS = ("words.txt", "synset_words.txt")  # lines "<wnid> <words>": Tiny ImageNet's, Caffe's
 PLACES = ("", "val", "ILSVRC2012_devkit_t12/data", "data")  # folders searched for these files
+KIT = ("ILSVRC2012_devkit_t12/", "data/")  # folders of nothing but such files
 
 
 def tiny_imagenet(archives: Sequence[Archive] = TINY_IMAGENET) -> Source:
@@ -58,38 +60,48 @@ def tiny_imagenet(archives: Sequence[Archive] = TINY_IMAGENET) -> Source:
     rows = (line.split("\t") for line in _lines(annotations))
     val = {f"val/images/{row[0]}": row[1] for row in rows}
     # Its other files are the bounding boxes of each class: no need to report them.
-    return replace(_source(name, root, val), store_size=64, other_files=[])
+    return replace(_source(name, Walk(root), val), store_size=64, other_files=[])
 
 
 def imagenet(root: Path) -> Source:
     """The ImageNet challenge (ILSVRC 2012) as its archives unpack: `root/train/<wnid>/...` and `root/val/...`.
 
     val has class folders, too, or is flat and labelled by a file: the development kit's ground truth with its meta.mat,
-    or a val.txt. Without val, val and test are drawn from train. Raises DataError that names what is missing.
+    or a val.txt. Without val, val and test are drawn from train. Litter and other files are counted as in a folder; the
+    files of labels are none. Raises DataError that names what is missing.
     """
     if not (root / "train").is_dir():
         raise DataError(f"imagenet:{root} has no folder train/<wnid>/; unpack the training images there")
+    walk = Walk(root)
     if not (root / "val").is_dir():
-        return _source("imagenet", root, {}, fractions=(0.1, 0.1))
-    folders = subfolders(root / "val")
+        return _source("imagenet", walk, {}, fractions=(0.1, 0.1))
+    folders = walk.subfolders("val")
     if folders:
-        return _source(
-            "imagenet", root, {path: wnid for wnid in folders for path in images_below(root, f"val/{wnid}", [])}
-        )
-    return _source("imagenet", root, _val_wnids(root))
+        val = {path: wnid for wnid in folders for path in walk.images(f"val/{wnid}")}
+        return _source("imagenet", walk, val, [f"val/{wnid}" for wnid in folders])
+    return _source("imagenet", walk, _val_wnids(walk), ["val"])
 
 
-def _source(name: str, root: Path, val: dict[str, str], fractions: tuple[float, float] = GIVEN) -> Source:
-    """val: path -> wnid. Val images of classes without a training folder are ignored, so that a subset can be used."""
-    others: list[str] = []
-    wnids = sorted(subfolders(root / "train"))
+def _source(
+    name: str,
+    walk: Walk,
+    val: dict[str, str],
+    folders: Sequence[str] = (),
+    fractions: tuple[float, float] = GIVEN,
+) -> Source:
+    """val: path -> wnid. Val images of classes without a training folder are ignored, so that a subset can be used.
+
+    folders: those of the val images, relative to the walk's root.
+    """
+    root = walk.root
+    wnids = sorted(walk.subfolders("train"))
     label = {wnid: index for index, wnid in enumerate(wnids)}
     samples = [
-        Sample(path, label[wnid], "train" if val else "")
-        for wnid in wnids
-        for path in images_below(root, f"train/{wnid}", others)
+        Sample(path, label[wnid], "train" if val else "") for wnid in wnids for path in walk.images(f"train/{wnid}")
     ]
     samples += [Sample(path, label[wnid], "val") for path, wnid in val.items() if wnid in label]
+    inside = [ClassFolder(folder, "", "") for folder in (*folders, *(f"train/{wnid}" for wnid in wnids))]
+    others = [*walk.others, *(line for line in strays(walk, inside) if not _is_of_labels(line.rpartition(": ")[0]))]
     others += [f"{path}: its class {wnid} is not in train" for path, wnid in val.items() if wnid not in label]
     if not samples:
         raise DataError(f"{root}/train has {len(wnids)} class folders but no images; unpack the training images there")
@@ -100,7 +112,13 @@ def _source(name: str, root: Path, val: dict[str, str], fractions: tuple[float, 
         samples=samples,
         fractions=fractions,
         other_files=others,
+        litter=dict(walk.litter),
     )
+
+
+def _is_of_labels(path: str) -> bool:
+    """Whether a file, relative to the root, is one that names or labels the images."""
+    return path.startswith(KIT) or Path(path).name in (GROUND_TRUTH, META, LIST, *WORDS)
 
 
 def synset_names(wnids: Sequence[str], words: dict[str, str]) -> list[str]:
@@ -122,9 +140,11 @@ def _words(root: Path) -> dict[str, str]:
     return dict(_synsets(meta).values()) if meta else {}
 
 
-def _val_wnids(root: Path) -> dict[str, str]:
+def _val_wnids(walk: Walk) -> dict[str, str]:
     """Path -> wnid of the images in a flat val folder."""
-    paths = sorted(images_below(root, "val", []), key=natural_key)
+    root, before = walk.root, len(walk.others)
+    paths = sorted(walk.images("val"), key=natural_key)
+    walk.others[before:] = [line for line in walk.others[before:] if not _is_of_labels(line.rpartition(": ")[0])]
     truth, meta, listed = (_find(root, name) for name in (GROUND_TRUTH, META, LIST))
     if truth and meta:
         return _devkit_wnids(paths, truth, meta)
@@ -148,7 +168,7 @@ def _devkit_wnids(paths: Sequence[str], truth: Path, meta: Path) -> dict[str, st
 
 
 def _listed_wnids(root: Path, paths: Sequence[str], listed: Path) -> dict[str, str]:
-    wnids = sorted(subfolders(root / "train"))
+    wnids = sorted(Walk(root).subfolders("train"))
     try:
         labels = {Path(name).name: int(label) for name, label in (_pair(listed, line) for line in _lines(listed))}
     except ValueError as error:

@@ -32,7 +32,14 @@ def tell(source: Source) -> Source:
     """
     tell_passed_over(source.name, len(source.samples), source.other_files, source.litter)
     tell_twins(source.name, source.class_names)
+    if source.merged:
+        log.info("%s: %s", source.name, merged_told(source.merged))
     return source
+
+
+def merged_told(names: Sequence[str]) -> str:
+    """What is said of class names that are stored with letters composed in one place and decomposed in another."""
+    return f"written in two ways, with letters composed and decomposed, and taken as one class: {some_names(names, 6)}"
 
 
 def tell_passed_over(name: str, images: int, others: Sequence[str], litter: Mapping[str, int]) -> None:
@@ -41,7 +48,7 @@ def tell_passed_over(name: str, images: int, others: Sequence[str], litter: Mapp
     A warning if pictures are among it. name: of the data; images: those that were found; others: "path: reason".
     """
     if litter:
-        log.info("%s: litter passed over: %s", name, ", ".join(_litter(litter)))
+        log.info("%s: %s", name, litter_told(litter))
     if others:
         level = logging.WARNING if any(_may_be_missed(_kind(line)) for line in others) else logging.INFO
         log.log(level, "%s: %s", name, passed_over(images, others))
@@ -52,6 +59,11 @@ def passed_over(images: int, others: Sequence[str]) -> str:
     kinds = Counter(map(_kind, others))
     counted = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
     return "; ".join([f"{len(others):,} of {len(others) + images:,} files passed over: {counted}", *_advice(kinds)])
+
+
+def litter_told(litter: Mapping[str, int]) -> str:
+    """The litter that was passed over, counted by name."""
+    return f"litter passed over: {', '.join(_litter(litter))}"
 
 
 def _litter(litter: Mapping[str, int]) -> Iterable[str]:
@@ -68,7 +80,7 @@ def _kind(line: str) -> str:
         return OUTSIDE
     if reason == OUTSIDE or reason.endswith(OF_ANOTHER_KIND):
         return Path(path).suffix.lower() or NO_SUFFIX
-    return "that are links or no files"
+    return "not a file"
 
 
 def _may_be_missed(kind: str) -> bool:
@@ -92,11 +104,16 @@ def _advice(kinds: Counter[str]) -> Iterable[str]:
 
 def tell_twins(name: str, class_names: Sequence[str]) -> None:
     """Warn of class names that differ in case alone: they are two classes, which is seldom meant. name: of the data."""
+    if found := twins(class_names):
+        log.warning(
+            "%s: classes differ in case alone: %s; each is a class of its own: give them one name if they are one",
+            *(name, some_names(found, 6)),
+        )
+
+
+def twins(class_names: Sequence[str]) -> list[str]:
+    """The names that differ from another one in case alone."""
     groups: dict[str, list[str]] = {}
     for each in class_names:
         groups.setdefault(each.casefold(), []).append(each)
-    if twins := [each for group in groups.values() if len(group) > 1 for each in group]:
-        log.warning(
-            "%s: classes differ in case alone: %s; each is a class of its own: give them one name if they are one",
-            *(name, some_names(twins, 6)),
-        )
+    return [each for group in groups.values() if len(group) > 1 for each in group]

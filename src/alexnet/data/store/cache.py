@@ -18,7 +18,7 @@ from alexnet.data.sources.download import cache_folder
 from alexnet.data.sources.told import tell_twins
 from alexnet.data.store.format import FACTS, cache_name
 from alexnet.data.store.reader import Store, open_store
-from alexnet.data.store.writer import MAX_BAD, Progress, pack, refuse_settings, warn_of_skipped
+from alexnet.data.store.writer import NAMED_BAD, Progress, pack, refuse_settings, warn_of_images
 from alexnet.data.value_range import AUTO, range_text
 from alexnet.data.workers import ordered_map
 from alexnet.errors import DataError
@@ -32,7 +32,7 @@ Asked: TypeAlias = ValueRange | Literal["own", "auto"] | None  # as `named_store
 def packed(
     source: Source,
     size: int | None = None,
-    max_bad: float = MAX_BAD,
+    max_bad: float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     *,
@@ -52,7 +52,7 @@ def packed(
     folder = _cached(source, form, fingerprint)
     with suppress(DataError):  # missing or damaged: handled below, under the lock
         store = open_store(folder)
-        warn_of_skipped(store)
+        warn_of_images(store, NAMED_BAD)
         return store
     refuse_settings(folder, form.size, max_bad)
     with exclusive_lock(folder, lambda: log.info("waiting for another process that packs %s", source.name)):
@@ -80,7 +80,7 @@ def named_store(
     value_range: Asked = "own",
     exact: bool | None = None,
     progress: Progress | None = None,
-    max_bad: float = MAX_BAD,
+    max_bad: float | None = None,
     look: Callable[[Source], object] | None = None,
     opener: Callable[[Data], Source] = open_source,
 ) -> Store:
@@ -143,19 +143,21 @@ def form_of(
 
 
 def found_range(source: Source, workers: int | None = None, progress: Progress | None = None) -> ValueRange | None:
-    """The lowest and highest value in the files of all images of a source, whatever part they are in.
+    """The range of the values in the files of a source's images, those aside that it gives to val and test.
 
     As in `Extent.full_range`. Decodes every image; those that cannot be read are passed over. Logs what it found.
     """
     extent = Extent()
     with ordered_map(partial(inspect, value_range=(0, 1)), each_image(source), workers) as results:
         for done, (sample, facts) in enumerate(zip(source.samples, results, strict=True), 1):
-            if facts.values is not None:
+            if facts.values is not None and sample.split in ("", "train"):
                 extent.add(sample.path, facts.width, facts.height, facts.values)
             if progress is not None:
                 progress(done, len(source.samples))
     if values := extent.full_range():
-        log.info("value range of %s images: %s", f"{extent.images:,}", range_text(values))
+        spread = extent.outliers()
+        aside = f", a few pixels aside that reach from {range_text(spread, ' to ')}" if spread else ""
+        log.info("value range of %s images: %s%s", f"{extent.images:,}", range_text(values), aside)
     return values
 
 

@@ -62,6 +62,7 @@ class Store:
     exact: bool = False  # as in `Form`
     keeps_digests: bool = False  # whether digests.csv is there
     extent: Extent | None = None  # None in stores of earlier versions, which did not note it
+    remarks: tuple[str, ...] = ()  # kinds of images worth a look, with a count; earlier stores lack it
 
     @property
     def form(self) -> Form:
@@ -214,6 +215,7 @@ def _read_store(folder: Path, facts: dict[str, Any]) -> Store:
         exact=facts.get("exact", False),
         extent=Extent.from_json(facts["extent"]) if "extent" in facts else None,
         keeps_digests=DIGESTS in facts["files"],
+        remarks=tuple(facts.get("remarks", ())),
     )
 
 

@@ -43,15 +43,15 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 SHARD_BYTES = 2**30
 FLUSHED_BYTES = 2**25  # of a file, brought to the disk beside the packing each time that so many are new
 MAX_BAD = 0.01
-FEW_BAD = 10  # bad images that are skipped in any case where max_bad is MAX_BAD
-NAMED_BAD = 3  # bad images named in an error
+FEW_BAD = 10  # bad images that are skipped in any case where no share is given
+NAMED_BAD = 3  # bad images named in an error, and where a store is used again
 
 
 def pack(
     source: Source,
     folder: str | Path,
     size: int = 256,
-    max_bad: float = MAX_BAD,
+    max_bad: float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     *,
@@ -63,9 +63,9 @@ def pack(
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size, fit, value_range, exact: as in `Form`. max_bad: accepted share of unusable images, 0..1; the default accepts
-    FEW_BAD of them in any case, as long as each class that they are of keeps two images. workers: threads, None for one
-    per core. fingerprint: that of the source if already computed.
+    size, fit, value_range, exact: as in `Form`. max_bad: accepted share of unusable images, 0..1; None: MAX_BAD, or FEW_BAD
+    images if that is more, as long as each class that they are of keeps two images. workers: threads, None for one per
+    core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
     AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
@@ -85,26 +85,31 @@ def pack(
         _refuse_blank(source, files, form)
         _write_facts(files, source, form, fingerprint)
     store = open_store(folder, verify=False)
-    warn_of_skipped(store)
+    warn_of_images(store)
     return store
 
 
-def warn_of_skipped(store: Store) -> None:
-    """Log, in one line, the images of the source that are missing in the store because they could not be used."""
+def warn_of_images(store: Store, named: int = FEW_BAD) -> None:
+    """Log the images of the source that are missing in the store, in one line, and what is particular about others.
+
+    named: how many of the missing ones are named.
+    """
     if store.skipped:
         images = "1 image" if len(store.skipped) == 1 else f"{len(store.skipped):,} images"
-        named = "; ".join(f"{path}: {reason}" for path, reason in store.skipped[:FEW_BAD])
-        more = "; ..." if len(store.skipped) > FEW_BAD else ""
-        log.warning("%s skipped (%s%s), see %s", images, named, more, store.folder / SKIPPED)
+        listed = "; ".join(f"{path}: {reason}" for path, reason in store.skipped[:named])
+        more = f"; and {len(store.skipped) - named:,} more" if len(store.skipped) > named else ""
+        log.warning("%s skipped (%s%s), see %s", images, listed, more, store.folder / SKIPPED)
+    if store.remarks:
+        log.warning("%s: images worth a look: %s", store.name, "; ".join(store.remarks))
 
 
-def most_bad(total: int, max_bad: float = MAX_BAD) -> float:
+def most_bad(total: int, max_bad: float | None = None) -> float:
     """Number of unusable images among `total` that are skipped; more stop the packing."""
-    return max(max_bad * total, FEW_BAD if max_bad == MAX_BAD else 0)
+    return max(MAX_BAD * total, FEW_BAD) if max_bad is None else max_bad * total
 
 
 def _fill(
-    files: "_Files", source: Source, form: Form, max_bad: float, workers: int | None, progress: Progress | None
+    files: "_Files", source: Source, form: Form, max_bad: float | None, workers: int | None, progress: Progress | None
 ) -> None:
     """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
@@ -179,6 +184,8 @@ class _Files:
         self.lost: set[int] = set()  # classes with skipped images
         self.skipped: list[tuple[str, str]] = []
         self.blank: Counter[tuple[int, ...]] = Counter()  # images of one colour, by colour
+        self.kinds: Counter[str] = Counter()  # images by what is to be said of them
+        self.first: dict[str, str] = {}  # and the path of the first
         self.extent = Extent()
         self.written: list[_HashedFile] = []
         self._closing = ExitStack()
@@ -206,6 +213,9 @@ class _Files:
         self.extent.add(sample.path, image.width, image.height, image.values)
         if image.color is not None:
             self.blank[image.color] += 1
+        for kind in image.remarks():
+            self.kinds[kind] += 1
+            self.first.setdefault(kind, sample.path)
         self.images += 1
 
     def skip(self, sample: Sample, reason: str) -> None:
@@ -233,6 +243,7 @@ def _write_facts(files: _Files, source: Source, form: Form, fingerprint: str) ->
         "fingerprint": fingerprint,
         **asdict(form),
         "extent": files.extent.to_json(),
+        "remarks": _remarks(files),
         "class_names": source.class_names,
         "fractions": source.fractions,
         "images": files.images,
@@ -243,10 +254,17 @@ def _write_facts(files: _Files, source: Source, form: Form, fingerprint: str) ->
     (files.folder / FACTS).write_text(text, encoding="utf-8")
 
 
-def refuse_settings(folder: Path, size: int, max_bad: float) -> None:
+def _remarks(files: _Files) -> list[str]:
+    """Each kind of image that is not used as it looks elsewhere: how many, and the first of them."""
+    return [
+        f"{kind}: {count:,} ({files.first[kind]}{', ...' if count > 1 else ''})" for kind, count in files.kinds.items()
+    ]
+
+
+def refuse_settings(folder: Path, size: int, max_bad: float | None) -> None:
     if size < 1:
         raise UsageError(f"size {size}: at least 1 pixel a side is needed, 256 is usual")
-    if not 0 <= max_bad <= 1:
+    if max_bad is not None and not 0 <= max_bad <= 1:
         raise UsageError(f"share of bad images {max_bad}: 0 to 1 is accepted, 0.01 for one in a hundred")
     refuse_strangers(folder, is_ours, "store")
 
@@ -261,7 +279,7 @@ def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
         )
 
 
-def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> None:
+def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float | None) -> None:
     if len(skipped) > most_bad(total, max_bad):
         first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
         raise DataError(
@@ -270,15 +288,15 @@ def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float) -> N
         )
 
 
-def _accepted(max_bad: float) -> str:
+def _accepted(max_bad: float | None) -> str:
     """The unusable images that may be skipped, in words."""
-    return f"{100 * max_bad:g} %" + (f" or {FEW_BAD}, whichever is more," if max_bad == MAX_BAD else "")
+    return f"{100 * MAX_BAD:g} % or {FEW_BAD}, whichever is more," if max_bad is None else f"{100 * max_bad:g} %"
 
 
-def _refuse_small_classes(source: Source, files: _Files, max_bad: float) -> None:
+def _refuse_small_classes(source: Source, files: _Files, max_bad: float | None) -> None:
     """DataError where more than the share was skipped, and with it all but one image of a class."""
     small = [source.class_names[label] for label in sorted(files.lost) if files.labels[label] < 2]
-    if small and len(files.skipped) > max_bad * len(source.samples):
+    if small and max_bad is None and len(files.skipped) > MAX_BAD * len(source.samples):
         path, reason = files.skipped[0]
         raise DataError(
             f"{source.name}: one usable image of {some_names(small)}, two are needed (skipped: {path}: {reason}); "
@@ -302,5 +320,3 @@ def _refuse_blank(source: Source, files: _Files, form: Form) -> None:
             f"{source.name}: all {blank} images are blank, every pixel is {color} (RGB); "
             + (known or "look at some of them, and see `alexnet check DATA`")
         )
-    if blank:
-        log.warning("%s: %s of %s images are blank, of one colour each", source.name, f"{blank:,}", f"{files.images:,}")
