@@ -4,7 +4,6 @@ Labels follow the sorted wnids, as in Caffe and torchvision, not the ids of the 
 """
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from alexnet.data.sources.download import Archive, extracted, find_or_download
 from alexnet.data.sources.folders import images_below, subfolders
 from alexnet.data.sources.known import GIVEN
 from alexnet.data.sources.matlab import read_mat
+from alexnet.data.sources.synsets import synset_names
 from alexnet.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -101,17 +101,6 @@ def _source(name: str, root: Path, val: dict[str, str], fractions: tuple[float, 
         fractions=fractions,
         other_files=others,
     )
-
-
-def synset_names(wnids: Sequence[str], words: dict[str, str]) -> list[str]:
-    """The first word of each wnid, followed by the wnid if several share that word; the wnid if it has no words.
-
-    >>> synset_names(["n1", "n2", "n3"], {"n1": "crane", "n2": "crane, derrick"})
-    ['crane (n1)', 'crane (n2)', 'n3']
-    """
-    first = [words.get(wnid, "").split(",")[0].strip() or wnid for wnid in wnids]
-    count = Counter(first)
-    return [name if count[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(first, wnids, strict=True)]
 
 
 def _words(root: Path) -> dict[str, str]:
