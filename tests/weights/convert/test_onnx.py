@@ -118,9 +118,9 @@ def test_other_input_size_is_averaged_as_our_network_does(tmp_path: Path) -> Non
 # --- graphs of others ---
 
 
-@pytest.mark.parametrize("name", ["modern", "cifar-19pct", "cifar-80sec"])
+@pytest.mark.parametrize("name", ["modern", "cifar-19pct", pytest.param("one_weird_trick", marks=pytest.mark.slow)])
 def test_graph_without_a_card_is_told_by_its_layers(name: str, tmp_path: Path) -> None:
-    network = lively(create(name, 7))
+    network = lively(empty(name, num_classes=7))
     path = changed(written(tmp_path / "network.onnx", network), without_card)
     found = onnx.read(path)
     assert found.network == name

@@ -34,6 +34,12 @@ def weight_layers(network: Network) -> dict[str, nn.Module]:
     return {name: stage for name, stage in network.stages() if isinstance(stage, kinds)}
 
 
+def paths(network: Network) -> dict[str, str]:
+    """For each stage, what its tensors' names in the state dict begin with; mostly the stage's own name."""
+    path_of = {id(module): path for path, module in network.named_modules()}
+    return {name: path_of[id(stage)] for name, stage in network.stages()}
+
+
 def caffe_family(network: str | None, format_name: str, origin: Path) -> str:
     """The Caffe network that a file is taken for: the one asked for, else BVLC AlexNet; WeightsError for others."""
     name = network or WARPED[0]

@@ -103,6 +103,7 @@ class _Stage:
     kind: str
     settings: dict[str, Any]
     name: str
+    module: nn.Module
 
 
 def _stages(network: Network) -> Iterator[_Stage]:
@@ -112,7 +113,7 @@ def _stages(network: Network) -> Iterator[_Stage]:
         if isinstance(stage, (nn.Dropout, nn.Identity, Enlarge)) or adaptive:
             continue
         kind, settings = _in_onnx(stage)
-        yield _Stage(kind, settings, name)
+        yield _Stage(kind, settings, name, stage)
 
 
 def _in_onnx(stage: nn.Module) -> tuple[str, dict[str, Any]]:
@@ -210,7 +211,7 @@ def _wrong_shapes(layers: Sequence[Layer], network: Network) -> str:
     """The first layer whose weights have other shapes; the number of classes may differ."""
     last = list(layouts.weight_layers(network))[-1]
     for layer, stage in zip(layers, _stages(network), strict=True):
-        module = getattr(network, stage.name)
+        module = stage.module
         if isinstance(module, (nn.Conv2d, nn.Linear, LocallyConnected2d)):
             wanted = tuple(module.weight.shape)
             weight = _weight(layer)
@@ -232,8 +233,9 @@ def _weight(layer: Layer) -> Any:
 
 def _foreign(found: Any, layers: Sequence[Layer], network: Network, path: Path) -> Foreign:
     tensors: dict[str, Tensor] = {}
+    names = layouts.paths(network)
     for layer, stage in zip(layers, _stages(network), strict=True):
-        for key, array in _arrays(layer, getattr(network, stage.name), path).items():
+        for key, array in _arrays(layer, stage.module, path).items():
             tensors[f"{stage.name}.{key}"] = layouts.tensor(
                 layouts.floats(array, f"{stage.name}.{key}", array.shape, path)
             )

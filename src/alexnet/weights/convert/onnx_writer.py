@@ -16,6 +16,7 @@ from alexnet.errors import UsageError
 from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, LocallyConnected2d, Network, _windows, evaluating
 from alexnet.ops import LocalResponseNorm
 from alexnet.weights.card import Card
+from alexnet.weights.convert import layouts
 from alexnet.weights.convert.onnx_graph import library
 
 CARD = "alexnet.card"  # the entry of the metadata
@@ -54,8 +55,9 @@ class _Graph:
         device = next(network.parameters()).device
         with evaluating(network), torch.inference_mode():
             _, maps = network(before.to(device), return_maps=True)
+        paths = layouts.paths(network)
         for name, stage in network.stages():
-            self.stage(name, stage, tuple(before.shape))
+            self.stage(paths[name], stage, tuple(before.shape))
             before = maps[name]
         self.nodes[-1].output[0] = "logits"
 
@@ -140,7 +142,7 @@ class _Graph:
             self.node("LRN", name, **settings)
             return None
         parts = [f"{name}.{group}" for group in range(stage.groups)]
-        self.node("Split", f"{name}.split", outputs=parts)
+        self.node("Split", f"{name}.split", outputs=parts, axis=1)
         normed = [self.node("LRN", f"{part}.lrn", part, **settings) for part in parts]
         self.node("Concat", name, *normed, axis=1)
         return None
