@@ -236,9 +236,8 @@ def _foreign(found: Any, layers: Sequence[Layer], network: Network, path: Path) 
     names = layouts.paths(network)
     for layer, stage in zip(layers, _stages(network), strict=True):
         for key, array in _arrays(layer, stage.module, path).items():
-            tensors[f"{stage.name}.{key}"] = layouts.tensor(
-                layouts.floats(array, f"{stage.name}.{key}", array.shape, path)
-            )
+            name = f"{names[stage.name]}.{key}"
+            tensors[name] = layouts.tensor(layouts.floats(array, name, array.shape, path))
     for name, value in network.state_dict().items():
         if not value.is_floating_point():
             tensors[name] = torch.zeros_like(value)
