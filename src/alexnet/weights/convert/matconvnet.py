@@ -1,4 +1,4 @@
-"""MatConvNet's .mat files: imagenet-caffe-alex, imagenet-caffe-ref, imagenet-matconvnet-alex and others of their layers.
+"""MatConvNet's .mat files: imagenet-caffe-alex, imagenet-caffe-ref, imagenet-matconvnet-alex and their like.
 
 `layers` is a cell array (simplenn) or a struct array with `params` beside it (dagnn), in the order of computation.
 Filters are (height, width, in, out), also those of the dense layers, and red, green, blue: MatConvNet's import-caffe.py
@@ -86,8 +86,8 @@ def _content(path: Path) -> dict[str, Any]:
                 " '-struct', 'net')"
             )
         found: dict[str, Any] = loadmat(path, simplify_cells=True, variable_names=VARIABLES)
-    except (WeightsError, OSError) as error:
-        raise error if isinstance(error, WeightsError) else WeightsError(f"cannot read {path}: {error}") from error
+    except WeightsError:
+        raise
     except Exception as error:  # scipy raises whatever a damaged file leads it to
         reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise WeightsError(f"{path} is a damaged MATLAB file ({reason}); take a fresh copy") from error
