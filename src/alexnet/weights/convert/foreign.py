@@ -35,6 +35,9 @@ def stored(foreign: Foreign, origin: str) -> Stored:
     network = _network(foreign, origin)
     classes = network.num_classes
     fill(network, foreign.tensors, origin)
+    for name, tensor in foreign.tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise WeightsError(f"{origin} holds values in {name} that are not finite; take a fresh copy")
     named = class_names(foreign, classes)
     form = foreign.preprocessing or published(network)
     facts = {"converted_from": origin, "notes": list(foreign.notes)}
