@@ -65,7 +65,9 @@ Place = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Fit = Annotated[
     str | None,
-    typer.Option(help="How images that are not square are packed: crop, pad or warp; see train.", show_default="crop"),
+    typer.Option(
+        help="How images that are not square are packed: crop, pad or warp, see train; or short.", show_default="crop"
+    ),
 ]
 ValueRange = Annotated[
     str | None,

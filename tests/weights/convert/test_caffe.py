@@ -131,7 +131,7 @@ def test_weights_alone_need_the_networks_name(tmp_path: Path) -> None:
 
 
 def test_a_name_that_the_file_contradicts_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="Pooling first.* is caffenet, not bvlc"):
+    with pytest.raises(WeightsError, match=r"Pooling first.* is caffenet, not bvlc"):
         convert(caffemodel(tmp_path / "x", "caffenet"), "bvlc")
     with pytest.raises(WeightsError, match="not 'modern'"):
         convert(tmp_path / "x", "modern")

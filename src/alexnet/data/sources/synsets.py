@@ -16,7 +16,7 @@ FILE = "imagenet_synsets.txt"  # lines "<id> <words>"; its first lines, after "#
 def imagenet_words() -> dict[str, str]:
     """The words of each of the 1,000 synsets, by its id, in the order of the ids: {"n01440764": "tench, ...", ...}."""
     lines = files("alexnet.data.sources").joinpath(FILE).read_text(encoding="utf-8").splitlines()
-    return dict(line.split(" ", 1) for line in lines if not line.startswith("#"))  # type: ignore[misc]
+    return dict(line.split(" ", 1) for line in lines if not line.startswith("#"))
 
 
 @cache

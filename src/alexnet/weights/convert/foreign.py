@@ -12,7 +12,7 @@ from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
 from alexnet.weights.card import Card, Stored, fill
 
-WARPED = ("bvlc", "caffenet")  # networks whose images were squeezed to a square, not cropped to one
+FITS = {"bvlc": "warp", "caffenet": "warp", "one_weird_trick": "short"}  # how images became square; others: crop
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def class_names(foreign: Foreign, classes: int) -> list[str]:
 
 def published(network: Network) -> Preprocessing:
     """The preprocessing that the network's publisher evaluated it with."""
-    fit = "warp" if network.name in WARPED else "crop"
     store = 256 if network.resize > 64 else 64
-    return Preprocessing(network.input_size, network.resize, network.mean, network.std, store, fit)
+    return Preprocessing(
+        network.input_size, network.resize, network.mean, network.std, store, FITS.get(network.name, "crop")
+    )
