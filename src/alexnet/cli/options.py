@@ -33,7 +33,12 @@ DataOrStore = Annotated[
     ),
 ]
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run folder, a weights file, or published weights such as imagenet:bvlc (alexnet weights list).",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
 Views = Annotated[

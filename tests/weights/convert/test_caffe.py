@@ -13,7 +13,7 @@ from alexnet.networks.layers import Network
 from alexnet.weights.card import Card
 from alexnet.weights.convert import caffe, convert, to_file, wire
 from alexnet.weights.convert.caffe_layers import KINDS, connected
-from alexnet.weights.convert.foreign import stored
+from alexnet.weights.convert.foreign import NetworkUntold, stored
 
 SMALL = {  # shapes of a file that `read` accepts; whether they fit the network is checked with the card
     **{"conv1": (4, 3, 2, 2), "conv2": (4, 2, 1, 1), "conv3": (4, 4, 1, 1), "conv4": (4, 2, 1, 1)},
@@ -128,6 +128,8 @@ def test_weights_alone_need_the_networks_name(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="--network bvlc or --network caffenet"):
         convert(file)
     assert convert(file, "caffenet").network == "caffenet"
+    with pytest.raises(NetworkUntold):
+        convert(file)
 
 
 def test_a_name_that_the_file_contradicts_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from alexnet.networks.layers import Network
 from alexnet.weights.card import Card, shape_text
 from alexnet.weights.convert import wire
 from alexnet.weights.convert.caffe_layers import FLOATS, KINDS, V1_TYPES, Number, connected, layers, prototxt
-from alexnet.weights.convert.foreign import Foreign
+from alexnet.weights.convert.foreign import Foreign, NetworkUntold
 
 NAME = "caffe"
 ABOUT = "Caffe's .caffemodel of BVLC AlexNet and CaffeNet"
@@ -66,7 +66,7 @@ def read(path: Path, network: str | None = None) -> Foreign:
         _check_settings(found, chosen, len(weighted["fc8"].blobs[1]))
         tensors = _tensors(weighted)
     except WeightsError as error:
-        raise WeightsError(f"{path}, a .caffemodel: {error}") from error
+        raise type(error)(f"{path}, a .caffemodel: {error}") from error
     notes = [f"{len(found)} layers read; conv1 turned from BGR to RGB"]
     if weighted["fc8"].name != "fc8":
         notes.append(f"its last layer {weighted['fc8'].name!r} became fc8")
@@ -169,7 +169,7 @@ def _network(found: list[_Read], asked: str | None) -> str:
     kinds = {each.kind for each in found}
     if first is None or not {"LRN", "Pooling"} <= kinds:
         if asked is None:
-            raise WeightsError(
+            raise NetworkUntold(
                 "it lists no LRN and pooling layers, by whose order bvlc and caffenet differ;"
                 " say which it is: --network bvlc or --network caffenet"
             )

@@ -15,6 +15,10 @@ from alexnet.weights.card import Card, Stored, fill
 FITS = {"bvlc": "warp", "caffenet": "warp", "one_weird_trick": "short"}  # how images became square; others: crop
 
 
+class NetworkUntold(WeightsError):
+    """The file could be of several networks and does not tell which: it is to be read again with its name."""
+
+
 @dataclass(frozen=True)
 class Foreign:
     """The content of a foreign weights file; `stored` checks it against the network and gives it a card."""

@@ -21,7 +21,7 @@ from alexnet.errors import UsageError, WeightsError
 from alexnet.files import whole_file
 from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
-from alexnet.weights.card import MAX_HEADER, Card, shape_text
+from alexnet.weights.card import MAX_HEADER, Card, has_card, shape_text
 from alexnet.weights.convert.foreign import Foreign
 
 NAME = "torchvision"
@@ -38,7 +38,7 @@ def recognises(path: Path, head: bytes) -> bool:
         return True
     if head[:2] == b"PK":
         return any(name.endswith("/data.pkl") for name in _zip_names(path))
-    return FIRST in _safetensors_names(path, head)
+    return FIRST in _safetensors_names(path, head) and not has_card(path)
 
 
 def read(path: Path, network: str | None = None) -> Foreign:
@@ -49,7 +49,7 @@ def read(path: Path, network: str | None = None) -> Foreign:
         pickled = file.read(1) in (b"P", b"\x80")
     held = _unpickled(path) if pickled else _safetensors(path)
     state, notes = _state(path, held)
-    _check(path, state)
+    _check(f"{path} is a pickle and" if pickled else f"{path} is", state)
     tensors = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in state.items()}
     return Foreign(NETWORK, tensors, notes=tuple(notes))
 
@@ -134,24 +134,27 @@ def _state(path: Path, held: object) -> tuple[dict[str, Tensor], list[str]]:
     return state, notes
 
 
-def _check(path: Path, state: Mapping[str, object]) -> None:
-    """WeightsError unless these are the tensors of torchvision's alexnet, before any is copied."""
+def _check(subject: str, state: Mapping[str, object]) -> None:
+    """WeightsError unless these are the tensors of torchvision's alexnet, before any is copied.
+
+    subject: "x.pth is a pickle and", the beginning of the message.
+    """
     with skip_init():
         wanted = {name: tuple(tensor.shape) for name, tensor in create(NETWORK).state_dict().items()}
     if state.keys() != wanted.keys():
         extra = [str(name) for name in state if name not in wanted][:2]
         lacking = [name for name in wanted if name not in state][:2]
         raise WeightsError(
-            f"{path} is no alexnet of torchvision: of its tensors {', '.join(lacking) or 'none'} are missing,"
+            f"{subject} no alexnet of torchvision: of its tensors {', '.join(lacking) or 'none'} are missing,"
             f" {', '.join(extra) or 'none'} unknown; for your own networks, save .safetensors with alexnet"
         )
     for name, shape in wanted.items():
         tensor = state[name]
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise WeightsError(f"{path}: {name} is no tensor of floats; take a fresh copy")
+            raise WeightsError(f"{subject} no alexnet of torchvision: {name} is no tensor of floats; take a fresh copy")
         free = 1 if name.startswith("classifier.6.") else 0  # the number of classes
         if tuple(tensor.shape)[free:] != shape[free:] or tensor.ndim != len(shape):
             raise WeightsError(
-                f"{path} is no alexnet of torchvision: {name} is {shape_text(tensor.shape)},"
+                f"{subject} no alexnet of torchvision: {name} is {shape_text(tensor.shape)},"
                 f" expected {shape_text(shape)}"
             )
