@@ -82,7 +82,7 @@ PUBLISHED = {
         top1=0.5480,
         top5=0.7823,
         size=243_863_787,
-        about="BVLC AlexNet for images of 224 px, which costs 2.3 points of top-1",
+        about="BVLC AlexNet; published at 224 px with a pad that Caffe has not, which costs 2.3 points of top-1",
     ),
     "onnx-zoo:caffenet": Published(
         "caffenet",
@@ -91,7 +91,7 @@ PUBLISHED = {
         licence="BSD-3",
         top1=0.5627,
         top5=0.7952,
-        about="CaffeNet for images of 224 px, which costs 1.1 points of top-1",
+        about="CaffeNet; published at 224 px with a pad that Caffe has not, which costs 1.1 points of top-1",
     ),
 }
 

@@ -12,7 +12,8 @@ from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
 from alexnet.weights.card import Card, Stored, fill
 
-FITS = {"bvlc": "warp", "caffenet": "warp", "one_weird_trick": "short"}  # how images became square; others: crop
+WARPED = ("bvlc", "caffenet")
+FITS = {**dict.fromkeys(WARPED, "warp"), "one_weird_trick": "short"}  # how images became square; others: crop
 
 
 class NetworkUntold(WeightsError):
