@@ -196,3 +196,20 @@ def test_other_networks_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="bvlc and caffenet here, not 'cifar-19pct'"):
         caffe.write(network, card_of(network), tmp_path / "x.caffemodel")
     assert not list(tmp_path.iterdir())
+
+
+def test_changed_bytes_give_one_line_or_tensors(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
+    files = [caffemodel(tmp_path / "x", old=old, double=old).read_bytes() for old in (True, False)]
+    told = []
+    for number in range(300):
+        data = bytearray(files[number % 2])
+        for place in drawn.integers(0, len(data), 1 + number % 5):
+            data[place] = drawn.integers(0, 256)
+        (tmp_path / "y").write_bytes(data)
+        try:
+            caffe.read(tmp_path / "y")
+        except WeightsError as error:
+            told.append(str(error))
+    assert 50 < len(told) < 300
+    assert not any("\n" in line for line in told)

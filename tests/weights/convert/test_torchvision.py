@@ -112,7 +112,7 @@ def test_a_zip_that_unpacks_to_more_is_refused(tmp_path: Path) -> None:
 
 def test_other_tensors_are_refused_by_name(tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(2)}, tmp_path / "x.pth")
-    with pytest.raises(WeightsError, match=r"features.0.weight, .* missing, conv.weight unknown"):
+    with pytest.raises(WeightsError, match=r"features.0.weight, .* missing, 'conv.weight' unknown"):
         convert(tmp_path / "x.pth")
     torch.save([1, 2], tmp_path / "y.pth")
     with pytest.raises(WeightsError, match="holds a list"):
@@ -125,3 +125,19 @@ def test_a_view_that_claims_many_values_is_not_copied(tmp_path: Path, theirs: al
     torch.save(state, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"classifier.4.weight is 1000000 x 1000000"):
         convert(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_changed_bytes_give_one_line(tmp_path: Path, zipped: bool) -> None:
+    drawn = np.random.default_rng(0)
+    file = tmp_path / "x.pth"
+    torch.save({"features.0.weight": torch.randn(4, 3)}, file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    for number in range(100):
+        data = bytearray(whole)
+        for place in drawn.integers(0, len(data), 1 + number % 5):
+            data[place] = drawn.integers(0, 256)
+        file.write_bytes(data)
+        with pytest.raises(WeightsError) as told:
+            convert(file)
+        assert "\n" not in str(told.value)

@@ -37,7 +37,7 @@ def recognises(path: Path, head: bytes) -> bool:
     if head.startswith(LEGACY):
         return True
     if head[:2] == b"PK":
-        return any(name.endswith("/data.pkl") for name in _zip_names(path))
+        return b"/data.pkl" in head or any(name.endswith("/data.pkl") for name in _zip_names(path))
     return FIRST in _safetensors_names(path, head) and not has_card(path)
 
 
@@ -67,8 +67,8 @@ def _zip_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as zipped:
             return zipped.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return ["/data.pkl"] if path.suffix in (".pth", ".pt") else []  # truncated: its directory is at the end
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError):  # RuntimeError: a version unknown to it
+        return []
 
 
 def _safetensors_names(path: Path, head: bytes) -> list[str]:
@@ -142,7 +142,7 @@ def _check(subject: str, state: Mapping[str, object]) -> None:
     with skip_init():
         wanted = {name: tuple(tensor.shape) for name, tensor in create(NETWORK).state_dict().items()}
     if state.keys() != wanted.keys():
-        extra = [str(name) for name in state if name not in wanted][:2]
+        extra = [repr(name)[:60] for name in state if name not in wanted][:2]
         lacking = [name for name in wanted if name not in state][:2]
         raise WeightsError(
             f"{subject} no alexnet of torchvision: of its tensors {', '.join(lacking) or 'none'} are missing,"

@@ -56,7 +56,8 @@ def numbers(field: Field, eight: bool = False) -> NDArray[np.float32]:
     size = 8 if eight else 4
     if field.kind not in (BYTES, EIGHT if eight else FOUR) or len(field.data) % size:
         raise WeightsError(f"field {field.number} holds {len(field.data):,} bytes, which are no numbers of {size}")
-    return np.frombuffer(field.data, "<f8" if eight else "<f4").astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become infinite, which is told later
+        return np.frombuffer(field.data, "<f8" if eight else "<f4").astype(np.float32, copy=False)
 
 
 def wholes(field: Field) -> list[int]:
@@ -71,8 +72,9 @@ def wholes(field: Field) -> list[int]:
 
 
 def text(field: Field) -> str:
-    """The text of a field; bytes that are no UTF-8 are shown as such."""
-    return bytes(field.data[:1000]).decode("utf-8", errors="backslashreplace")
+    """The text of a field, of one line; bytes that are no UTF-8 are shown as such."""
+    found = bytes(field.data[:1000]).decode("utf-8", errors="backslashreplace")
+    return "".join(each if each.isprintable() else "\ufffd" for each in found)
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
