@@ -55,18 +55,30 @@ def _written_scalar(value: Any) -> bytes:
 
 
 def _written_array(array: npt.NDArray[Any]) -> Iterator[bytes]:
-    """An array as NumPy 1 and Python 2 write it, in C order."""
+    """An array as NumPy 1 and Python 2 write it, in C order; of objects as a list of them."""
+    objects = array.dtype.hasobject
     content = np.ascontiguousarray(array)
-    if content.nbytes > BINARY_STRING:
+    if not objects and content.nbytes > BINARY_STRING:
         raise TypeError(f"an array of {content.nbytes} bytes is longer than this format holds")
     yield b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
     yield from _written((0,))
     yield b"U\x01btR(K\x01"
     yield from _written(array.shape)
-    yield b"cnumpy\ndtype\n"
-    yield from _written((content.dtype.str[1:], 0, 1))
-    yield b"R"
-    yield from _written((3, "|" if content.dtype.itemsize == 1 else content.dtype.str[0], None, None, None, -1, -1, 0))
-    yield b"b\x89T" + struct.pack("<i", content.nbytes)
-    yield content.tobytes()
+    yield from _written_type(content.dtype)
+    yield b"\x89"
+    if objects:
+        yield from _written(list(array.reshape(-1)))
+    else:
+        yield b"T" + struct.pack("<i", content.nbytes)
+        yield content.tobytes()
     yield b"tb"
+
+
+def _written_type(dtype: np.dtype[Any]) -> Iterator[bytes]:
+    """The type of an array's elements: its name, then the order of bytes."""
+    objects = dtype.hasobject
+    yield b"cnumpy\ndtype\n"
+    yield from _written(("O8" if objects else dtype.str[1:], 0, 1))
+    yield b"R"
+    yield from _written((3, dtype.str[0], None, None, None, -1, -1, 63 if objects else 0))
+    yield b"b"
