@@ -15,7 +15,7 @@ from alexnet.networks.layers import Network
 from alexnet.weights.card import Card
 from alexnet.weights.convert.foreign import Foreign
 
-FORMATS: tuple[str, ...] = ()
+FORMATS: tuple[str, ...] = ("torchvision", "numpy_dict", "cuda_convnet", "matconvnet", "keras", "onnx", "caffe")
 """Names of the formats and of their modules; caffe last, because its files begin with no signature."""
 HEAD = 4096  # bytes of a file that tell its format
 
@@ -41,24 +41,26 @@ def formats(names: Sequence[str] = FORMATS) -> dict[str, Format]:
     return {name: cast(Format, import_module(f"{__name__}.{name}")) for name in names}
 
 
-def convert(path: Path, network: str | None = None) -> Foreign:
-    """What a foreign weights file holds. network: its name among ours, for formats that do not tell.
-
-    WeightsError for a file that cannot be read or is of no known format.
-    """
+def recognised(path: Path) -> Format | None:
+    """The format of a foreign weights file; None for files of no known format. WeightsError if it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}; give a weights file") from error
-    known = formats()
-    for each in known.values():
-        if each.recognises(path, head):
-            return each.read(path, network)
-    raise WeightsError(
-        f"{path} is no weights file of a known format (it begins with {head[:8]!r});"
-        f" known: {', '.join(each.ABOUT for each in known.values())}"
-    )
+    return next((each for each in formats().values() if each.recognises(path, head)), None)
+
+
+def convert(path: Path, network: str | None = None) -> Foreign:
+    """What a foreign weights file holds. network: its name among ours, for formats that do not tell.
+
+    WeightsError for a file that cannot be read or is of no known format.
+    """
+    found = recognised(path)
+    if found is None:
+        known = "; ".join(each.ABOUT for each in formats().values())
+        raise WeightsError(f"{path} is no weights file of a known format; known: {known}")
+    return found.read(path, network)
 
 
 def to_file(network: Network, card: Card, name: str, path: Path) -> None:

@@ -12,7 +12,12 @@ from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
 from alexnet.weights.card import Card, Stored, fill
 
-WARPED = ("bvlc", "caffenet")  # networks whose images were squeezed to a square, not cropped to one
+WARPED = ("bvlc", "caffenet")
+FITS = {**dict.fromkeys(WARPED, "warp"), "one_weird_trick": "short"}  # how images became square; others: crop
+
+
+class NetworkUntold(WeightsError):
+    """The file could be of several networks and does not tell which: it is to be read again with its name."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ def stored(foreign: Foreign, origin: str) -> Stored:
     network = _network(foreign, origin)
     classes = network.num_classes
     fill(network, foreign.tensors, origin)
+    for name, tensor in foreign.tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise WeightsError(f"{origin} holds values in {name} that are not finite; take a fresh copy")
     named = class_names(foreign, classes)
     form = foreign.preprocessing or published(network)
     facts = {"converted_from": origin, "notes": list(foreign.notes)}
@@ -71,6 +79,7 @@ def class_names(foreign: Foreign, classes: int) -> list[str]:
 
 def published(network: Network) -> Preprocessing:
     """The preprocessing that the network's publisher evaluated it with."""
-    fit = "warp" if network.name in WARPED else "crop"
     store = 256 if network.resize > 64 else 64
-    return Preprocessing(network.input_size, network.resize, network.mean, network.std, store, fit)
+    return Preprocessing(
+        network.input_size, network.resize, network.mean, network.std, store, FITS.get(network.name, "crop")
+    )
