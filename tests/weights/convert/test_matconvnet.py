@@ -196,6 +196,18 @@ def test_files_that_are_no_networks_are_refused_in_one_line(tmp_path: Path) -> N
         assert "\n" not in str(caught.value)
 
 
+def test_what_unpacks_to_more_than_any_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.mat"
+    savemat(path, {"layers": np.zeros(3_000_000)}, do_compression=True)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(matconvnet, "MOST", 20_000_000)
+    with pytest.raises(WeightsError, match=r"unpacks to more than 20,000,000 bytes"):
+        matconvnet.read(path)
+    savemat(path, simplenn(ORDERS["bvlc"], filters(small=True)), do_compression=True)
+    with pytest.raises(WeightsError, match="filters of conv1 is a scalar, expected 11"):
+        matconvnet.read(path)
+
+
 def test_other_networks_are_not_written(tmp_path: Path) -> None:
     network = create("cifar-19pct")
     with pytest.raises(UsageError, match="bvlc, caffenet"):
