@@ -81,8 +81,9 @@ def dagnn(order: str, arrays: dict[str, list[Floats]]) -> dict[str, Any]:
         names = [f"{layer['name']}f", f"{layer['name']}b"] if kind == "conv" else []
         params += [(name, value) for name, value in zip(names, layer.get("weights", [[]])[0], strict=True)]
         name = f"{layer['name']}_{place}"
-        layers.append((name, types[kind], block or np.zeros((0, 0)), cells(names)))
-    fields = [(key, object) for key in ("name", "type", "block", "params")]
+        flow = (cells([f"x{place}"]), cells([f"x{place + 1}"]))
+        layers.append((name, types[kind], block or np.zeros((0, 0)), cells(names), *flow))
+    fields = [(key, object) for key in ("name", "type", "block", "params", "inputs", "outputs")]
     found = np.array([layers], np.dtype(fields))
     return {"layers": found, "params": np.array([params], np.dtype([("name", object), ("value", object)]))}
 
@@ -171,6 +172,17 @@ def test_other_layers_are_refused_in_one_line(order: str, changes: dict[str, Any
     with pytest.raises(WeightsError, match=reason) as caught:
         matconvnet.read(path)
     assert "\n" not in str(caught.value)
+
+
+def test_dagnn_layers_out_of_order_are_refused(tmp_path: Path) -> None:
+    path, content = tmp_path / "other.mat", dagnn(ORDERS["bvlc"], filters(small=True))
+    savemat(path, content)
+    with pytest.raises(WeightsError, match="filters of conv1 is a scalar"):  # so far in order
+        matconvnet.read(path)
+    content["layers"][0, [5, 9]] = content["layers"][0, [9, 5]]
+    savemat(path, content)
+    with pytest.raises(WeightsError, match="reads x9, not x5 before it"):
+        matconvnet.read(path)
 
 
 def test_the_network_asked_for_must_be_that_of_the_file(tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ REFUSED: dict[str, tuple[Callable[[Any], None], str]] = {
     "other shape": (_tensor("conv1.weight", dims=[32, 75, 1, 1]), r"conv1 has weights \(32, 75, 1, 1\)"),
     "huge shape": (_tensor("conv1.weight", dims=[10**6, 10**6]), "is damaged: 'conv1.weight' is 1000000 x 1000000"),
     "negative shape": (_tensor("conv1.weight", dims=[-1, 3, 5, 5]), "type or shape"),
-    "other type": (_tensor("conv1.weight", data_type=9), "type or shape"),
+    "other type": (_tensor("conv1.weight", data_type=3), "type or shape"),
     "not finite": (_tensor("conv1.bias", raw_data=np.full(32, np.nan, "f4").tobytes()), "not finite"),
     "outside the folder": (_external("../secret"), "refused: 'conv1.weight' lies outside its folder"),
     "absolute": (_external("/etc/passwd"), "lies outside its folder"),

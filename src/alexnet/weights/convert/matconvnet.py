@@ -6,6 +6,7 @@ turns Caffe's, as vlfeat/matconvnet documents there. LRN's `param` is [size, k, 
 told apart by their order: LRN before pool is BVLC AlexNet, after it CaffeNet.
 """
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -122,12 +123,21 @@ def _layers(content: dict[str, Any], path: Path) -> Iterator[_Layer]:
     layers = _dicts(content.get("layers"))
     if not layers:
         raise WeightsError(f"{path} is no MatConvNet network: it has no layers; give one with `layers`, or `net`")
+    _check_order(layers, path)
     for layer in layers:
         kind = str(layer.get("type", "")).lower()
         block = layer.get("block") if isinstance(layer.get("block"), dict) else {}
         named = [str(name) for name in np.atleast_1d(np.array(layer.get("params", []), object)).tolist()]
         arrays = [values.get(name) for name in named] if named else _arrays(layer)
         yield _Layer(KINDS.get(kind, kind), str(layer.get("name", "")), {**layer, **(block or {})}, arrays)
+
+
+def _check_order(layers: Sequence[dict[str, Any]], path: Path) -> None:
+    """WeightsError where a dagnn layer does not read what the layer before it in the file gives."""
+    for before, layer in itertools.pairwise(layers):
+        given, read = before.get("outputs"), layer.get("inputs")
+        if isinstance(given, str) and isinstance(read, str) and given != read:
+            raise WeightsError(f"{path} is of another network: {layer.get('name')} reads {read}, not {given} before it")
 
 
 def _arrays(layer: dict[str, Any]) -> list[Any]:

@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 LARGEST = 2**31 - 1  # bytes; protobuf reads no more
 IGNORED = ("Identity", "Dropout")
 TYPES: dict[int, np.dtype[Any]] = {
-    number: np.dtype(name) for number, name in {1: "<f4", 10: "<f2", 11: "<f8", 6: "<i4", 7: "<i8"}.items()
+    number: np.dtype(name) for number, name in {1: "<f4", 10: "<f2", 11: "<f8", 6: "<i4", 7: "<i8", 9: "?"}.items()
 }
 
 
@@ -132,7 +132,8 @@ def _listed(tensor: Any, dtype: np.dtype[Any]) -> Array:
     """Values that are not stored as bytes; half precision as the integers of its bits."""
     if tensor.data_type == 10:
         return np.array(tensor.int32_data, np.uint16).view(np.float16)
-    lists = {1: tensor.float_data, 11: tensor.double_data, 6: tensor.int32_data, 7: tensor.int64_data}
+    whole = dict.fromkeys((6, 9), tensor.int32_data)
+    lists = {1: tensor.float_data, 11: tensor.double_data, 7: tensor.int64_data, **whole}
     return np.array(lists[tensor.data_type], dtype)
 
 
