@@ -27,6 +27,7 @@ HEADS = {
     "matconvnet": b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(128),
     "keras": b"\x89HDF\r\n\x1a\n".ljust(64, b"\0"),
     "onnx": b"\x08\x03\x12\x07pytorch",
+    "cuda_convnet": pickle.dumps({"op": None, "model_state": {"layers": []}}, 2),
     "numpy_dict": b"\x93NUMPY\x01\x00\x46\x00{'descr': '|O', 'fortran_order': False, 'shape': (), }",
 }
 

@@ -132,7 +132,7 @@ def test_round_trip_is_exact_and_filters_lie_as_in_the_published_files(tmp_path:
     for layer in loadmat(path)["layers"][0]:
         name = str(layer["name"][0, 0][0])
         if name in arrays:
-            np.testing.assert_array_equal(layer["weights"][0, 0][0, 0], arrays[name][0].squeeze((0, 1)[: 2 * 0]))
+            np.testing.assert_array_equal(layer["weights"][0, 0][0, 0], arrays[name][0])
             np.testing.assert_array_equal(layer["weights"][0, 0][0, 1], arrays[name][1])
     back = matconvnet.read(path)
     assert (back.network, back.class_names, back.preprocessing) == ("caffenet", list("abcde"), form)
@@ -156,7 +156,11 @@ def saved(path: Path, order: str, **changes: Any) -> Path:
         (ORDERS["bvlc"], {"norm": {"param": np.array([[5, 2, 1e-4, 0.75]])}}, "param of norm1 is"),
         (ORDERS["bvlc"], {"pool": {"pool": np.array([[2.0, 2.0]])}}, "pool of pool1 is"),
         (ORDERS["bvlc"], {"pool": {"pad": np.array([[1.0, 1.0, 1.0, 1.0]])}}, "pad of pool1 is"),
-        (ORDERS["bvlc"], {"conv1": {"weights": cells([np.zeros((2, 2))])}}, "conv1 has 1 arrays"),
+        (
+            ORDERS["bvlc"],
+            {"conv1": {"weights": cells([np.zeros((2, 2))])}},
+            "another network: the filters of conv1 is 2",
+        ),
         (ORDERS["bvlc"], {}, "filters of conv1 is"),
         (ORDERS["bvlc"].replace("lrn ", ""), {}, "it has no LRN"),
         ("conv1 lrn relu", {}, "its layers are conv, lrn, relu"),
@@ -190,6 +194,18 @@ def test_files_that_are_no_networks_are_refused_in_one_line(tmp_path: Path) -> N
         with pytest.raises(WeightsError, match=r"damaged|no layers|another network") as caught:
             matconvnet.read(path)
         assert "\n" not in str(caught.value)
+
+
+def test_what_unpacks_to_more_than_any_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.mat"
+    savemat(path, {"layers": np.zeros(3_000_000)}, do_compression=True)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(matconvnet, "MOST", 20_000_000)
+    with pytest.raises(WeightsError, match=r"unpacks to more than 20,000,000 bytes"):
+        matconvnet.read(path)
+    savemat(path, simplenn(ORDERS["bvlc"], filters(small=True)), do_compression=True)
+    with pytest.raises(WeightsError, match="filters of conv1 is a scalar, expected 11"):
+        matconvnet.read(path)
 
 
 def test_other_networks_are_not_written(tmp_path: Path) -> None:

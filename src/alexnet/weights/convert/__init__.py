@@ -15,7 +15,7 @@ from alexnet.networks.layers import Network
 from alexnet.weights.card import Card
 from alexnet.weights.convert.foreign import Foreign
 
-FORMATS: tuple[str, ...] = ("torchvision", "numpy_dict", "matconvnet", "keras", "onnx", "caffe")
+FORMATS: tuple[str, ...] = ("torchvision", "numpy_dict", "cuda_convnet", "matconvnet", "keras", "onnx", "caffe")
 """Names of the formats and of their modules; caffe last, because its files begin with no signature."""
 HEAD = 4096  # bytes of a file that tell its format
 

@@ -1,4 +1,4 @@
-"""MatConvNet's .mat files: imagenet-caffe-alex, imagenet-caffe-ref, imagenet-matconvnet-alex, others of their layers.
+"""MatConvNet's .mat files: imagenet-caffe-alex, imagenet-caffe-ref, imagenet-matconvnet-alex and their like.
 
 `layers` is a cell array (simplenn) or a struct array with `params` beside it (dagnn), in the order of computation.
 Filters are (height, width, in, out), also those of the dense layers, and red, green, blue: MatConvNet's import-caffe.py
@@ -6,10 +6,12 @@ turns Caffe's, as vlfeat/matconvnet documents there. LRN's `param` is [size, k, 
 told apart by their order: LRN before pool is BVLC AlexNet, after it CaffeNet.
 """
 
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ ABOUT = "MatConvNet (.mat)"
 FILES = "MatConvNet files"
 OLD, NEW = b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"
 VARIABLES = ("net", "layers", "params", "meta", "normalization", "classes")
+COMPRESSED, CHUNK, MOST = 15, 2**20, 2**30  # a variable's type; bytes at once; bytes in all
 KINDS = {"normalize": "lrn", "dagnn.conv": "conv", "dagnn.relu": "relu", "dagnn.lrn": "lrn", "dagnn.pooling": "pool"}
 LEFT_OUT = ("dropout", "softmax", "softmaxloss", "dagnn.dropout", "dagnn.softmax", "dagnn.loss")
 
@@ -79,19 +82,39 @@ def _content(path: Path) -> dict[str, Any]:
 
     try:
         with path.open("rb") as file:
-            head = file.read(len(NEW))
-        if head == NEW:
-            raise WeightsError(
-                f"{path} is a MATLAB 7.3 file, which is not read; in MATLAB: net = load(file); save(file, '-v6',"
-                " '-struct', 'net')"
-            )
+            if file.read(len(NEW)) == NEW:
+                raise WeightsError(
+                    f"{path} is a MATLAB 7.3 file, which is not read; in MATLAB: net = load(file); save(file, '-v6',"
+                    " '-struct', 'net')"
+                )
+            _refuse_bombs(file, path)
         found: dict[str, Any] = loadmat(path, simplify_cells=True, variable_names=VARIABLES)
-    except (WeightsError, OSError) as error:
-        raise error if isinstance(error, WeightsError) else WeightsError(f"cannot read {path}: {error}") from error
+    except WeightsError:
+        raise
     except Exception as error:  # scipy raises whatever a damaged file leads it to
         reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise WeightsError(f"{path} is a damaged MATLAB file ({reason}); take a fresh copy") from error
     return found["net"] if isinstance(found.get("net"), dict) else found
+
+
+def _refuse_bombs(file: BinaryIO, path: Path) -> None:
+    """WeightsError where the compressed variables of a file unpack to more than any network; each begins with a tag."""
+    file.seek(126)
+    order = "<" if file.read(2) == b"IM" else ">"
+    unpacked = 0
+    while len(tag := file.read(8)) == 8:
+        kind, size = struct.unpack(f"{order}II", tag)
+        if kind != COMPRESSED:
+            file.seek(size, 1)
+            continue
+        stream = zlib.decompressobj()
+        for begin in range(0, size, CHUNK):
+            data = file.read(min(CHUNK, size - begin))
+            while data:
+                unpacked += len(stream.decompress(data, CHUNK))
+                data = stream.unconsumed_tail
+                if unpacked > MOST:
+                    raise WeightsError(f"{path} is refused: it unpacks to more than {MOST:,} bytes, beyond any network")
 
 
 def _layers(content: dict[str, Any], path: Path) -> Iterator[_Layer]:

@@ -5,6 +5,7 @@ zoo's two (onnx/models, validated/vision/classification) come from Caffe through
 224 px where Caffe's take 227, with a pad at pool5 that makes up for it. Here they compute at 227 px, without that pad.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,9 +55,8 @@ def read(path: Path, network: str | None = None) -> Foreign:
         reason = _difference(layers, ours)
         if not reason:
             return _foreign(found, layers, ours, path)
-        reasons.append(f"{name}: {reason}")
-    detail = reasons[0] if network else "; ".join(each for each in reasons if each.split(":")[0] in WARPED)
-    raise WeightsError(f"{path} is of another network ({detail})")
+        reasons.append((_alike(layers, ours), f"the nearest is {name}: {reason}"))
+    raise WeightsError(f"{path} is of another network; {max(reasons)[1]}")
 
 
 def write(network: Network, card: Card, path: Path) -> None:
@@ -184,6 +184,12 @@ def _difference(layers: Sequence[Layer], network: Network) -> str:
     if len(layers) != len(stages):
         return f"{len(layers)} layers, not {len(stages)}"
     return _wrong_shapes(layers, network)
+
+
+def _alike(layers: Sequence[Layer], network: Network) -> int:
+    """How many layers have the same operator from the first on."""
+    pairs = zip(layers, _stages(network), strict=False)
+    return len(list(itertools.takewhile(lambda pair: pair[0].kind == pair[1].kind, pairs)))
 
 
 def _wrong_settings(layer: Layer, stage: _Stage, network: Network) -> str:
