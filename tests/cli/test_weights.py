@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alexnet.data.sources.download import Archive
@@ -64,9 +65,13 @@ def test_get_prints_the_verified_file(
 
 def test_convert_gives_names_and_a_mean(run: Callable[..., object], ours: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"), encoding="utf-8")
-    done = run("weights", "convert", ours, "--out", tmp_path / "new.safetensors", "--classes", tmp_path / "names.txt")
+    np.save(tmp_path / "mean.npy", np.array([104.0, 117.0, 123.0]))  # B, G, R
+    given = ["--classes", tmp_path / "names.txt", "--mean", tmp_path / "mean.npy"]
+    done = run("weights", "convert", ours, "--out", tmp_path / "new.safetensors", *given)
     assert (done.code, done.out) == (0, f"{tmp_path / 'new.safetensors'}\n")
-    assert read_card(tmp_path / "new.safetensors").class_names == list("abcdefghij")
+    card = read_card(tmp_path / "new.safetensors")
+    assert (card.class_names, card.preprocessing["mean"]) == (list("abcdefghij"), [123.0, 117.0, 104.0])
+    assert card.training["notes"] == ["channel means of mean.npy"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 from torchvision.models import alexnet
 
 from alexnet import create, evaluate, load
@@ -148,6 +149,15 @@ def test_our_files_are_told_from_torchvisions(tmp_path: Path) -> None:
     assert not has_card(tmp_path / "missing")
     again = create("cifar-19pct", weights=tmp_path / "a.safetensors")
     assert all(torch.equal(one, other) for one, other in zip(again.parameters(), network.parameters(), strict=True))
+
+
+def test_the_development_kits_order_is_its_own(tmp_path: Path) -> None:
+    """Its ids number the classes otherwise; those above 1,000 are groups of classes."""
+    wnids = ["n02119789", "n02100735", "n01440764"]  # kit fox, English setter, tench: the ids 1, 2 and any
+    fields = [("ILSVRC2012_ID", float), ("WNID", object), ("words", object)]
+    rows = [(3, wnids[2], "tench"), (1, wnids[0], "kit fox"), (2, wnids[1], "setter"), (1001, "n09999999", "group")]
+    savemat(tmp_path / "meta.mat", {"synsets": np.array(rows, dtype=fields)})
+    assert class_list(tmp_path / "meta.mat") == ["kit fox", "English setter", "tench"]
 
 
 def test_class_lists_are_checked(tmp_path: Path) -> None:

@@ -93,7 +93,11 @@ def convert(
     ] = None,
     classes: Annotated[
         Path | None,
-        typer.Option(help="A text file of class names, one a line, in the order of the outputs.", show_default=False),
+        typer.Option(
+            help="Class names in the order of the outputs: a text file, one a line; for cuda-convnet's ImageNet"
+            " networks the development kit's meta.mat.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from alexnet import networks
+from alexnet.data.sources.imagenet import devkit_synsets
+from alexnet.data.sources.synsets import imagenet_names, usual_name
 from alexnet.errors import UsageError, WeightsError
 from alexnet.networks.layers import Network
 from alexnet.weights import pretrained
-from alexnet.weights.card import Loaded, Stored, built, fill, has_card, model_file, read, write
+from alexnet.weights.card import Card, Loaded, Stored, built, fill, has_card, model_file, read, write
 from alexnet.weights.convert import recognised, to_file
 from alexnet.weights.convert.caffe_mean import channel_means as caffe_mean
 from alexnet.weights.convert.foreign import stored as with_card
@@ -108,7 +110,7 @@ def convert_file(
     """Write a model as a weights file of ours, or as one of another program; returns what was written.
 
     to: a format of `alexnet.weights.convert`; None for ours. network: as for `read_named`. mean: a mean image of Caffe,
-    which takes the place of the card's mean. classes: a text file of class names, one a line, in the order of the
+    which takes the place of the card's mean. classes: a file of class names as for `class_list`, in the order of the
     outputs. UsageError for a file that is there already, an unknown format and one that cannot hold the network.
     """
     if out.exists():
@@ -116,7 +118,7 @@ def convert_file(
     found = read_named(model, network)
     card = found.card
     if mean is not None:
-        card = replace(card, preprocessing={**card.preprocessing, "mean": list(caffe_mean(mean))})
+        card = _with_mean(card, mean)
     if classes is not None:
         card = replace(card, class_names=class_list(classes))
     if to is None:
@@ -126,8 +128,22 @@ def convert_file(
     return Stored(card, found.tensors)
 
 
+def _with_mean(card: Card, mean: Path) -> Card:
+    """The card with the channel means of a mean image, and a note of it in place of the reader's."""
+    notes = [note for note in card.training.get("notes", []) if "mean image" not in note]
+    training = {**card.training, "notes": [*notes, f"channel means of {mean.name}"]}
+    return replace(card, preprocessing={**card.preprocessing, "mean": list(caffe_mean(mean))}, training=training)
+
+
 def class_list(path: Path) -> list[str]:
-    """The class names in a text file, one a line; UsageError if it cannot be read, is empty or names one twice."""
+    """The class names in a text file, one a line; or of the development kit's meta.mat, in the order of its ids.
+
+    ILSVRC2012_ID is how cuda-convnet numbers ImageNet's classes. UsageError for a file that cannot be read or names one
+    class twice; DataError for another .mat file.
+    """
+    if path.suffix == ".mat":
+        synsets = devkit_synsets(path)
+        return [usual_name(synsets[number][0]) for number in sorted(synsets) if number <= len(imagenet_names())]
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

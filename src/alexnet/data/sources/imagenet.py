@@ -108,7 +108,7 @@ def _words(root: Path) -> dict[str, str]:
     for path in filter(None, (_find(root, name) for name in WORDS)):
         return dict(_pair(path, line) for line in _lines(path))
     meta = _find(root, META)
-    return dict(_synsets(meta).values()) if meta else {}
+    return dict(devkit_synsets(meta).values()) if meta else {}
 
 
 def _val_wnids(root: Path) -> dict[str, str]:
@@ -127,7 +127,7 @@ def _val_wnids(root: Path) -> dict[str, str]:
 
 
 def _devkit_wnids(paths: Sequence[str], truth: Path, meta: Path) -> dict[str, str]:
-    synsets, ids = _synsets(meta), _lines(truth)
+    synsets, ids = devkit_synsets(meta), _lines(truth)
     if len(ids) != len(paths):
         raise DataError(f"{truth} labels {len(ids)} images, but val holds {len(paths)}; unpack all of them")
     try:
@@ -153,7 +153,7 @@ def _listed_wnids(root: Path, paths: Sequence[str], listed: Path) -> dict[str, s
     return {path: wnids[labels[Path(path).name]] for path in paths}
 
 
-def _synsets(meta: Path) -> dict[int, tuple[str, str]]:
+def devkit_synsets(meta: Path) -> dict[int, tuple[str, str]]:
     """ILSVRC2012_ID -> (wnid, words), from the development kit's meta.mat."""
     table = np.atleast_1d(read_mat(meta, "synsets")["synsets"])
     try:
