@@ -6,6 +6,7 @@
     model = alexnet.load("runs/flowers17-modern-1") # a Classifier
     model.predict("rose.jpg", top_k=5)              # a list of one Prediction
     net = alexnet.create("krizhevsky2012")          # a torch.nn.Module: float (N, 3, H, W) -> logits (N, 1000)
+    net = alexnet.create("bvlc", weights="imagenet:bvlc")   # published weights; a run's folder or a file, too
 
 Nothing heavy is imported until it is used, so that `import alexnet` and `alexnet --help` are instant.
 """
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from alexnet.data.preprocess import Preprocessing
     from alexnet.inference.classifier import Classifier, Prediction, load
     from alexnet.inference.evaluate import Evaluation, evaluate
-    from alexnet.networks import create, list_networks
+    from alexnet.networks import list_networks
+    from alexnet.weights.named import create
 
 _HOME = {
-    "create": "alexnet.networks",
+    "create": "alexnet.weights.named",
     "list_networks": "alexnet.networks",
     "Classifier": "alexnet.inference.classifier",
     "Prediction": "alexnet.inference.classifier",

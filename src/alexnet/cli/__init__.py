@@ -31,6 +31,7 @@ from alexnet.cli import (
     pretrain,
     summary,
     train,
+    weights,
 )
 from alexnet.cli.output import INTERRUPTED, explained, print_message, show_warning
 from alexnet.console import show_log, show_progress
@@ -131,3 +132,4 @@ for command in (
     experiment.experiment,
 ):
     app.command()(command)
+app.add_typer(weights.app, name="weights")

@@ -88,7 +88,7 @@ def _compare(data: str, against: str, workers: int | None, out: Path | None, as_
     print_lines(
         f"{found.name}: of {found.images:,} images {found.equal:,} are equal to one of the {found.others:,} of "
         f"{found.other}, {len(found.pairs) - found.equal:,} more look alike",
-        *(f"  {_printable(pair.path)} {'=' if pair.equal else '~'} {_printable(pair.other)}" for pair in found.pairs),
+        *(f"  {printable(pair.path)} {'=' if pair.equal else '~'} {printable(pair.other)}" for pair in found.pairs),
     )
     return 0
 

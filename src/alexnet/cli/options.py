@@ -33,7 +33,12 @@ DataOrStore = Annotated[
     ),
 ]
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run folder, a weights file, or published weights such as imagenet:bvlc (alexnet weights list).",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
 Views = Annotated[
@@ -65,7 +70,9 @@ Place = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Fit = Annotated[
     str | None,
-    typer.Option(help="How images that are not square are packed: crop, pad or warp; see train.", show_default="crop"),
+    typer.Option(
+        help="How images that are not square are packed: crop, pad or warp, see train; or short.", show_default="crop"
+    ),
 ]
 ValueRange = Annotated[
     str | None,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from alexnet.data.form import Form
+from alexnet.data.form import CROPPING, Form
 from alexnet.data.images import ValueRange, Values
 from alexnet.data.images.pixels import EIGHT_BITS, WHITE_8
 from alexnet.data.value_range import range_text
@@ -84,7 +84,7 @@ class Extent:
 
     def lines(self, form: Form) -> list[str]:
         """What needs care, however few images are concerned: a line each."""
-        crop = [self._crop_line()] if form.fit == "crop" and self.cropped else []
+        crop = [self._crop_line()] if form.fit in CROPPING and self.cropped else []
         return [*crop, *self.value_lines(form.value_range)]
 
     def _crop_line(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from alexnet.data.check import NO_SPLIT, SMALL_SIDE, Care, Duplicates, Report
 from alexnet.data.extent import LOST as MANY_CROPPED
+from alexnet.data.form import CROPPING
 from alexnet.data.images.facts import BLANK, PARTLY_READ
 from alexnet.data.sources.told import litter_told, merged_told, passed_over, twins
 
@@ -183,7 +184,7 @@ def _values(report: Report) -> Iterator[Finding]:
 
 def _cropped(report: Report) -> Iterator[Finding]:
     extent = report.extent
-    if report.form.fit == "crop" and extent.cropped:
+    if report.form.fit in CROPPING and extent.cropped:
         yield Finding(
             Severity.HARMS if extent.cropped > MANY_CROPPED * extent.images else Severity.BETTER,
             f"CROP: {extent.cropped:,} of {extent.images:,} images lose more than a third of their area to the centre"

@@ -24,7 +24,8 @@ from alexnet.data.images.facts import ONE_COLOR, remark_of
 from alexnet.data.value_range import check_range, range_text
 from alexnet.errors import unknown_name
 
-FITS = ("crop", "pad", "warp")
+FITS = ("crop", "pad", "warp", "short")
+CROPPING = ("crop", "short")  # fits that cut off what lies beyond the centre square
 # RGB of the border that `pad` adds: ImageNet's mean colour (123.675, 116.28, 103.53 in torchvision's transforms),
 # rounded. Nearly zero once a network has subtracted its mean, where black would be an edge in every image. It belongs
 # to the fit and not to the data or the network, so that one store serves all networks and one image looks the same in
@@ -96,19 +97,29 @@ def fitted(image: Pixels, size: int = 256, fit: str = "crop") -> Pixels:
     """uint8 (H, W, 3) -> uint8 (size, size, 3), by Pillow's bilinear filter with antialiasing.
 
     crop: the centre square, resized. pad: the whole image, resized in proportion, on a square of PAD_COLOR. warp: the
-    whole image, each side resized to `size`, as Caffe's ImageNet tools do. Square images are the same in all three.
+    whole image, each side resized to `size`, as Caffe's ImageNet tools do. short: the shorter side resized to `size`,
+    then the centre square, as torchvision's transforms do; up to half a pixel beside `crop`. Square images are the same
+    in all four.
     """
     height, width = image.shape[:2]
     if fit == "crop" or height == width:
         return square(image, size)
     if fit == "warp":
         return _resized(image, size, size)
+    if fit == "short":
+        return _centre(_resized(image, *(int(size * side / min(height, width)) for side in (height, width))), size)
     scale = size / max(height, width)
     return _padded(_resized(image, max(1, round(height * scale)), max(1, round(width * scale))), size)
 
 
 def _resized(image: Pixels, height: int, width: int) -> Pixels:
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _centre(image: Pixels, size: int) -> Pixels:
+    """The centre square, at the offset of torchvision's center_crop: half a pixel is rounded to even."""
+    top, left = (round((side - size) / 2) for side in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 def _padded(image: Pixels, size: int) -> Pixels:

@@ -21,9 +21,10 @@ from alexnet.evaluation.predict import of_images
 from alexnet.inference.inputs import ImageInput, ImageInputs, as_path, check_count, each_image, path_of, pixels_of
 from alexnet.networks.layers import Network
 from alexnet.ops.fusion import fused
-from alexnet.weights.card import Card, model_file
-from alexnet.weights.card import load as load_weights
+from alexnet.weights.card import Card
 from alexnet.weights.card import save as save_weights
+from alexnet.weights.named import load as load_weights
+from alexnet.weights.pretrained import is_name
 
 BATCH = 64  # views through the network at once
 
@@ -75,7 +76,8 @@ class Classifier:
 
         device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: "float32", "bfloat16", or "auto", the faster one on
         this device; in float32 the answers are the same on every machine up to rounding.
-        origin: the run's folder or file that it was loaded from, by which `evaluate` knows what it was trained on.
+        origin: the run's folder or file that it was loaded from, by which `evaluate` knows what it was trained on; None
+        for one that has neither, as published weights.
         """
         self.card = card
         self.class_names = card.class_names
@@ -86,6 +88,11 @@ class Classifier:
         moved = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: Network = moved.eval()
         self._weights = held_weights(self.network, self.precision)
+
+    @property
+    def name(self) -> str:
+        """What it was loaded from: "runs/mine", "imagenet:bvlc"; else its network."""
+        return str(self.origin or self.card.training.get("published") or self.card.network)
 
     def __repr__(self) -> str:
         """ "<Classifier modern at 160 px, 17 classes, cpu, float32>"."""
@@ -210,10 +217,12 @@ def embedding_layer(network: Network) -> str:
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "auto", precision: str = "float32") -> Classifier:
-    """The classifier in a run's folder (its weights/best.safetensors) or in a .safetensors file.
+    """The classifier in a run's folder (its weights/best.safetensors), in a weights file, or published.
 
-    device, precision: as for `Classifier`. UsageError for a path that is neither, WeightsError for a file that is
+    path: a run's folder; a .safetensors file or one of another program (`alexnet.weights.convert`); or the name of
+    published weights such as "imagenet:bvlc", fetched into the cache where they are not on this machine.
+    device, precision: as for `Classifier`. UsageError for a path that is none of these, WeightsError for a file that is
     damaged or no weights file.
     """
-    network, card = load_weights(model_file(path))
-    return Classifier(network, card, device, precision, Path(path))
+    network, card = load_weights(path)
+    return Classifier(network, card, device, precision, None if is_name(path) else Path(path))

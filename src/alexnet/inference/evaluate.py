@@ -96,7 +96,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on one part of some data.
 
-    model: a run's folder, a .safetensors file, or a loaded Classifier, which keeps its own device and precision.
+    model: as for `load`, or a loaded Classifier, which keeps its own device and precision.
     data: a name or path as for `named_store`, or arrays (images, labels). views: 1, 9 or 10. split: "train", "val",
     "test" or "all"; None: test where there is one, else val, else all. The parts are those that the model's run
     recorded where `data` is what it was trained on, wherever it lies now, else those that the data itself gives; of
@@ -129,7 +129,7 @@ def evaluate(
     )
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
-    facts: dict[str, Any] = {"model": str(classifier.origin or classifier.card.network), "data": name}
+    facts: dict[str, Any] = {"model": classifier.name, "data": name}
     facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
     facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
     folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")

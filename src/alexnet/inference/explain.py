@@ -49,7 +49,7 @@ def explain(
 ) -> dict[str, Any]:
     """Write the pictures and the page into a folder, which appears whole or not at all.
 
-    model: a run's folder or a .safetensors file. images: at most 16; without any, eight images of the data are shown.
+    model: as for `load`. images: at most 16; without any, eight images of the data are shown.
     data: as in `named_store`; None: what the run was trained on. split, include_trained: as in `evaluate`. label: the
     class that occlusion and Grad-CAM explain; None: the most probable class of each image. layers: those whose most
     exciting images are searched; none: the last maps. out: None: explain/ in the run's folder. Everything is computed
@@ -67,7 +67,7 @@ def explain(
     layers = _layers(classifier, layers)
     wanted = None if label is None else _label(classifier, label)
     given = [_read(path, classifier) for path in images]
-    data, found, absent = _data(model, data, classifier, bool(given), progress)
+    data, found, absent = _data(data, classifier, bool(given), progress)
     if found is None and not given:
         raise UsageError(f"{absent}; give images, or DATA with --data")
     if found is not None:
@@ -139,15 +139,15 @@ def _read(path: Path, classifier: Classifier) -> Pixels:
 
 
 def _data(
-    model: Path, data: str | None, classifier: Classifier, has_images: bool, progress: Progress | None
+    data: str | None, classifier: Classifier, has_images: bool, progress: Progress | None
 ) -> tuple[str | None, Labelled | None, str]:
     """The data's name, the data, and the reason if there is none: the run's own may be missing if images are given."""
-    recorded = run_of(model)
+    recorded = run_of(classifier.origin) if classifier.origin else None
     if data is None and recorded is None:
-        return None, None, f"{model} is a model without a run that says what it was trained on"
+        return None, None, f"{classifier.name} is a model without a run that says what it was trained on"
     try:
         name = data or recorded.data  # type: ignore[union-attr]
-        return name, open_data(model, name, classifier, progress), ""
+        return name, open_data(classifier.origin, name, classifier, progress), ""
     except DataError as error:
         if data is not None or not has_images:
             raise

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from alexnet.data.duplicates import Leaks, leaks
 from alexnet.data.samples import normal_name
 from alexnet.data.sources import Data, recorded_name, spec_of
+from alexnet.data.sources.synsets import usual_name
 from alexnet.data.splits import PARTS
 from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
@@ -147,17 +148,22 @@ def place_in_run(model: Path | None, name: str) -> Path | None:
 def class_map(of_data: Sequence[str], of_network: Sequence[str]) -> NDArray[np.int64]:
     """int64 (K,): for each class of the data the index of the network's output with the same name.
 
-    Names are the same if they are equal letter by letter, composed or decomposed: old weights keep either form.
+    Names are the same if they are equal letter by letter, composed or decomposed: old weights keep either form. A
+    folder of ImageNet called by its synset's id is the class of that synset.
     """
-    alike = {normal_name(name): index for index, name in enumerate(of_network)}
+    alike = {_alike(name): index for index, name in enumerate(of_network)}
     output = {**alike, **{name: index for index, name in enumerate(of_network)}}
-    found = {name: output.get(name, alike.get(normal_name(name))) for name in of_data}
+    found = {name: output.get(name, alike.get(_alike(name))) for name in of_data}
     if unknown := sorted(name for name, index in found.items() if index is None):
         raise DataError(
             f"the data has classes that the network does not know: {some(unknown)}; it knows {len(of_network)}: "
             f"{some(of_network)}; give data with the network's classes"
         )
     return np.array([found[name] for name in of_data], dtype=np.int64)
+
+
+def _alike(name: str) -> str:
+    return normal_name(usual_name(name))
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,13 +3,15 @@
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from torch import Tensor, nn
 
+from alexnet.data.sources.synsets import usual_name
 from alexnet.errors import UsageError, WeightsError, unknown_name
 from alexnet.networks.layers import LocallyConnected2d, Network
-from alexnet.weights.card import Card, model_file, read, shape_text
+from alexnet.weights.card import Card, Stored, shape_text
+from alexnet.weights.convert.foreign import NetworkUntold
+from alexnet.weights.named import read_named
 
 logger = logging.getLogger(__name__)
 
@@ -22,28 +24,27 @@ def check_initial(network: Network, path: str) -> None:
 
     network: of any number of classes; its last layer is not compared. Errors as for `begin_from`.
     """
-    card, tensors = read(model_file(path))
+    card, tensors = _read(path, network.name)
     _refuse_other(card, path, network.name)
     *layers, _ = network.stage_tensors().items()
-    _refuse_misfits(network.name, model_file(path), {name: _misfit(name, state, tensors) for name, state in layers})
+    _refuse_misfits(network.name, path, {name: _misfit(name, state, tensors) for name, state in layers})
 
 
 def begin_from(network: Network, path: str, class_names: Sequence[str]) -> list[str]:
-    """Copy the matching layers of a run folder or weights file into the network; returns their names.
+    """Copy the matching layers of a run, a weights file or published weights into the network; returns their names.
 
     A layer matches if the file has all its tensors in the same shapes; the last layer only if the file also has the
     same classes in the same order. Copied and new layers are logged. WeightsError for a file of another network or
     without a matching layer.
     """
-    file = model_file(path)
-    card, tensors = read(file)
+    card, tensors = _read(path, network.name)
     _refuse_other(card, path, network.name)
     layers = network.stage_tensors()
     misfits = {name: _misfit(name, state, tensors) for name, state in layers.items()}
     last = list(layers)[-1]
-    if misfits[last] is None and list(class_names) != card.class_names:
+    if misfits[last] is None and list(map(usual_name, class_names)) != list(map(usual_name, card.class_names)):
         misfits[last] = "other classes"
-    _refuse_misfits(network.name, file, misfits)
+    _refuse_misfits(network.name, path, misfits)
     taken = [name for name, misfit in misfits.items() if misfit is None]
     network.load_state_dict({key: tensors[key] for name in taken for key in layers[name]}, strict=False)
     new = [name if misfit == "" else f"{name} ({misfit})" for name, misfit in misfits.items() if misfit is not None]
@@ -96,7 +97,7 @@ def _first(network: Network, convolutions: int) -> list[str]:
     return [name for name, _ in itertools.islice(stages, end) if name in layers]
 
 
-def _refuse_misfits(network: str, file: Path, misfits: Mapping[str, str | None]) -> None:
+def _refuse_misfits(network: str, file: str, misfits: Mapping[str, str | None]) -> None:
     """WeightsError where every layer has a misfit."""
     if None not in misfits.values():
         reason = next((f"{name}: {misfit}" for name, misfit in misfits.items() if misfit), "it is empty")
@@ -119,6 +120,14 @@ def _misfit(name: str, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tenso
         if tensors[key].shape != tensor.shape:
             return f"{shape_text(tensors[key].shape)} there, {shape_text(tensor.shape)} here"
     return None
+
+
+def _read(path: str, network: str) -> Stored:
+    """The weights to begin from; a file that does not tell its network is taken for `network`."""
+    try:
+        return read_named(path)
+    except NetworkUntold:
+        return read_named(path, network)
 
 
 def _refuse_other(card: Card, path: str, network: str) -> None:

@@ -35,6 +35,7 @@ from alexnet.training.resuming import check_same_parts, keep_place, moved, same_
 from alexnet.training.settings import Recipe, from_json
 from alexnet.training.supervised import build, summary_writer
 from alexnet.training.task import preprocessing_of
+from alexnet.weights.pretrained import is_name
 
 UNEQUAL = 5  # times as many training images in one class as in another: balanced sampling is worth a try
 
@@ -49,7 +50,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
     same: a run; DataError where the data are other ones than it had.
     Everything that can be refused is refused before the first image is read; nothing is written until then.
     """
-    if recipe.init is not None:
+    if recipe.init is not None and not is_name(recipe.init):
         recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).expanduser().absolute()))
     refuse_settings(recipe)
     check_writable(out or Path("runs", "new"))

@@ -142,7 +142,9 @@ class Recipe:
         le=1,
     )
     init: str | None = setting(
-        None, "run folder or weights file of the same network to start from; layers that do not fit start anew"
+        None,
+        "run folder, weights file, or published weights such as imagenet:bvlc, of the same network to start from; "
+        "layers that do not fit start anew",
     )
     init_lr_factor: float = setting(1.0, "init: factor on the learning rate of the layers taken from it", gt=0)
     freeze: str = setting(

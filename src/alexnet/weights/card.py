@@ -112,14 +112,12 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], card: Car
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """The weights file of a run's folder, or the .safetensors file itself; UsageError for anything else."""
+    """The weights file of a run's folder, or the file itself; UsageError for anything else."""
     if not isinstance(path, (str, os.PathLike)):
-        raise UsageError(f"{path!r} is no path to a model; give a run's folder or a .safetensors file")
+        raise UsageError(f"{path!r} is no path to a model; give a run's folder or a weights file")
     path = Path(path)
     if not path.exists():
-        raise UsageError(f"no model at {path}; give a run's folder or a .safetensors file")
-    if path.suffix == ".onnx":
-        raise UsageError(f"{path} is an export, which cannot be loaded yet; give a run's folder or a .safetensors file")
+        raise UsageError(f"no model at {path}; give a run's folder, a weights file or a name of `alexnet weights list`")
     if not path.is_dir() or (path / BEST).is_file():
         return path / BEST if path.is_dir() else path
     if (path / "config.json").is_file():
@@ -137,15 +135,40 @@ def load(path: str | Path) -> Loaded:
 
     WeightsError: as for `read`, and for tensors that do not fit the network on the card, or that are no whole network.
     """
-    path = Path(path)
-    card, tensors = read(path)
+    return built(read(path), str(path))
+
+
+def built(stored: Stored, origin: str) -> Loaded:
+    """The network of a card, filled with its tensors. origin: their source, for messages. Errors as for `load`."""
+    card, tensors = stored
     if card.num_classes == 0:
         raise WeightsError(
-            f"{path} holds pre-trained layers and knows no classes; train it first: alexnet train DATA --init {path}"
+            f"{origin} holds pre-trained layers and knows no classes; train it first:"
+            f" alexnet train DATA --init {origin}"
         )
-    network = _build(path, card)
-    fill(network, tensors, str(path))
+    network = _build(origin, card)
+    fill(network, tensors, origin)
     return Loaded(network.eval(), card)
+
+
+def has_card(path: Path) -> bool:
+    """Whether a file is a .safetensors with a card of ours, whatever the card says."""
+    return KEY in _metadata(path)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The metadata of a .safetensors file; empty for other files."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+            size = struct.unpack("<Q", head[:8])[0] if len(head) == 9 and head[8:] == b"{" else MAX_HEADER + 1
+            if size > min(MAX_HEADER, path.stat().st_size):
+                return {}
+            header = json.loads(head[8:] + file.read(size - 1))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    found = header.get("__metadata__") if isinstance(header, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def read(path: str | Path) -> Stored:
@@ -213,13 +236,13 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", dtype).contiguous()
 
 
-def _build(path: Path, card: Card) -> Network:
+def _build(origin: str, card: Card) -> Network:
     """The network on the card. Its initial weights are overwritten, so they draw from a forked random generator."""
     with torch.random.fork_rng(devices=[]):
         try:
             return create(card.network, card.num_classes, card.input_size, **card.differences)
         except UsageError as error:
-            raise WeightsError(f"{path} is for a network that this version cannot build: {error}") from error
+            raise WeightsError(f"{origin} is for a network that this version cannot build: {error}") from error
 
 
 def _read_header(path: Path) -> _Header:

@@ -18,7 +18,7 @@ from alexnet.data.images import decode
 from alexnet.data.samples import RECORD
 from alexnet.data.sources import assign_splits, check_classes, open_images, open_source
 from alexnet.data.sources.download import Archive
-from alexnet.data.sources.imagenet import synset_names, tiny_imagenet
+from alexnet.data.sources.imagenet import tiny_imagenet
 from alexnet.data.sources.known import (
     CIFAR10_FILES,
     FLOWERS17_CLASSES,
@@ -508,11 +508,6 @@ def test_ground_truth_of_wrong_length_is_refused(challenge):
 def test_imagenet_without_train_is_refused(tmp_path):
     with pytest.raises(DataError, match="no folder train/<wnid>/"):
         open_source(f"imagenet:{lay(tmp_path, 'n01/1.JPEG', 'n02/1.JPEG')}")
-
-
-def test_synsets_with_the_same_word_get_distinct_names():
-    words = {"n1": "crane", "n2": "crane, derrick", "n4": "ox, cattle"}
-    assert synset_names(["n1", "n2", "n3", "n4"], words) == ["crane (n1)", "crane (n2)", "n3", "ox"]
 
 
 def test_open_images_accepts_a_folder_without_classes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Archives of known data sets: found on this machine or downloaded, then unpacked once.
+"""Published files: found on this machine or downloaded, and verified; archives of data sets, unpacked once.
 
 Searched are the folder named by the environment variable ALEXNET_DATA and the cache's downloads, in this order.
 """
@@ -31,11 +31,24 @@ PART_OUT_OF_RANGE = 416  # HTTP status: the requested range is empty, so the par
 
 @dataclass(frozen=True)
 class Archive:
-    """A file of a known data set."""
+    """A published file: an archive of a known data set, or weights. One checksum is given where there is a URL."""
 
     filename: str
-    url: str = ""  # the publisher's; "" for archives that are never downloaded
+    url: str = ""  # the publisher's; "" for files that are never downloaded
     md5: str = ""  # of the file at `url`, in hexadecimal
+    sha1: str = ""
+    sha256: str = ""  # or its first digits, where no more were published
+
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """The algorithm, as hashlib calls it, and the published digits; ("sha256", "") where there are none."""
+        given = (("md5", self.md5), ("sha1", self.sha1), ("sha256", self.sha256))
+        return next((each for each in given if each[1]), given[-1])
+
+    def digest(self, path: Path) -> str:
+        """The checksum of a file by the same algorithm, in hexadecimal."""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.checksum[0]).hexdigest()
 
 
 def cache_folder() -> Path:
@@ -127,7 +140,7 @@ def _receive(archive: Archive, path: Path, part: Path) -> None:
         size = _megabytes(total) if total > start else "unknown size"
         resumed = f", resumed at {_megabytes(start)}" if start else ""
         what = f"{archive.filename} ({size}) from {archive.url} into {path}{resumed}"
-        log.info("downloading %s; md5 %s", what, archive.md5)
+        log.info("downloading %s; %s %s", what, *archive.checksum)
         received = _append(response, archive, part, start, total)
     if received < total:
         raise DataError(_interrupted(archive, f"it ended after {received:,} of {total:,} bytes"))
@@ -178,12 +191,12 @@ def _chunks(response: HTTPResponse, archive: Archive) -> Iterator[bytes]:
 
 def _verify(archive: Archive, part: Path) -> None:
     """Raise DataError and remove the file if its checksum is wrong."""
-    with part.open("rb") as file:
-        received = hashlib.file_digest(file, "md5").hexdigest()
-    if received != archive.md5:
+    received = archive.digest(part)
+    algorithm, published = archive.checksum
+    if not received.startswith(published):
         part.unlink()
         raise DataError(
-            f"{archive.filename} from {archive.url} has md5 {received} instead of {archive.md5} and was removed; "
+            f"{archive.filename} from {archive.url} has {algorithm} {received} instead of {published} and was removed; "
             f"run again, or put the right file into {_downloads()}"
         )
 

@@ -4,7 +4,6 @@ Labels follow the sorted wnids, as in Caffe and torchvision, not the ids of the 
 """
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from alexnet.data.sources.download import Archive, extracted, find_or_download
 from alexnet.data.sources.folders import ClassFolder, strays
 from alexnet.data.sources.known import GIVEN
 from alexnet.data.sources.matlab import read_mat
+from alexnet.data.sources.synsets import synset_names
 from alexnet.data.sources.walk import Walk
 from alexnet.errors import DataError
 
@@ -121,23 +121,12 @@ def _is_of_labels(path: str) -> bool:
     return path.startswith(KIT) or Path(path).name in (GROUND_TRUTH, META, LIST, *WORDS)
 
 
-def synset_names(wnids: Sequence[str], words: dict[str, str]) -> list[str]:
-    """The first word of each wnid, followed by the wnid if several share that word; the wnid if it has no words.
-
-    >>> synset_names(["n1", "n2", "n3"], {"n1": "crane", "n2": "crane, derrick"})
-    ['crane (n1)', 'crane (n2)', 'n3']
-    """
-    first = [words.get(wnid, "").split(",")[0].strip() or wnid for wnid in wnids]
-    count = Counter(first)
-    return [name if count[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(first, wnids, strict=True)]
-
-
 def _words(root: Path) -> dict[str, str]:
     """Words by wnid, from the first file found that lists them."""
     for path in filter(None, (_find(root, name) for name in WORDS)):
         return dict(_pair(path, line) for line in _lines(path))
     meta = _find(root, META)
-    return dict(_synsets(meta).values()) if meta else {}
+    return dict(devkit_synsets(meta).values()) if meta else {}
 
 
 def _val_wnids(walk: Walk) -> dict[str, str]:
@@ -158,7 +147,7 @@ def _val_wnids(walk: Walk) -> dict[str, str]:
 
 
 def _devkit_wnids(paths: Sequence[str], truth: Path, meta: Path) -> dict[str, str]:
-    synsets, ids = _synsets(meta), _lines(truth)
+    synsets, ids = devkit_synsets(meta), _lines(truth)
     if len(ids) != len(paths):
         raise DataError(f"{truth} labels {len(ids)} images, but val holds {len(paths)}; unpack all of them")
     try:
@@ -184,7 +173,7 @@ def _listed_wnids(root: Path, paths: Sequence[str], listed: Path) -> dict[str, s
     return {path: wnids[labels[Path(path).name]] for path in paths}
 
 
-def _synsets(meta: Path) -> dict[int, tuple[str, str]]:
+def devkit_synsets(meta: Path) -> dict[int, tuple[str, str]]:
     """ILSVRC2012_ID -> (wnid, words), from the development kit's meta.mat."""
     table = np.atleast_1d(read_mat(meta, "synsets")["synsets"])
     try:

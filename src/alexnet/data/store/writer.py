@@ -63,9 +63,9 @@ def pack(
 ) -> Store:
     """Write the store of a source into `folder`; an existing store there is replaced.
 
-    size, fit, value_range, exact: as in `Form`. max_bad: accepted share of unusable images, 0..1; None: MAX_BAD, or FEW_BAD
-    images if that is more, as long as each class that they are of keeps two images. workers: threads, None for one per
-    core. fingerprint: that of the source if already computed.
+    size, fit, value_range, exact: as in `Form`. max_bad: accepted share of unusable images, 0..1; None: MAX_BAD, or
+    FEW_BAD images if that is more, as long as each class that they are of keeps two images. workers: threads, None for
+    one per core. fingerprint: that of the source if already computed.
 
     Raises DataError if more images are bad or a class has none left, UsageError if `folder` holds anything but a store,
     AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
