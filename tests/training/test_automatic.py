@@ -11,33 +11,38 @@ from alexnet.training.settings import Recipe
 SIZES = [*range(2, 70), 85, 170, 340, 500, 960, 1020, 50_000]
 
 
-@pytest.mark.parametrize("images", [960, 1020, 50_000])
-def test_a_thousand_images_and_more_keep_the_recipes_numbers(images):
-    assert resolve(recipe(), images) == recipe()
-    assert resolve(recipe(epochs=20), images) == recipe(epochs=20)
+def test_a_thousand_images_keep_the_recipes_numbers():
+    assert resolve(recipe(), 1020) == recipe()
+    assert resolve(recipe(epochs=20), 1020) == dataclasses.replace(recipe(epochs=20), evaluate_every=2)
     assert (recipe().batch_size, recipe().epochs, recipe().evaluate_every, recipe().warmup_epochs) == (64, 100, 10, 5)
 
 
 @pytest.mark.parametrize("images", SIZES)
 def test_any_number_of_images_gets_batches_that_fit_and_enough_steps(images):
     chosen = resolve(recipe(), images)
-    assert min(images, 16) <= chosen.batch_size <= min(images, 64)
+    assert min(images, 16) <= chosen.batch_size <= min(images, 256)
     assert chosen.epochs * (images // chosen.batch_size) >= LEAST_STEPS
-    assert 10 <= chosen.epochs / chosen.evaluate_every < 11
+    assert 10 <= chosen.epochs / chosen.evaluate_every < 13
     assert chosen.warmup_epochs / chosen.epochs == pytest.approx(0.05)
 
 
 def test_more_images_never_get_smaller_batches_or_more_epochs():
-    chosen = [resolve(recipe(), images) for images in (2, 5, 16, 85, 170, 340, 500, 960)]
-    assert [each.batch_size for each in chosen] == [2, 5, 16, 16, 16, 16, 32, 64]
+    chosen = [resolve(recipe(), images) for images in (2, 5, 16, 85, 170, 340, 500, 960, 10_000, 20_000, 50_000, 10**6)]
+    assert [each.batch_size for each in chosen] == [2, 5, 16, 16, 16, 16, 32, 64, 64, 128, 256, 256]
     epochs = [each.epochs for each in chosen]
     assert epochs == sorted(epochs, reverse=True)
 
 
 def test_eighty_five_photos_take_twice_the_epochs_of_a_thousand():
     chosen = resolve(recipe(), 85)
-    assert (chosen.batch_size, chosen.epochs, chosen.evaluate_every) == (16, 183, 18)
-    assert resolve(recipe(batch_size=8), 85).epochs == 183
+    assert (chosen.batch_size, chosen.epochs, chosen.evaluate_every) == (16, 186, 18)
+    assert resolve(recipe(batch_size=8), 85).epochs == 186
+
+
+def test_small_images_get_an_input_of_twice_their_side():
+    assert [resolve(recipe(), 1020, side).input_size for side in (32, 64, 80, 96, 256)] == [64, 128, 160, None, None]
+    assert resolve(recipe(input_size=96), 1020, 64).input_size == 96
+    assert resolve(recipe(network="bvlc"), 1020, 64).input_size is None
 
 
 def test_settings_that_are_given_stay():

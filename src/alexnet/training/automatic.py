@@ -1,7 +1,7 @@
-"""Settings that follow the number of training images: batch size, epochs, evaluation interval, warm-up.
+"""Settings that follow the training images: batch size, epochs, evaluation interval, warm-up, and the input's side.
 
-The numbers of the recipe modern are those for a thousand images and more. With fewer, its batches would make an epoch
-of one step or none, and as many epochs too few steps.
+The numbers of the recipe modern are those for a thousand photos. With fewer, its batches would make an epoch of one
+step or none, and as many epochs too few steps; with fifty thousand as many epochs would take hours.
 """
 
 import dataclasses
@@ -9,45 +9,51 @@ import logging
 import math
 from typing import Any
 
+from alexnet.networks.modern import Modern
 from alexnet.training.settings import Recipe, names_in
 
-MANY = 960
-"""Training images from which on the recipe's own numbers stand: 15 batches of 64."""
+MANY = 1020
+"""Training images with which the recipe's own numbers stand: flowers17 with 60 photos a class."""
 EPOCH_STEPS = 15
 """Steps an epoch for which batches become smaller."""
 LEAST_BATCH = 16
 """Images a batch where there are as many: BatchNorm's statistics suffer below."""
+LARGE_BATCH = 256
+"""Images a batch at most; it becomes larger where an epoch still has LARGE_STEPS."""
+LARGE_STEPS = 150
 LEAST_STEPS = 700
 """Steps of a run, however few its images are."""
 MORE_EPOCHS = 1 / 4
-"""Power by which epochs grow as images get fewer: 183 epochs of 85 photos take less than two minutes on two cores."""
+"""Power by which epochs grow as images get fewer: 186 epochs of 85 photos take less than two minutes on two cores."""
+ENLARGED = 2
+"""Times the stored side that the input of small images has: beyond it pixels are added, but no detail."""
 EVALUATIONS = 10
 """Evaluations in a run, evenly spaced."""
 
 logger = logging.getLogger(__name__)
 
 
-def resolve(recipe: Recipe, images: int) -> Recipe:
+def resolve(recipe: Recipe, images: int, side: int | None = None) -> Recipe:
     """The recipe with its `automatic` settings as numbers for `images` training images, 2 or more.
 
     Of the recipe modern, with n images and its own batch b, epochs e and warm-up w:
 
-        batch_size      the largest of b, b/2, b/4 ... not above n / EPOCH_STEPS, but at least LEAST_BATCH, at most n
+        batch_size      the largest of b, b/2, b/4 ... not above n / EPOCH_STEPS, but at least LEAST_BATCH, at most n;
+                        2b, 4b where an epoch then has LARGE_STEPS, at most LARGE_BATCH
         epochs          e (MANY / n) ^ MORE_EPOCHS, but at least LEAST_STEPS steps
         evaluate_every  epochs / EVALUATIONS
         warmup_epochs   w epochs / e
+        input_size      ENLARGED * side where that is less than the network's own; side: of the stored images in pixels
 
-    From MANY images on all four are the recipe's own. Settings that `automatic` does not name stay. Other recipes are
-    published ones: of them only a batch above n becomes n.
+    Settings that `automatic` does not name stay. Other recipes are published ones: of them only a batch above n
+    becomes n.
     """
-    found = _modern(recipe, images) if recipe.name == "modern" else _published(recipe, images)
+    found = _modern(recipe, images, side) if recipe.name == "modern" else _published(recipe, images)
     return dataclasses.replace(recipe, **{name: found[name] for name in names_in(recipe.automatic) if name in found})
 
 
-def _modern(recipe: Recipe, images: int) -> dict[str, Any]:
-    """The four settings of the recipe modern; those that are given are taken as they are."""
-    if images >= MANY:
-        return {}
+def _modern(recipe: Recipe, images: int, side: int | None) -> dict[str, Any]:
+    """The five settings of the recipe modern; those that are given are taken as they are."""
     follow = names_in(recipe.automatic)
     batch = _batch(recipe.batch_size, images) if "batch_size" in follow else recipe.batch_size
     epochs = _epochs(recipe, images, batch) if "epochs" in follow else recipe.epochs
@@ -56,14 +62,17 @@ def _modern(recipe: Recipe, images: int) -> dict[str, Any]:
         "epochs": epochs,
         "evaluate_every": max(1, epochs // EVALUATIONS),
         "warmup_epochs": recipe.warmup_epochs * epochs / recipe.epochs,
+        "input_size": _input_size(recipe, side),
     }
 
 
-def _batch(largest: int, images: int) -> int:
-    """The images of a step: `largest` halved until an epoch has EPOCH_STEPS, within the limits of `resolve`."""
-    batch = largest
+def _batch(usual: int, images: int) -> int:
+    """The images of a step: `usual`, halved or doubled, within the limits of `resolve`."""
+    batch = usual
     while batch >= 2 * LEAST_BATCH and batch * EPOCH_STEPS > images:
         batch //= 2
+    while 2 * batch <= LARGE_BATCH and 2 * batch * LARGE_STEPS <= images:
+        batch *= 2
     return max(2, min(batch, images))  # one image has no variance to normalise by, and is refused later
 
 
@@ -71,6 +80,13 @@ def _epochs(recipe: Recipe, images: int, batch: int) -> int:
     """Passes over the images: more of them for fewer images."""
     longer: float = (MANY / images) ** MORE_EPOCHS
     return max(round(recipe.epochs * longer), math.ceil(LEAST_STEPS / max(1, images // batch)))
+
+
+def _input_size(recipe: Recipe, side: int | None) -> int | None:
+    """Pixels a side, None for the network's own."""
+    if side is None or recipe.network != Modern.name or ENLARGED * side >= Modern.input_size:
+        return recipe.input_size
+    return max(ENLARGED * side, Modern.least_input)
 
 
 def _published(recipe: Recipe, images: int) -> dict[str, Any]:
@@ -85,8 +101,9 @@ def tell(recipe: Recipe, chosen: Recipe, images: int, classes: int) -> None:
     if recipe.name == "modern":
         steps = chosen.epochs * (images // chosen.batch_size)
         logger.info(
-            "for %s training images of %d classes: batch size %d, %d epochs (%s steps), evaluated every %d; chosen: %s",
+            "for %s training images of %d classes: batch size %d, %d epochs (%s steps), evaluated every %d%s; chosen: %s",
             *(f"{images:,}", classes, chosen.batch_size, chosen.epochs, f"{steps:,}", chosen.evaluate_every),
+            "" if chosen.input_size is None else f", input of {chosen.input_size} px",
             recipe.automatic.replace(",", ", "),
         )
     elif chosen.batch_size != recipe.batch_size:

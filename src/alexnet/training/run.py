@@ -160,7 +160,7 @@ def fitted(recipe: Recipe, store: Store) -> Recipe:
     """The recipe with the settings that follow the number of training images; they and other advice are logged."""
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
     counts = np.bincount(store.labels[splits == "train"], minlength=len(store.class_names))
-    chosen = resolve(recipe, int(counts.sum()))
+    chosen = resolve(recipe, int(counts.sum()), store.size)
     tell(recipe, chosen, int(counts.sum()), len(counts))
     drawn = [int(((splits == part) & (store.splits != part)).sum()) for part in ("val", "test")]
     if any(drawn):

@@ -16,8 +16,8 @@ from alexnet.training.fields import NAMES, PAIRS, RANGE, checked, convert, setti
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
 MAX_SEED = 2**32 - 1
 MAX_EPOCHS = 10**6
-AUTOMATIC = ("batch_size", "epochs", "evaluate_every", "warmup_epochs")
-"""Settings that can follow the number of training images: see `alexnet.training.automatic`."""
+AUTOMATIC = ("batch_size", "epochs", "evaluate_every", "warmup_epochs", "input_size")
+"""Settings that can follow the training images: see `alexnet.training.automatic`."""
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -253,8 +253,8 @@ class Recipe:
     )
     automatic: str = setting(
         "",
-        "settings that follow the number of training images: a comma list of batch_size, epochs, evaluate_every, "
-        "warmup_epochs; default: with the recipe modern those that are not given, otherwise none, but the batch never "
+        "settings that follow the training images: a comma list of batch_size, epochs, evaluate_every, warmup_epochs, "
+        "input_size; default: with the recipe modern those that are not given, otherwise none, but the batch never "
         "exceeds the training images",
         NAMES,
         _check_automatic,
