@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Evaluation",
+    "PerceptualDistance",
     "Prediction",
     "Preprocessing",
     "Run",
@@ -26,6 +27,7 @@ __all__ = [
     "list_networks",
     "load",
     "ops",
+    "perceptual_distance",
     "train",
 ]
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from alexnet.data.preprocess import Preprocessing
     from alexnet.inference.classifier import Classifier, Prediction, load
     from alexnet.inference.evaluate import Evaluation, evaluate
+    from alexnet.inference.perceptual import PerceptualDistance, perceptual_distance
     from alexnet.networks import create, list_networks
 
 _HOME = {
@@ -45,6 +48,8 @@ _HOME = {
     "load": "alexnet.inference.classifier",
     "Evaluation": "alexnet.inference.evaluate",
     "evaluate": "alexnet.inference.evaluate",
+    "PerceptualDistance": "alexnet.inference.perceptual",
+    "perceptual_distance": "alexnet.inference.perceptual",
     "Preprocessing": "alexnet.data.preprocess",
     "Run": "alexnet.api",
     "train": "alexnet.api",

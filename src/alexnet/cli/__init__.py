@@ -22,6 +22,7 @@ from alexnet import __version__
 from alexnet.cli import (
     benchmark,
     check,
+    compare,
     demo,
     evaluate,
     experiment,
@@ -126,6 +127,7 @@ for command in (
     pretrain.pretrain,
     evaluate.evaluate,
     predict.predict,
+    compare.compare,
     explain.explain,
     benchmark.benchmark,
     experiment.experiment,
