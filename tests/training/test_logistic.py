@@ -41,6 +41,15 @@ def test_probabilities_are_those_of_scikit_learn(classes: int, balanced: bool) -
     assert found.chosen_on == "val"
 
 
+def test_more_features_than_images_give_the_same_answer() -> None:
+    train, labels = clouds(3, 5)
+    wide = np.concatenate([train, np.random.default_rng(1).normal(size=(15, 40)).astype(np.float32)], 1)
+    found = choose(wide, labels, wide[:0], labels[:0])
+    mean, scale = standardised(wide)
+    model = LogisticRegression(C=found.c, max_iter=1000, tol=1e-6).fit((wide - mean) / scale, labels)
+    assert found.weights * scale == pytest.approx(model.coef_, abs=2e-3 * float(np.abs(model.coef_).max()))
+
+
 def test_c_has_the_lowest_loss_of_those_tried_and_the_search_stops_when_it_rises() -> None:
     (train, labels), (val, wanted) = clouds(3, 25, spread=3), clouds(3, 40, spread=3, seed=1)
     found = choose(train, labels, val, wanted)
@@ -56,6 +65,15 @@ def test_few_validation_images_leave_the_choice_to_folds() -> None:
     assert found.chosen_on == "cross-validation"
     again = choose(train, labels, train[:0], labels[:0], seed=4)
     assert np.array_equal(found.weights, again.weights)
+
+
+def test_a_fifth_of_many_training_images_is_enough_to_choose_by() -> None:
+    train, labels = clouds(3, 60, spread=3)
+    found = choose(train, labels, train[:5], labels[:5], seed=4)
+    assert found.chosen_on == "fifth"
+    assert "a fifth of the training images" in found.told
+    assert found.tried[0]["top1"] * 36 == pytest.approx(round(found.tried[0]["top1"] * 36))
+    assert 0.4 < max(each["top1"] for each in found.tried) < 1
 
 
 def test_a_class_of_one_image_takes_a_fixed_c() -> None:

@@ -59,8 +59,9 @@ def of_images(
     network must be in evaluation mode on `device`. Diverged where an output is not finite.
     """
     found = {}
+    with torch.inference_mode():
+        views = preprocessing.views(images, 1, dtype, device)  # not under autocast, which would convert its constants
     with torch.inference_mode(), autocast(device, dtype):
-        views = preprocessing.views(images, 1, dtype, device)
         for layer, output in outputs_of(network.stages(), layers, views):
             values = output.float()
             values = values.mean((2, 3)) if output.ndim == 4 and pool == "average" else values.flatten(1)

@@ -18,6 +18,12 @@ FOLDS = 5
 PATIENCE = 2  # values of C in a row that are worse than the best, after which weaker regularisation is not tried
 UNCHOSEN = 0.01  # C where a class has one image alone, so that nothing can be held out
 ITERATIONS = 1000
+ROUGH, EXACT = 1e-3, 1e-4  # gradients at which a fit ends: while C is sought, and of the last one (scikit-learn's own)
+WORDS = {
+    "val": "validation",
+    "fifth": "a fifth of the training images, held out for it",
+    "cross-validation": "cross-validation of the training images",
+}
 
 Features = NDArray[np.float32]  # (N, D)
 Labels = NDArray[np.int64]  # (N,)
@@ -32,7 +38,7 @@ class Choice:
     weights: Features  # (K, D)
     biases: NDArray[np.float32]  # (K,)
     c: float
-    chosen_on: str | None  # "val", "cross-validation", or None
+    chosen_on: str | None  # a key of WORDS; None: nothing could be held out
     tried: list[dict[str, float]]  # {"c", "loss", "top1"} on the images held out
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +50,7 @@ class Choice:
         """The choice in words."""
         if self.chosen_on is None:
             return f"C {self.c:g}, for no image was left to choose it by"
-        return f"C {self.c:g} of {len(self.tried)} tried, chosen by {self.chosen_on.replace('val', 'validation', 1)}"
+        return f"C {self.c:g} of {len(self.tried)} tried, chosen by {WORDS[self.chosen_on]}"
 
 
 def choose(
@@ -58,20 +64,24 @@ def choose(
     """Fit the training images by the C of the lowest loss on validation, or on the training images in folds.
 
     features: (N, D) of the training images; every class 0..K-1 has one. val_features: those of validation; fewer than
-    thirty are too few to choose by, then folds of the training images are. balanced: weight classes inversely to their
-    images.
+    thirty are too few to choose by; then a fifth of the training images is held out for the choice, or, where these are
+    fewer than thirty, each fifth in turn. The classifier is then fitted to all training images. balanced: weight
+    classes inversely to their images.
     """
     mean, scale = standardised(features)
-    train, val = (features - mean) / scale, (val_features - mean) / scale
+    basis = _basis((features - mean) / scale)
+    train, val = (_within((each - mean) / scale, basis) for each in (features, val_features))
     if len(val) >= CHOOSING:
         parts, chosen_on = [(train, labels, val, val_labels)], "val"
     else:
-        parts, chosen_on = _folds(train, labels, seed), "cross-validation"
+        parts = _folds(train, labels, seed)
+        chosen_on = "fifth" if len(parts) == 1 else "cross-validation"
     tried = _tried(parts, balanced) if parts else []
     best = min(tried, key=lambda each: each["loss"])["c"] if tried else UNCHOSEN
-    model = _model(balanced)
+    model = _model(balanced, EXACT)
     _fit(model, best, train, labels)
     weights, biases = _rows(model)
+    weights = weights if basis is None else weights @ basis.T
     return Choice(
         (weights / scale).astype(np.float32),
         (biases - weights @ (mean / scale)).astype(np.float32),
@@ -88,19 +98,23 @@ def standardised(features: Features) -> tuple[Features, Features]:
 
 
 def _folds(features: Features, labels: Labels, seed: int) -> list[tuple[Features, Labels, Features, Labels]]:
-    """Training and held-out images of each fold; none where a class has one image alone."""
+    """Training and held-out images of each fold, or of the first where it is enough to choose by.
+
+    None where a class has one image alone.
+    """
     from sklearn.model_selection import StratifiedKFold
 
     folds = min(FOLDS, int(np.bincount(labels).min()))
     if folds < 2:
         return []
-    cut = StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels)
+    cut = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels))
+    cut = cut[:1] if len(cut[0][1]) >= CHOOSING else cut
     return [(features[fit], labels[fit], features[held], labels[held]) for fit, held in cut]
 
 
 def _tried(parts: list[tuple[Features, Labels, Features, Labels]], balanced: bool) -> list[dict[str, float]]:
     """Loss and top-1 of each C on the images held out, until it only gets worse. A fit begins from the last one."""
-    models, found = [_model(balanced) for _ in parts], list[dict[str, float]]()
+    models, found = [_model(balanced, ROUGH) for _ in parts], list[dict[str, float]]()
     for c in GRID:
         losses, rights = [], []
         for model, (features, labels, held, wanted) in zip(models, parts, strict=True):
@@ -116,11 +130,24 @@ def _tried(parts: list[tuple[Features, Labels, Features, Labels]], balanced: boo
     return found
 
 
-def _model(balanced: bool) -> Any:
+def _basis(features: Features) -> Features | None:
+    """(D, N), orthonormal, spanning the N training images where D is larger; None elsewhere.
+
+    A penalty on their squares keeps the best weights within that span: N unknowns a class in place of D, and the same
+    answer.
+    """
+    return np.linalg.qr(features.T)[0] if features.shape[1] > len(features) else None
+
+
+def _within(features: Features, basis: Features | None) -> Features:
+    return features if basis is None else features @ basis
+
+
+def _model(balanced: bool, tolerance: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     weight = "balanced" if balanced else None
-    return LogisticRegression(max_iter=ITERATIONS, warm_start=True, class_weight=weight)
+    return LogisticRegression(max_iter=ITERATIONS, tol=tolerance, warm_start=True, class_weight=weight)
 
 
 def _fit(model: Any, c: float, features: Features, labels: Labels) -> None:
