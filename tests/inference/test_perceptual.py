@@ -1,5 +1,6 @@
 """Perceptual distance: equal to the package lpips, with its own channel weights, as a value, a map and a gradient."""
 
+import copy
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_the_network_gets_no_gradient_and_is_a_copy(network: Any) -> None:
     assert torch.equal(before, after)
 
 
+def test_copies_moved_weights_and_calls_with_gradients_agree(network: Any) -> None:
+    distance = PerceptualDistance(network)
+    one, other = pair(1, 70, 64)
+    before = distance(one, other)
+    twin = copy.deepcopy(distance)
+    assert torch.equal(twin(one, other), before)
+    torch.testing.assert_close(distance(one.clone().requires_grad_(), other).detach(), before, atol=1e-6, rtol=1e-5)
+    with torch.no_grad():
+        twin._stages[0].weight.mul_(-1)
+    changed = twin(one, other)
+    assert not torch.allclose(changed, before)
+    torch.testing.assert_close(twin(one.clone().requires_grad_(), other).detach(), changed, atol=1e-6, rtol=1e-5)
+    assert torch.equal(distance(one, other), before)
+
+
 def test_a_place_without_activation_has_a_finite_gradient() -> None:
     net = alexnet.create("one_weird_trick", 2)
     with torch.no_grad():
@@ -158,7 +174,7 @@ def test_a_batch_gives_what_its_pairs_give(ours: Any) -> None:
     [
         (lambda a: a[..., :60], "give two of the same size"),
         (lambda a: a * 255, "values 0.* not 0 to 1; scale it, or give value_range"),
-        (lambda a: a * float("nan"), "values nan"),
+        (lambda a: a * float("nan"), "values nan to nan, which are not finite"),
         (lambda a: a[:, :1], "shape \\(1, 1, 64, 64\\)"),
         (lambda a: a.long(), "of torch.int64"),
         (lambda a: a.numpy(), "a is of type ndarray"),
@@ -189,10 +205,11 @@ def test_weights_of_other_channels_are_refused(alex: Path) -> None:
         PerceptualDistance(alexnet.create("bvlc", 2), alex)
 
 
-def test_a_network_that_diverged_is_said() -> None:
+@pytest.mark.parametrize("value", [float("nan"), 1e30, 1e19])
+def test_a_network_that_diverged_is_said(value: float) -> None:
     net = alexnet.create("one_weird_trick", 2)
     with torch.no_grad():
-        net.features[0].weight.fill_(float("nan"))
+        net.features[3].weight.fill_(value)
     with pytest.raises(Diverged, match="not finite"):
         perceptual_distance(*pair(1, 64, 64), net)
 

@@ -10,9 +10,10 @@ N images of H x W pixels, C channels.
 
 import copy
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import ImageInputs, each_image, pixels_of
 from alexnet.networks.layers import Network
 from alexnet.ops.fusion import outputs_of
+from alexnet.ops.packed import packed, takes
 from alexnet.weights.linear import read as read_linear
 
 Model: TypeAlias = Classifier | Network | str | os.PathLike[str]
@@ -69,7 +71,23 @@ class PerceptualDistance(nn.Module):
             self.register_buffer(f"weights{layer}", weights, persistent=False)
         self.to(place, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.eval()
+        if not all(each.isfinite().all() for each in self.parameters()):
+            raise Diverged(f"network {network.name!r} has weights that are not finite; take another, or train it anew")
+        self._pack()
         self._tell()
+
+    def _pack(self) -> None:
+        """The stages as they are computed where no gradients are asked for, on a processor."""
+        self._packed = list(packed(zip(self._names, self._stages, strict=True)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without packed weights, which can be neither copied nor pickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy packs its own weights."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._pack()
 
     def train(self, mode: bool = True) -> "PerceptualDistance":
         """Stay in evaluation mode, whatever the module is part of."""
@@ -101,7 +119,7 @@ class PerceptualDistance(nn.Module):
         """For each layer the weighted squared differences of its unit-length maps, float32 (N, h, w)."""
         batch = self._batch(a, b, value_range)
         count = len(batch) // 2
-        stages = zip(self._names, self._stages, strict=True)
+        stages = self._packed if takes(batch) else zip(self._names, self._stages, strict=True)
         try:
             for place, (_, maps) in enumerate(outputs_of(stages, self.layers, batch)):
                 weights = getattr(self, f"weights{place}") if self.weighted else None
@@ -226,8 +244,12 @@ def _difference(one: Tensor, other: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _unit_length(maps: Tensor) -> Tensor:
-    """Each place divided by its length over the channels; the gradient at a length of 0 is 0, not NaN as of a root."""
-    unit: Tensor = maps / (torch.linalg.vector_norm(maps, dim=1, keepdim=True) + SMALLEST)
+    """Each place divided by its length over the channels, NaN where that overflows.
+
+    The gradient at a length of 0 is 0, not NaN as that of a root.
+    """
+    length = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
+    unit: Tensor = maps / (length + (length - length) + SMALLEST)
     return unit
 
 
@@ -242,9 +264,11 @@ def _check(name: str, images: object, value_range: tuple[float, float] | None) -
         return
     if not images.is_floating_point():
         raise UsageError(f"{name} is of {images.dtype}; give {accepted}")
+    low, high = (float(each) for each in images.detach().aminmax())
+    if not math.isfinite(low + high):
+        raise UsageError(f"{name} has values {low:.3g} to {high:.3g}, which are not finite; give {accepted}")
     if value_range is None:
-        low, high = (float(each) for each in images.detach().aminmax())
-        if not (low >= 0 and high <= 1):
+        if low < 0 or high > 1:
             raise UsageError(f"{name} has values {low:.3g} to {high:.3g}, not 0 to 1; scale it, or give value_range")
     elif not value_range[0] < value_range[1]:
         raise UsageError(f"value_range is {value_range}; give two numbers, black's below white's, such as (-1, 1)")
