@@ -106,7 +106,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
     told = {"split": judged, "views": 1, **found, "epochs": 1, "best_epoch": 1, "chosen_on": choice.chosen_on}
     probe = {**choice.to_json(), "layer": begun.layer, "features": features.shape[1], "neighbours_top1": near}
     _write_end(folder, store, rows, chances, {**told, "seconds": seconds, "probe": probe})
-    _tell(folder, judged, found, choice, near, seconds)
+    _tell(judged, found, choice, near, seconds)
     return folder
 
 
@@ -269,12 +269,15 @@ def _write_end(
     run.write_metrics(told)
 
 
-def _tell(folder: Path, part: str, found: dict[str, Any], choice: Choice, near: float | None, seconds: float) -> None:
+def _tell(part: str, found: dict[str, Any], choice: Choice, near: float | None, seconds: float) -> None:
     low, high = found["interval"]
+    fitted = {"train": "; these images were fitted, so this says little about new ones"}
+    chose = "; validation also chose C, so this is a little too good"
     logger.info(
-        "%s: top-1 %s (95 %% interval %s to %s)%s, macro-F1 %s; %.1f seconds; %s",
+        "%s: top-1 %s (95 %% interval %s to %s)%s, macro-F1 %s; %.1f seconds; %s%s",
         *(part, *(f"{share:.2%}" for share in (found["top1"], low, high)), top5_told(found)),
         *(f"{found['macro_f1']:.2%}", seconds, choice.told),
+        chose if part == choice.chosen_on else fitted.get(part, ""),
     )
     if near is not None:
         logger.info(
