@@ -38,9 +38,9 @@ def words(line: str) -> list[str]:
 
 
 def shortened(line: str) -> list[str]:
-    """The command's words, training made small."""
+    """The command's words, training by steps made small."""
     found = words(line)
-    return [*found, *SMALL] if found[0] == "train" and "--resume" not in found else found
+    return [*found, *SMALL] if found[0] == "train" and not {"--resume", "--probe"} & set(found) else found
 
 
 def python(readme: str) -> str:

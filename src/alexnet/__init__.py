@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Evaluation",
+    "PerceptualDistance",
     "Prediction",
     "Preprocessing",
     "Run",
@@ -27,6 +28,7 @@ __all__ = [
     "list_networks",
     "load",
     "ops",
+    "perceptual_distance",
     "train",
 ]
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from alexnet.data.preprocess import Preprocessing
     from alexnet.inference.classifier import Classifier, Prediction, load
     from alexnet.inference.evaluate import Evaluation, evaluate
+    from alexnet.inference.perceptual import PerceptualDistance, perceptual_distance
     from alexnet.networks import list_networks
     from alexnet.weights.named import create
 
@@ -47,6 +50,8 @@ _HOME = {
     "load": "alexnet.inference.classifier",
     "Evaluation": "alexnet.inference.evaluate",
     "evaluate": "alexnet.inference.evaluate",
+    "PerceptualDistance": "alexnet.inference.perceptual",
+    "perceptual_distance": "alexnet.inference.perceptual",
     "Preprocessing": "alexnet.data.preprocess",
     "Run": "alexnet.api",
     "train": "alexnet.api",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet.bench import ceilings, data, evaluate, measure, ops, pictures, predict, run, train
+from alexnet.bench import ceilings, compare, data, evaluate, measure, ops, pictures, predict, run, train
 from alexnet.bench.measure import Contender, Options, Series
 from alexnet.bench.table import Row
 from alexnet.data.store import open_store
@@ -124,6 +124,11 @@ def test_prediction_counts_one_image(photo: list[int] | None) -> None:
     assert predict.prediction("modern", 0.0, "cpu", photo)() == 1
 
 
+def test_comparisons_count_calls() -> None:
+    assert compare.distance(1, 64, 0.0, "cpu")() == 1
+    assert compare.lpips_distance(1, 64, 0.0, "cpu")() == 1
+
+
 @pytest.mark.parametrize("title", ops.STAGES)
 def test_stage_is_all_layers_between_two_convolutions(title: str) -> None:
     network, layers, (channels, side) = ops.STAGES[title]
@@ -177,7 +182,7 @@ def test_the_json_answer_names_the_machine_and_the_settings(everything: Entries)
 @pytest.mark.parametrize(
     ("subject", "device", "said"),
     [
-        ("speed", "cpu", "unknown subject 'speed': .*known: all, data, evaluate, ops, predict, train"),
+        ("speed", "cpu", "unknown subject 'speed': .*known: all, compare, data, evaluate, ops, predict, train"),
         ("ops", "abacus", "unknown device 'abacus'"),
     ],
 )

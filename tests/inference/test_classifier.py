@@ -16,9 +16,8 @@ from alexnet.data.sources import open_source
 from alexnet.data.store import Store, pack
 from alexnet.errors import ImageError, UsageError, WeightsError
 from alexnet.evaluation.predict import probabilities
-from alexnet.inference.classifier import Classifier, Prediction, embedding_layer, load
+from alexnet.inference.classifier import Classifier, Prediction, load
 from alexnet.networks import create
-from alexnet.networks.layers import skip_init
 from alexnet.weights.card import Card, save
 
 NAMES = ["china", "flower", "neither"]
@@ -244,15 +243,8 @@ def test_embed_gives_the_last_hidden_values_or_the_average_of_the_last_maps(
     assert classifier.embed(images[0]) == pytest.approx(found[:1], abs=1e-5)
     assert classifier.embed([]).shape == (0, width)
     assert classifier.embed(images, layer="conv1").shape == (2, maps["conv1"].shape[1])
-
-
-@pytest.mark.parametrize("name", alexnet.list_networks())
-def test_every_network_has_an_embedding_layer(name: str) -> None:
-    with skip_init():
-        network = create(name, 3)
-    wanted = {"one_weird_trick": "relu7", "article": "bn8", "cifar-80sec": "drop10"}
-    maps = {"cifar-19pct": "avgpool", "cifar-18pct": "avgpool", "cifar-13pct": "neuron4", "cifar-11pct": "neuron4"}
-    assert embedding_layer(network) == (wanted | maps).get(name, "drop7")
+    flat = classifier.embed(images, layer="conv2", pool="none")
+    assert flat == pytest.approx(maps["conv2"].flatten(1).numpy(), abs=1e-5)
 
 
 def test_embed_refuses_unreadable_files_and_unknown_layers(classifier: Classifier, photos: Path) -> None:
@@ -260,6 +252,8 @@ def test_embed_refuses_unreadable_files_and_unknown_layers(classifier: Classifie
         classifier.embed([photos / "china" / "a.jpg", "gone.jpg"])
     with pytest.raises(UsageError, match="unknown layer of modern 'fc9'"):
         classifier.embed([], layer="fc9")
+    with pytest.raises(UsageError, match="unknown pool 'max'"):
+        classifier.embed([], pool="max")
 
 
 def test_saved_classifier_loads_as_an_equal_one(classifier: Classifier, photos: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from alexnet.bench import data, evaluate, ops, predict, train
+from alexnet.bench import compare, data, evaluate, ops, predict, train
 from alexnet.bench.ceilings import ceilings
 from alexnet.bench.measure import Options
 from alexnet.bench.table import Row
@@ -13,7 +13,7 @@ from alexnet.errors import unknown_name
 from alexnet.ops import native
 from alexnet.runs.environment import environment, installed_version
 
-SUBJECTS = {each.__name__.rpartition(".")[2]: each.measure for each in (ops, train, data, evaluate, predict)}
+SUBJECTS = {each.__name__.rpartition(".")[2]: each.measure for each in (ops, train, data, evaluate, predict, compare)}
 
 
 def benchmark(subject: str, options: Options) -> Iterator[Row]:
@@ -42,7 +42,7 @@ def to_json(rows: Iterable[Row], options: Options, complete: bool = True) -> dic
     """{"complete": ..., "ceilings": [...], "rows": [...], "environment": {...}}; complete: False if it was stopped."""
     device = pick_device(options.device)
     found = environment(device, pick_precision("auto", device))
-    found["versions"] |= {name: installed_version(name) for name in ("keras", "tensorflow")}
+    found["versions"] |= {name: installed_version(name) for name in ("keras", "tensorflow", "lpips")}
     found |= {"native": native.instruction_set(), "batch_size": options.batch_size, "repeats": options.repeats}
     parts: dict[str, list[dict[str, Any]]] = {"ceilings": [], "rows": []}
     for row in rows:

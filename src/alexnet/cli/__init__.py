@@ -22,7 +22,9 @@ from alexnet import __version__
 from alexnet.cli import (
     benchmark,
     check,
+    compare,
     demo,
+    embed,
     evaluate,
     experiment,
     explain,
@@ -127,6 +129,8 @@ for command in (
     pretrain.pretrain,
     evaluate.evaluate,
     predict.predict,
+    embed.embed,
+    compare.compare,
     explain.explain,
     benchmark.benchmark,
     experiment.experiment,

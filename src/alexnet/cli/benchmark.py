@@ -11,7 +11,7 @@ from alexnet.console import print_lines
 
 def benchmark(
     subject: Annotated[
-        str, typer.Argument(metavar="[SUBJECT]", help="ops, train, data, evaluate, predict or all.")
+        str, typer.Argument(metavar="[SUBJECT]", help="ops, train, data, evaluate, predict, compare or all.")
     ] = "all",
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
     repeats: Annotated[int, typer.Option(help="Rounds; each times every contender once.")] = 5,

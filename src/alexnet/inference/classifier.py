@@ -1,7 +1,7 @@
 """A trained network in use: images in; class probabilities or feature vectors out."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from alexnet.data.images import ImageSource, Pixels
 from alexnet.data.preprocess import Preprocessing, check_views
-from alexnet.device import autocast, held_weights, pick_device, pick_precision
-from alexnet.errors import Diverged, ImageError, UsageError, unknown_name
+from alexnet.device import held_weights, pick_device, pick_precision
+from alexnet.errors import ImageError, UsageError
+from alexnet.evaluation import features
+from alexnet.evaluation.features import check_layers, hidden_layer
 from alexnet.evaluation.predict import of_images
 from alexnet.inference.inputs import ImageInput, ImageInputs, as_path, check_count, each_image, path_of, pixels_of
 from alexnet.networks.layers import Network
-from alexnet.ops.fusion import fused
 from alexnet.weights.card import Card
 from alexnet.weights.card import save as save_weights
 from alexnet.weights.named import load as load_weights
@@ -123,22 +124,24 @@ class Classifier:
             ]
         return answers
 
-    def embed(self, images: ImageInputs, layer: str | None = None) -> NDArray[np.float32]:
+    def embed(self, images: ImageInputs, layer: str | None = None, pool: str = "average") -> NDArray[np.float32]:
         """A feature vector of each image: float32 (N, D), from its centre view.
 
-        images: as for `predict`. layer: the stage whose output is taken, maps averaged over their places; None: the
-        last hidden dense layer after its ReLU (fc7 in the published networks), or the last maps where there is none.
-        Raises ImageError for a file that cannot be read, UsageError as `predict` does and for an unknown layer.
+        images: as for `predict`. layer: the stage whose output is taken; None: the last hidden dense layer after its
+        ReLU (fc7 in the published networks), or the last maps where there is none. pool: "average" takes the mean of
+        each map over its places, "none" flattens maps, (C, H, W) in this order.
+        Raises ImageError for a file that cannot be read, UsageError as `predict` does and for an unknown layer or pool.
         """
-        stages = self._stages_until(layer)
+        layer = hidden_layer(self.network) if layer is None else layer
+        check_layers(self.network, [layer], pool)
         vectors = []
         for batch in self._batches(images, BATCH):
             if unread := next((image for image in batch if image.pixels is None), None):
                 raise ImageError(f"{unread.path or 'an image'}: {unread.error}")
-            vectors.append(self._vectors([image.pixels for image in batch if image.pixels is not None], stages))
+            vectors.append(self._vectors([image.pixels for image in batch if image.pixels is not None], layer, pool))
         if not vectors:
             side = self.preprocessing.store_size
-            return self._vectors([np.zeros((side, side, 3), np.uint8)], stages).numpy()[:0]
+            return self._vectors([np.zeros((side, side, 3), np.uint8)], layer, pool).numpy()[:0]
         return torch.cat(vectors).numpy()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -182,38 +185,10 @@ class Classifier:
             for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def _vectors(self, stored: list[Pixels], stages: Iterable[nn.Module]) -> Tensor:
-        """N of uint8 (S, S, 3) -> what these stages give, float32 (N, D) on the processor."""
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            x = self.preprocessing.views(stored, 1, self.precision, self.device)
-            for step in fused(stages):
-                x = step(x)
-            x = x.float().mean((2, 3)) if x.ndim == 4 else x.float()
-        if not x.isfinite().all():
-            raise Diverged(
-                f"network {self.network.name!r} gave values that are not finite; its weights may have diverged"
-            )
-        return x.cpu()
-
-    def _stages_until(self, layer: str | None) -> list[nn.Module]:
-        """The network's stages up to the one called `layer`."""
-        stages = dict(self.network.stages())
-        layer = embedding_layer(self.network) if layer is None else layer
-        if layer not in stages:
-            raise unknown_name(f"layer of {self.network.name}", str(layer), stages)
-        names = list(stages)
-        return [stages[name] for name in names[: names.index(layer) + 1]]
-
-
-def embedding_layer(network: Network) -> str:
-    """The stage that gives the last hidden values: the one before the last dense layer of several.
-
-    Where that layer is the only dense one, what enters it are flattened maps; then it is the stage that gives the maps.
-    """
-    stages = list(network.stages())
-    dense = [place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Linear)]
-    flatten = next(place for place, (_, stage) in enumerate(stages) if isinstance(stage, nn.Flatten))
-    return stages[(dense[-1] if len(dense) > 1 else flatten) - 1][0]
+    def _vectors(self, stored: list[Pixels], layer: str, pool: str) -> Tensor:
+        """N of uint8 (S, S, 3) -> what this stage gives, float32 (N, D) on the processor."""
+        parts = (self.network, self.preprocessing, stored, [layer], pool, self.device, self.precision)
+        return features.of_images(*parts)[layer]
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "auto", precision: str = "float32") -> Classifier:

@@ -6,7 +6,7 @@ convolution uses the backward pass of `alexnet.ops.blocks` where that is faster.
 the layers are called one by one. Both paths agree up to rounding.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,26 @@ def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
             yield Fused(run, found[1])
         else:
             yield SINGLE[first](run[0]) if first in SINGLE else run[0]  # type: ignore[arg-type]
+
+
+def outputs_of(
+    stages: Iterable[tuple[str, nn.Module]], wanted: Collection[str], x: Tensor
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, output) of each wanted stage, in order of computation; the stages between two of them are fused.
+
+    stages: (name, layer) from the input on; nothing is computed after the last one wanted. x: the first layer's input.
+    """
+    left, between = set(wanted), list[nn.Module]()
+    for name, stage in stages:
+        between.append(stage)
+        if name in left:
+            for step in fused(between):
+                x = step(x)
+            yield name, x
+            left.remove(name)
+            between = []
+        if not left:
+            return
 
 
 @dataclass(frozen=True)

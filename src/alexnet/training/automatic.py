@@ -101,7 +101,8 @@ def tell(recipe: Recipe, chosen: Recipe, images: int, classes: int) -> None:
     if recipe.name == "modern":
         steps = chosen.epochs * (images // chosen.batch_size)
         logger.info(
-            "for %s training images of %d classes: batch size %d, %d epochs (%s steps), evaluated every %d%s; chosen: %s",
+            "for %s training images of %d classes: batch size %d, %d epochs (%s steps), evaluated every %d%s; "
+            "chosen: %s",
             *(f"{images:,}", classes, chosen.batch_size, chosen.epochs, f"{steps:,}", chosen.evaluate_every),
             "" if chosen.input_size is None else f", input of {chosen.input_size} px",
             recipe.automatic.replace(",", ", "),

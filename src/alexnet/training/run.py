@@ -52,6 +52,10 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
     """
     if recipe.init is not None and not is_name(recipe.init):
         recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).expanduser().absolute()))
+    if recipe.probe:
+        from alexnet.training import probe
+
+        return probe.train(data, recipe, out)
     refuse_settings(recipe)
     check_writable(out or Path("runs", "new"))
     with bar("packing") as packing:
@@ -102,6 +106,7 @@ def train_on(folder: Path, epochs: int, out: Path | None = None, **changes: Any)
         "init_lr_factor": 1.0,  # which spares some layers; now all come from the run
         "first_train_scale": changes.get("train_scale", began.train_scale),
         "automatic": "",
+        "probe": False,
         **scaled(began, epochs),
     }
     logger.info("training %s on: its weights, settings and data, %d epochs more, in a new run", folder, epochs)
@@ -119,6 +124,8 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None, 
     if config.kind != "train":
         raise UsageError(f"{folder} is a run of alexnet pretrain; resume it by: alexnet pretrain --resume {folder}")
     recipe = replaced(from_json(config.recipe), device, workers)
+    if recipe.probe:
+        raise UsageError(f"{folder} is a probe, made in one go, with nothing to resume; train it on with --more EPOCHS")
     refuse_settings(recipe, begins=False)
     store = same_images(distinct(reopened(config, recipe, folder, data), recipe), config, folder)
     # Once there is a checkpoint, the file that the run began from may be gone.

@@ -153,6 +153,11 @@ class Recipe:
         "comes before the next one; default: none",
         NAMES,
     )
+    probe: bool = setting(
+        False,
+        "train no layer by steps: fit the last one to the features of the network that init names, by logistic "
+        "regression, in seconds",
+    )
     epochs: int = setting(100, "passes over the training images", gt=0, le=MAX_EPOCHS)
     stop_train_error: float | None = setting(
         None, "stop once this share of an epoch's training images, or less, is classified wrongly", ge=0, le=1

@@ -1,0 +1,44 @@
+"""alexnet embed"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alexnet.cli.options import AsJson, DataOrStore, Device, LabelColumn, Model, with_column
+from alexnet.cli.output import print_json
+from alexnet.console import bar, print_lines
+
+
+def embed(
+    model: Model,
+    data: DataOrStore,
+    out: Annotated[Path, typer.Option(metavar="OUT.npz", help="The file to write.", show_default=False)],
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A stage whose outputs are taken, such as conv3 (see alexnet summary); may be repeated.",
+            show_default="the last hidden values, of fc7 where there is one",
+        ),
+    ] = None,
+    pool: Annotated[
+        str, typer.Option(help="Maps: average, the mean of each over its places; or none, all places flattened.")
+    ] = "average",
+    label_column: LabelColumn = None,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
+    as_json: AsJson = False,
+) -> int:
+    """Write a feature vector of every image of DATA, with paths and labels, as a file for numpy.load."""
+    from alexnet.inference import embed as features
+    from alexnet.inference.classifier import load
+
+    data = with_column(data, label_column)
+    with bar("packing") as packing, bar("embedding") as progress:
+        done = features.embed(load(model, device, precision), data, out, layer or (), pool, packing, progress)
+    if as_json:
+        print_json(done)
+    else:
+        shapes = (f"{name}: {done['images']} x {width}" for name, width in done["layers"].items())
+        print_lines(*shapes, f"with paths, labels, splits and class_names in {done['file']}")
+    return 0
