@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from alexnet.data import images
-from alexnet.data.images import decode, inspect, square
+from alexnet.data.images import decode, decode_values, inspect, square
 from alexnet.errors import ImageError
 
 
@@ -446,3 +446,14 @@ def test_tiny_and_narrow_images_become_squares(width: int, height: int) -> None:
 def test_suffixes_are_lower_case_and_begin_with_a_dot() -> None:
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in images.IMAGE_SUFFIXES)
     assert {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"} <= images.IMAGE_SUFFIXES
+
+
+def test_damage_of_a_png_file_is_told_by_check_as_by_packing(tmp_path):
+    drawn = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(drawn).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    middle = len(content) // 2
+    damaged = content[:middle] + b"\0" * 20 + content[middle + 20 :]
+    assert "damaged" in inspect(damaged).error
+    with pytest.raises(ImageError, match="damaged"):
+        decode_values(damaged, notes=[])

@@ -61,7 +61,10 @@ class ImageFacts:
 
 
 def notes_of(image: Image.Image) -> list[str]:
-    """Properties that need conversion; some checks load the pixels."""
+    """Properties that need conversion, of an image that is not loaded; the orientation of a PNG file is not among them.
+
+    Pillow finds that in the pixels' stream, whose damage it would hide: see `turned`.
+    """
     notes = notes_of_tiff(image)
     if not isinstance(image, WideTiff):
         notes = _notes_of_mode(image) + notes
@@ -76,9 +79,12 @@ def _notes_of_mode(image: Image.Image) -> list[str]:
         notes += ["16-bit"] if not image.mode.startswith("I") else ["16-bit", "grayscale"]
     if image.has_transparency_data and not has_undeclared_band(image):
         notes.append("alpha")
-    if (orientation := orientation_of(image)) != 1:
-        notes.append(f"EXIF orientation {orientation}")
-    return notes
+    return notes if image.format == "PNG" else notes + turned(image)
+
+
+def turned(image: Image.Image) -> list[str]:
+    """The note of an image that is not stored upright; of a PNG file once its pixels are loaded."""
+    return [] if (orientation := orientation_of(image)) == 1 else [f"EXIF orientation {orientation}"]
 
 
 def _has_more_frames(image: Image.Image) -> bool:

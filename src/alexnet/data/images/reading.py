@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet.data.images.alpha import opaque
-from alexnet.data.images.facts import BLANK, ImageFacts, notes_of, stored_in_16_bit
+from alexnet.data.images.facts import BLANK, ImageFacts, notes_of, stored_in_16_bit, turned
 from alexnet.data.images.kinds import strange_jpeg
 from alexnet.data.images.lower import lower_bytes
 from alexnet.data.images.opening import opened, words
@@ -105,14 +105,14 @@ def upright_pixels(
         image.value_range = value_range
     lower = lower_bytes(image) if wide and value_range is not None else None
     if notes is not None:
-        notes += notes_of(image)  # which may load it
+        notes += notes_of(image)
     if not own and (decoded := turbo_pixels(image)) is not None:
         pixels, values = ranged(decoded, value_range)
         return np.ascontiguousarray(UPRIGHT[orientation_of(image)](pixels)), values
     _load(image)
     seen, note = opaque(image)
-    if notes is not None and note is not None:
-        notes.append(note)
+    if notes is not None:
+        notes += [*(turned(image) if image.format == "PNG" else []), *([] if note is None else [note])]
     if isinstance(image, WideTiff) and image.values is not None:  # its colours are of 8 bits by now
         pixels, values = rgb(seen)[0], image.values
     elif lower is not None:
