@@ -12,6 +12,7 @@ from PIL import Image
 
 import alexnet
 from alexnet.inference.perceptual import PerceptualDistance
+from alexnet.weights.pretrained import OWN
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,13 @@ def test_two_images(run: Callable[..., Any], photos: Path, weights: Path) -> Non
     answer = json.loads(run("compare", one, other, "--model", weights, "--json").out)
     assert answer["images"][0]["distance"] == pytest.approx(wanted, abs=1e-6)
     assert (answer["network"], answer["weighted"], len(answer["layers"])) == ("modern", False, 5)
+
+
+def test_without_a_model_the_weights_of_the_package_compare(run: Callable[..., Any], photos: Path) -> None:
+    one, other = photos / "a/sub/9.png", photos / "b/sub/9.png"
+    done = run("compare", one, other)
+    assert done.code == 0
+    assert float(done.out) == pytest.approx(alexnet.perceptual_distance(one, other, OWN).item(), abs=1e-6)
 
 
 def test_channel_weights_from_a_file_count(
@@ -110,7 +118,6 @@ def test_what_cannot_be_compared_is_named_and_the_rest_answered(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["a", "b"], 2, "compare needs a trained network"),
         (["a", "gone", "--model", "MODEL"], 2, "there is nothing at"),
         (["a", "b/equal.bmp", "--model", "MODEL"], 2, "give two images or two folders"),
         (["a", "b", "--model", "MODEL", "--map", "m.png"], 2, "goes with two images"),

@@ -16,6 +16,7 @@ from alexnet.runs.folder import RunFolder
 from alexnet.training import run as training
 from alexnet.training.recipes import recipe
 from alexnet.weights.card import Card, read_card, save
+from alexnet.weights.pretrained import OWN
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +83,17 @@ def test_it_is_trained_on_by_more_and_has_nothing_to_resume(probed: alexnet.Run,
     assert RunFolder(folder).read_metrics()["epochs"] == 1
 
 
+def test_without_init_the_features_are_those_of_the_package_and_see_photos_whole(data: Path, tmp_path: Path) -> None:
+    found = alexnet.train(str(data), out=tmp_path / "run", probe=True, validation=0.2, test=0.25)
+    card, own = read_card(RunFolder(found.folder).weights), alexnet.load(OWN).network.state_dict()
+    assert (card.input_size, card.preprocessing["store_size"]) == (192, 256)
+    assert torch.equal(alexnet.load(found.folder).network.state_dict()["conv3.weight"], own["conv3.weight"])
+    assert found.metrics["top1"] > 0.6  # of four digits
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "--probe needs a trained network"),
         ({"init": "WEIGHTS", "epochs": 3, "lr": 0.1}, "takes no --epochs, --lr"),
         ({"init": "WEIGHTS", "balance": "sampling"}, "give --balance weights"),
         ({"init": "WEIGHTS", "network": "bvlc"}, "is of modern; leave --network out"),

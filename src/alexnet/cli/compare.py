@@ -24,8 +24,12 @@ def compare(
         Path, typer.Argument(metavar="B", help="Another image, or a folder of the same names.", show_default=False)
     ],
     model: Annotated[
-        Path | None,
-        typer.Option(metavar="MODEL", help="A run folder or a .safetensors file whose maps are compared."),
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A run folder, a weights file or published weights whose maps are compared.",
+            show_default="the package's own weights",
+        ),
     ] = None,
     linear: Annotated[
         Path | None,
@@ -48,18 +52,14 @@ def compare(
 
     0 is equal; images are compared at their own size, which must be the same. Exit code 3 if any pair cannot be.
     """
-    if model is None:
-        raise UsageError(
-            "compare needs a trained network, and none comes with the package yet; give --model, a run folder or a "
-            ".safetensors file"
-        )
     from alexnet.inference.compare import compared, paired, summary
     from alexnet.inference.perceptual import PerceptualDistance
+    from alexnet.weights.pretrained import OWN
 
     found = paired(a, b)
     if map_file is not None:
         _check_map(map_file, a)
-    distance = PerceptualDistance(model, linear, device)
+    distance = PerceptualDistance(model or OWN, linear, device)
     _tell_unpaired(found, a, b)
     with bar("comparing") as progress:
         answers = list(compared(distance, found.pairs, progress))

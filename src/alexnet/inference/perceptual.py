@@ -27,6 +27,7 @@ from alexnet.networks.layers import Network
 from alexnet.ops.fusion import outputs_of
 from alexnet.ops.packed import packed, takes
 from alexnet.weights.linear import read as read_linear
+from alexnet.weights.pretrained import OWN
 
 Model: TypeAlias = Classifier | Network | str | os.PathLike[str]
 Linear: TypeAlias = str | os.PathLike[str] | Sequence[Tensor] | None
@@ -48,7 +49,7 @@ class PerceptualDistance(nn.Module):
     mean: Tensor  # of the network's input, 0..1, (3, 1, 1)
     std: Tensor
 
-    def __init__(self, model: Model, linear: Linear = None, device: str | torch.device = "auto") -> None:
+    def __init__(self, model: Model = OWN, linear: Linear = None, device: str | torch.device = "auto") -> None:
         """model: a Classifier, a network of `alexnet.create`, a run's folder or a .safetensors file.
 
         linear: the learned channel weights, as a file of lpips (alex.pth), a converted one, or a (C,) tensor a layer;
@@ -166,7 +167,7 @@ class PerceptualDistance(nn.Module):
 def perceptual_distance(
     a: ImageInputs | Tensor,
     b: ImageInputs | Tensor,
-    model: Model | PerceptualDistance,
+    model: Model | PerceptualDistance = OWN,
     linear: Linear = None,
     value_range: tuple[float, float] | None = None,
 ) -> Tensor:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from alexnet.console import bar
+from alexnet.data.form import Form
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.sources import Data, Source, check_classes, recorded_name
 from alexnet.data.splits import PARTS
@@ -32,6 +33,7 @@ from alexnet.evaluation.table import write_predictions
 from alexnet.explain.neighbours import nearest
 from alexnet.networks import create
 from alexnet.networks.layers import Network
+from alexnet.networks.modern import Modern
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import Config, RunFolder, SplitRow
 from alexnet.runs.place import check_writable, new_folder
@@ -39,12 +41,14 @@ from alexnet.training.division import distinct, split
 from alexnet.training.logistic import Choice, choose
 from alexnet.training.recipes import RECIPES
 from alexnet.training.settings import Recipe
-from alexnet.weights.card import Card, fill, load, model_file, save
+from alexnet.weights.card import Card, fill, save
+from alexnet.weights.named import load
+from alexnet.weights.pretrained import OWN
 
 USED = frozenset(
     [
         *("name", "network", "probe", "init", "device", "precision", "workers", "automatic", "seed", "balance"),
-        *("store_size", "fit", "value_range", "max_bad", "drop_duplicates", "train_images"),
+        *("store_size", "fit", "value_range", "exact", "max_bad", "drop_duplicates", "train_images"),
         *("validation", "test", "given_splits", "split_seed", "fold"),
     ]
 )
@@ -111,12 +115,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
 
 
 def _refuse(recipe: Recipe) -> None:
-    """UsageError without a network to begin from, and for settings that would be passed over in silence."""
-    if recipe.init is None:
-        raise UsageError(
-            "--probe needs a trained network, and none comes with the package yet; give --init, a run's folder or a "
-            ".safetensors file"
-        )
+    """UsageError for settings that would be passed over in silence."""
     usual = Recipe(name=recipe.name, **RECIPES.get(recipe.name, RECIPES["modern"])())
     names = [each.name for each in dataclasses.fields(Recipe) if each.name not in USED]
     if others := [name for name in names if getattr(recipe, name) != getattr(usual, name)]:
@@ -127,14 +126,21 @@ def _refuse(recipe: Recipe) -> None:
 
 
 def _begin(recipe: Recipe) -> Begun:
-    file = model_file(str(recipe.init))
-    network, card = load(file)
+    network, card = load(recipe.init or OWN)
+    if recipe.init in (None, OWN):
+        card = _for_photos(card)
     if recipe.network not in ("modern", card.network):
         raise UsageError(f"--network {recipe.network}, but {recipe.init} is of {card.network}; leave --network out")
     stages = list(network.stages())
     if not isinstance(stages[-1][1], nn.Linear):
         raise UsageError(f"{card.network} does not end in a dense layer, so nothing can be fitted; take another")
     return Begun(network, card, stages[-2][0], Preprocessing.from_json(card.preprocessing))
+
+
+def _for_photos(card: Card) -> Card:
+    """The card of the package's weights, which come from images of 64 px, for photos: stored and shown larger."""
+    size = {"input_size": Modern.input_size, "resize": Modern.resize, "store_size": Form().size}
+    return dataclasses.replace(card, input_size=Modern.input_size, preprocessing={**card.preprocessing, **size})
 
 
 def _store(data: Data, recipe: Recipe, preprocessing: Preprocessing) -> Store:
@@ -153,6 +159,7 @@ def _store(data: Data, recipe: Recipe, preprocessing: Preprocessing) -> Store:
             size=recipe.store_size or form.size,
             fit=recipe.fit or form.fit,
             value_range=form.value_range if recipe.value_range is None else recipe.values,
+            exact=form.exact if recipe.exact is None else recipe.exact,
             progress=packing,
             max_bad=recipe.max_bad,
             look=look,

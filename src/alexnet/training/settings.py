@@ -144,7 +144,7 @@ class Recipe:
     init: str | None = setting(
         None,
         "run folder, weights file, or published weights such as imagenet:bvlc, of the same network to start from; "
-        "layers that do not fit start anew",
+        "layers that do not fit start anew; default: random weights",
     )
     init_lr_factor: float = setting(1.0, "init: factor on the learning rate of the layers taken from it", gt=0)
     freeze: str = setting(

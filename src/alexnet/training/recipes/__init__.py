@@ -33,8 +33,8 @@ def recipe(name: str = "modern", file: Path | None = None, **settings: Any) -> R
     """The named recipe, changed by the fields in a YAML or TOML file and then by `settings`.
 
     lr_drops and warmup_epochs are scaled with the run where `epochs` alone is changed. Settings that are None are left
-    out. `automatic` names those that follow the number of training images: of modern all that are not changed here, of
-    others the batch size, which is then reduced to that number where it is larger.
+    out. `automatic` names those that follow the training images: of modern all that are not changed here, of others the
+    batch size, which is then reduced to their number where it is larger.
 
     UsageError for a name that is not a field and for a value that the field does not take.
     """
