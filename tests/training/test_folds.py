@@ -68,7 +68,11 @@ def test_wrong_folds_and_data_are_refused_and_leave_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("at", "kind"), [("fold-2/last/checkpoint.safetensors", signal.SIGKILL), ("fold-1/split.csv", signal.SIGTERM)]
+    ("at", "kind"),
+    [
+        ("fold-2/last/checkpoint.safetensors", signal.SIGKILL),
+        pytest.param("fold-1/split.csv", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_folds_go_on_as_a_whole_to_the_same_weights(at, kind, write_digits, tmp_path):
     photos = write_digits(tmp_path / "photos", 2, 6)

@@ -124,6 +124,7 @@ def test_an_unknown_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch) 
         native.instruction_set()
 
 
+@pytest.mark.slow
 def test_no_kernel_reads_or_writes_beyond_its_maps_nor_does_what_is_undefined(tmp_path: Path) -> None:
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
