@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, DataOrStore, Device, LabelColumn, Model, with_column
+from alexnet.cli.options import AsJson, DataOrStore, Device, LabelColumn, Model, Precision, with_column
 from alexnet.cli.output import print_json
 from alexnet.console import bar, print_lines
 
@@ -26,7 +26,7 @@ def embed(
     ] = "average",
     label_column: LabelColumn = None,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
+    precision: Precision = "float32",
     as_json: AsJson = False,
 ) -> int:
     """Write a feature vector of every image of DATA, with paths and labels, as a file for numpy.load."""

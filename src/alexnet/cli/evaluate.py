@@ -12,6 +12,7 @@ from alexnet.cli.options import (
     IncludeTrained,
     LabelColumn,
     Model,
+    Precision,
     Views,
     with_column,
 )
@@ -41,7 +42,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
     label_column: LabelColumn = None,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")] = "float32",
+    precision: Precision = "float32",
     as_json: AsJson = False,
 ) -> int:
     """Measure a trained network on DATA; on the data it was trained on, wherever it lies, the held-out part is used."""

@@ -68,6 +68,7 @@ Place = Annotated[
     typer.Option("--data", metavar="DATA", help="resume: where the run's images lie now.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster one.")]
 Fit = Annotated[
     str | None,
     typer.Option(

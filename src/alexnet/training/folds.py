@@ -13,9 +13,9 @@ from alexnet.errors import AlexNetError, Interrupted, UsageError
 from alexnet.files import read_json, write_json
 from alexnet.runs.folder import RunFolder
 from alexnet.runs.place import new_folder
+from alexnet.training.initial import found_anywhere
 from alexnet.training.run import replaced, resume, train
 from alexnet.training.settings import Recipe, from_json
-from alexnet.weights.pretrained import is_name
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,7 @@ def cross_validate(data: Data, recipe: Recipe, folds: int, out: Path | None = No
     """
     if recipe.validation or recipe.test or recipe.fold:
         raise UsageError("--folds takes every image once for testing; leave --validation, --test and --fold out")
-    if recipe.init is not None and not is_name(recipe.init):
-        recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).expanduser().absolute()))
+    recipe = dataclasses.replace(recipe, init=found_anywhere(recipe.init))
     place = new_folder(out or Path("runs", "folds"), numbered=out is None)
     plan = {"folds": folds, "data": recorded_name(data), "recipe": dataclasses.asdict(recipe)}
     write_json(place / FOLDS, plan)

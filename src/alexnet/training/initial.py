@@ -3,6 +3,7 @@
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -12,11 +13,17 @@ from alexnet.networks.layers import LocallyConnected2d, Network
 from alexnet.weights.card import Card, Stored, shape_text
 from alexnet.weights.convert.foreign import NetworkUntold
 from alexnet.weights.named import read_named
+from alexnet.weights.pretrained import is_name
 
 logger = logging.getLogger(__name__)
 
 ENDS = (nn.Linear, nn.Flatten, LocallyConnected2d)
 """Layers that end the convolutional part of a network."""
+
+
+def found_anywhere(init: str | None) -> str | None:
+    """A recipe's `init` as it is found from every folder: the path made absolute, a name of published weights kept."""
+    return init if init is None or is_name(init) else str(Path(init).expanduser().absolute())
 
 
 def check_initial(network: Network, path: str) -> None:

@@ -27,7 +27,7 @@ from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
 from alexnet.training.automatic import resolve, tell
 from alexnet.training.division import distinct, split
-from alexnet.training.initial import check_initial, freeze
+from alexnet.training.initial import check_initial, found_anywhere, freeze
 from alexnet.training.loop import train_in
 from alexnet.training.optimizer import parameter_groups
 from alexnet.training.recipes import scaled
@@ -35,7 +35,6 @@ from alexnet.training.resuming import check_same_parts, keep_place, moved, same_
 from alexnet.training.settings import Recipe, from_json
 from alexnet.training.supervised import build, summary_writer
 from alexnet.training.task import preprocessing_of
-from alexnet.weights.pretrained import is_name
 
 UNEQUAL = 5  # times as many training images in one class as in another: balanced sampling is worth a try
 
@@ -50,8 +49,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
     same: a run; DataError where the data are other ones than it had.
     Everything that can be refused is refused before the first image is read; nothing is written until then.
     """
-    if recipe.init is not None and not is_name(recipe.init):
-        recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).expanduser().absolute()))
+    recipe = dataclasses.replace(recipe, init=found_anywhere(recipe.init))
     if recipe.probe:
         from alexnet.training import probe
 
