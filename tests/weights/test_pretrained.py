@@ -2,11 +2,9 @@
 
 import hashlib
 import logging
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,49 +22,14 @@ SHA1 = hashlib.sha1(CONTENT).hexdigest()
 NAME = "imagenet:bvlc"
 
 
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT, breaking off after `stop` bytes; remembers the ranges that were asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.stop: int | None = None
-        self.content = CONTENT
-        self.ranges: list[str | None] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        asked = self.headers["Range"]
-        self.server.ranges.append(asked)
-        if "missing" in self.path:
-            self.send_error(404)
-            return
-        start = int(asked[6:-1]) if asked else 0
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(self.server.content) - start))
-        self.end_headers()
-        self.wfile.write(self.server.content[start : self.server.stop])
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+def server(file_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A server that publishes imagenet:bvlc as CONTENT; a cache of its own, no folder of data."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("ALEXNET_DATA", raising=False)
-    server = Server()
-    publish(monkeypatch, f"http://127.0.0.1:{server.server_port}/w")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    file_server.content = CONTENT
+    publish(monkeypatch, file_server.url)
+    return file_server
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -109,7 +72,7 @@ def test_unknown_name_gets_the_nearest() -> None:
         published("imagenet:bvcl")
 
 
-def test_downloads_once_and_tells_name_size_and_checksum(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_downloads_once_and_tells_name_size_and_checksum(server: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         path = fetch(NAME)
     assert path.read_bytes() == CONTENT
@@ -118,31 +81,31 @@ def test_downloads_once_and_tells_name_size_and_checksum(server: Server, caplog:
     assert server.ranges == [None]
 
 
-def test_an_interrupted_download_is_continued(server: Server) -> None:
-    server.stop = 300_000
+def test_an_interrupted_download_is_continued(server: Any) -> None:
+    server.breaks_after = 300_000
     with pytest.raises(WeightsError, match="run again to continue"):
         fetch(NAME)
-    server.stop = None
+    server.breaks_after = None
     assert fetch(NAME).read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=300000-"]
 
 
-def test_wrong_content_is_refused_and_removed(server: Server, tmp_path: Path) -> None:
+def test_wrong_content_is_refused_and_removed(server: Any, tmp_path: Path) -> None:
     server.content = CONTENT[::-1]
     with pytest.raises(WeightsError, match=f"instead of {SHA1} and was removed"):
         fetch(NAME)
     assert not [path for path in tmp_path.rglob("*caffemodel*") if path.is_file()]
 
 
-def test_a_missing_page_is_one_line_with_the_way_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(monkeypatch, f"http://127.0.0.1:{server.server_port}/missing")
+def test_a_missing_page_is_one_line_with_the_way_out(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(monkeypatch, f"{server.url}/missing")
     with pytest.raises(WeightsError, match=r"the server answered 404.*ALEXNET_DATA") as told:
         fetch(NAME)
     assert "\n" not in str(told.value)
 
 
 def test_a_file_in_alexnet_data_comes_first_and_is_verified(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("ALEXNET_DATA", str(tmp_path / "data"))
@@ -155,13 +118,13 @@ def test_a_file_in_alexnet_data_comes_first_and_is_verified(
         fetch(NAME)
 
 
-def test_a_verified_file_is_not_read_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verified_file_is_not_read_again(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch(NAME)
     monkeypatch.setattr(Archive, "digest", lambda archive, path: pytest.fail("read again"))
     fetch(NAME)
 
 
-def test_files_without_a_url_say_where_to_get_them(server: Server) -> None:
+def test_files_without_a_url_say_where_to_get_them(server: Any) -> None:
     with pytest.raises(WeightsError, match=r"get bvlcalexnet-12.onnx from github.com/onnx/models.*and put it into"):
         fetch("onnx-zoo:bvlc")
     assert pretrained.here("onnx-zoo:bvlc") is None

@@ -4,11 +4,9 @@ import hashlib
 import io
 import os
 import tarfile
-import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,54 +14,13 @@ import pytest
 from alexnet.data.sources.download import Archive, cache_folder, download, extracted, find, find_or_download
 from alexnet.errors import AlexNetError, DataError, UsageError
 
-CONTENT = bytes(range(256)) * 4000  # about a megabyte
-
-
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT at every path; breaks off after `breaks_after` bytes while that is set."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.breaks_after: int | None = None
-        self.knows_ranges = True
-        self.ranges: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/file"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        self.server.ranges.append(self.headers["Range"])
-        if "missing" in self.path:
-            self.send_error(404)
-            return
-        start = int((self.headers["Range"] or "bytes=0-")[6:-1]) if self.server.knows_ranges else 0
-        if start >= len(CONTENT):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        self.wfile.write(CONTENT[start : self.server.breaks_after])
-
-    def log_message(self, *arguments):
-        pass
+CONTENT = bytes(range(256)) * 4000  # what the server serves
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def server(file_server):
+    assert file_server.content == CONTENT
+    return file_server
 
 
 @pytest.fixture
