@@ -93,8 +93,16 @@ def test_file_that_is_too_large_to_lie_in_memory_is_left_to_pillow(
     (tmp_path / "a.jpg").write_bytes(jpeg())
     sound = decode(tmp_path / "a.jpg")
     monkeypatch.setattr("alexnet.data.images.opening.AT_ONCE", 1000)
-    monkeypatch.setattr("alexnet.data.images.turbo.simplejpeg", None)  # which would fail
+    monkeypatch.setattr("alexnet.data.images.turbo.simplejpeg", object())  # which would fail
     assert np.array_equal(decode(tmp_path / "a.jpg"), sound)
+
+
+def test_pillow_reads_all_where_the_decoder_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = jpeg()
+    sound = decode(data)
+    monkeypatch.setattr("alexnet.data.images.turbo.simplejpeg", None)
+    assert not is_taken(data)
+    assert np.array_equal(decode(data), sound)
 
 
 def test_callers_own_image_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

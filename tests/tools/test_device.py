@@ -274,8 +274,8 @@ BARE = """
 import sys
 from importlib.machinery import PathFinder
 class Bare:
-    names = {"platformdirs", "captum", "typer", "rich", "sklearn", "scipy", "matplotlib", "yaml",
-             "torchvision", "tensorboard", "pytest"}
+    names = {"platformdirs", "captum", "typer", "rich", "sklearn", "scipy", "matplotlib", "yaml", "simplejpeg",
+             "tifffile", "pillow_heif", "torchvision", "tensorboard", "pytest"}
     def find_spec(self, name, path=None, target=None):
         return None if name.partition(".")[0] in self.names else PathFinder.find_spec(name, path, target)
 sys.meta_path[sys.meta_path.index(PathFinder)] = Bare()

@@ -1,16 +1,20 @@
 """JPEG files by libjpeg-turbo itself: without the interpreter's lock, so that threads do not wait for each other.
 
 Pillow uses the same library and gives the same pixels, but holds the lock while it copies them, from four bytes a pixel
-to three and then into an array.
+to three and then into an array. Where simplejpeg is missing Pillow reads everything, to the same pixels.
 """
 
 import io
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
 from alexnet.data.images.pixels import Pixels
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
 
 SPACES = {"RGB": "RGB", "L": "GRAY"}  # by Pillow's modes; of CMYK there are varieties, which Pillow tells apart
 LEAST = 8  # pixels a side from which each of the library's scales, eighths, has another size
@@ -24,7 +28,7 @@ def turbo_pixels(image: Image.Image) -> Pixels | None:
     reads some and refuses others with the reason.
     """
     space, file = SPACES.get(image.mode), getattr(image, "fp", None)
-    if image.format not in ("JPEG", "MPO") or space is None or min(image.size) < LEAST:
+    if simplejpeg is None or image.format not in ("JPEG", "MPO") or space is None or min(image.size) < LEAST:
         return None
     if not isinstance(file, io.BytesIO):
         return None
