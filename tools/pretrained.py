@@ -28,13 +28,16 @@ from alexnet.weights.card import Card, read, write  # noqa: E402
 from alexnet.weights.pretrained import OWN_FILE  # noqa: E402
 
 SETTINGS: dict[str, Any] = {
+    "init": "none",
     "input_size": 128,
-    "batch_size": 256,
-    "epochs": 30,
+    "batch_size": 512,
+    "epochs": 60,
+    "lr": 0.025,
     "ema": 0.999,
-    "dropout": 0.2,
-    "mix_probability": 0.5,
-    "evaluate_every": 30,
+    "dropout": 0.1,
+    "mix_probability": 0.3,
+    "crop_scale": 0.35,
+    "evaluate_every": 60,
     "validation": 0.0,
 }
 """What differs from the recipe `modern`; docs/log.md says what else was tried."""

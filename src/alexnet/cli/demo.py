@@ -16,6 +16,7 @@ from alexnet.training.recipes import recipe
 
 # A mirrored digit is no digit, and a mix of two teaches nothing about either: one augmentation of the recipe is kept.
 SETTINGS = {
+    "init": "none",  # weights of photos know nothing of digits
     "input_size": 64,
     "epochs": 12,
     "augment": "resized_crop",

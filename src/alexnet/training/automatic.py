@@ -1,7 +1,9 @@
-"""Settings that follow the training images: batch size, epochs, evaluation interval, warm-up, and the input's side.
+"""Settings that follow the training images: batch size, epochs, evaluation interval, warm-up, the input's side, and
+whether the run begins from the package's own weights.
 
-The numbers of the recipe modern are those for a thousand photos. With fewer, its batches would make an epoch of one
-step or none, and as many epochs too few steps; with fifty thousand as many epochs would take hours.
+The numbers of the recipe modern are those for a thousand photos and random weights. With fewer photos, its batches
+would make an epoch of one step or none, and as many epochs too few steps; with fifty thousand as many epochs would take
+hours. From trained weights a shorter run with smaller steps does better (docs/results.md, Small sets).
 """
 
 import dataclasses
@@ -11,6 +13,7 @@ from typing import Any
 
 from alexnet.networks.modern import Modern
 from alexnet.training.settings import Recipe, names_in
+from alexnet.weights.pretrained import OWN, PUBLISHED
 
 MANY = 1020
 """Training images with which the recipe's own numbers stand: flowers17 with 60 photos a class."""
@@ -29,6 +32,14 @@ ENLARGED = 2
 """Times the stored side that the input of small images has: beyond it pixels are added, but no detail."""
 EVALUATIONS = 10
 """Evaluations in a run, evenly spaced."""
+FEW = 20_000
+"""Training images up to which a run begins from the package's own weights; more teach as much themselves."""
+FINE_SHARE = 0.4
+"""Of the epochs from random weights, those from trained ones."""
+FINE_RATE = 0.3
+"""Factor on the learning rate of the layers taken."""
+FINE_MIXING = 0.2
+"""Share of the images that are mixed: in a short run more of it costs more than it protects."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +54,8 @@ def resolve(recipe: Recipe, images: int, side: int | None = None) -> Recipe:
         epochs          e (MANY / n) ^ MORE_EPOCHS, but at least LEAST_STEPS steps
         evaluate_every  epochs / EVALUATIONS
         warmup_epochs   w epochs / e
+        init            the package's own weights for its network and at most FEW images; then FINE_SHARE of the epochs,
+                        init_lr_factor FINE_RATE, mix_probability FINE_MIXING
         input_size      ENLARGED * side where that is less than the network's own; side: of the stored images in pixels
 
     Settings that `automatic` does not name stay. Other recipes are published ones: of them only a batch above n
@@ -53,11 +66,15 @@ def resolve(recipe: Recipe, images: int, side: int | None = None) -> Recipe:
 
 
 def _modern(recipe: Recipe, images: int, side: int | None) -> dict[str, Any]:
-    """The five settings of the recipe modern; those that are given are taken as they are."""
+    """The settings of the recipe modern; those that are given are taken as they are."""
     follow = names_in(recipe.automatic)
+    begins = "init" in follow and images <= FEW and _is_own(recipe)
     batch = _batch(recipe.batch_size, images) if "batch_size" in follow else recipe.batch_size
-    epochs = _epochs(recipe, images, batch) if "epochs" in follow else recipe.epochs
+    share = FINE_SHARE if begins else 1.0
+    epochs = _epochs(recipe, images, batch, share) if "epochs" in follow else recipe.epochs
+    fine = {"init": OWN, "init_lr_factor": FINE_RATE, "mix_probability": FINE_MIXING} if begins else {}
     return {
+        **fine,
         "batch_size": batch,
         "epochs": epochs,
         "evaluate_every": max(1, epochs // EVALUATIONS),
@@ -76,10 +93,15 @@ def _batch(usual: int, images: int) -> int:
     return max(2, min(batch, images))  # one image has no variance to normalise by, and is refused later
 
 
-def _epochs(recipe: Recipe, images: int, batch: int) -> int:
-    """Passes over the images: more of them for fewer images."""
+def _is_own(recipe: Recipe) -> bool:
+    """Whether the recipe trains the very network of the package's own weights, by steps."""
+    return recipe.network == PUBLISHED[OWN].network and not recipe.differences
+
+
+def _epochs(recipe: Recipe, images: int, batch: int, share: float) -> int:
+    """Passes over the images: more of them for fewer images; `share` of those from random weights."""
     longer: float = (MANY / images) ** MORE_EPOCHS
-    return max(round(recipe.epochs * longer), math.ceil(LEAST_STEPS / max(1, images // batch)))
+    return max(round(share * recipe.epochs * longer), math.ceil(share * LEAST_STEPS / max(1, images // batch)))
 
 
 def _input_size(recipe: Recipe, side: int | None) -> int | None:
@@ -100,15 +122,22 @@ def tell(recipe: Recipe, chosen: Recipe, images: int, classes: int) -> None:
         return
     if recipe.name == "modern":
         steps = chosen.epochs * (images // chosen.batch_size)
+        follow = [name for name in names_in(recipe.automatic) if getattr(chosen, name) != getattr(recipe, name)]
         logger.info(
-            "for %s training images of %d classes: batch size %d, %d epochs (%s steps), evaluated every %d%s; "
+            "for %s training images of %d classes: %sbatch size %d, %d epochs (%s steps), evaluated every %d%s; "
             "chosen: %s",
-            *(f"{images:,}", classes, chosen.batch_size, chosen.epochs, f"{steps:,}", chosen.evaluate_every),
+            *(f"{images:,}", classes, "" if chosen.init == recipe.init else _beginning(chosen)),
+            *(chosen.batch_size, chosen.epochs, f"{steps:,}", chosen.evaluate_every),
             "" if chosen.input_size is None else f", input of {chosen.input_size} px",
-            recipe.automatic.replace(",", ", "),
+            ", ".join(follow) or "nothing else than the recipe has",
         )
     elif chosen.batch_size != recipe.batch_size:
         logger.warning(
             "batch size %d instead of %s's %d, for there are %d training images; --batch-size sets another",
             *(chosen.batch_size, recipe.name, recipe.batch_size, images),
         )
+
+
+def _beginning(chosen: Recipe) -> str:
+    """What the run begins from, in words."""
+    return f"begins from {chosen.init} (--init none: random weights) at {chosen.init_lr_factor:g} of the rate, "

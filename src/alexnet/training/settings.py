@@ -16,7 +16,10 @@ from alexnet.training.fields import NAMES, PAIRS, RANGE, checked, convert, setti
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
 MAX_SEED = 2**32 - 1
 MAX_EPOCHS = 10**6
-AUTOMATIC = ("batch_size", "epochs", "evaluate_every", "warmup_epochs", "input_size")
+AUTOMATIC = (
+    *("batch_size", "epochs", "evaluate_every", "warmup_epochs", "input_size"),
+    *("init", "init_lr_factor", "mix_probability"),
+)
 """Settings that can follow the training images: see `alexnet.training.automatic`."""
 
 
@@ -144,7 +147,8 @@ class Recipe:
     init: str | None = setting(
         None,
         "run folder, weights file, or published weights such as imagenet:bvlc, of the same network to start from; "
-        "layers that do not fit start anew; default: random weights",
+        "layers that do not fit start anew; none: random weights; default: with the recipe modern the package's own "
+        "weights where they help, otherwise random weights",
     )
     init_lr_factor: float = setting(1.0, "init: factor on the learning rate of the layers taken from it", gt=0)
     freeze: str = setting(
@@ -259,19 +263,21 @@ class Recipe:
     automatic: str = setting(
         "",
         "settings that follow the training images: a comma list of batch_size, epochs, evaluate_every, warmup_epochs, "
-        "input_size; default: with the recipe modern those that are not given, otherwise none, but the batch never "
-        "exceeds the training images",
+        "input_size, init, init_lr_factor, mix_probability; default: with the recipe modern those that are not given, "
+        "otherwise none, but the batch never exceeds the training images",
         NAMES,
         _check_automatic,
     )
 
     def __post_init__(self) -> None:
         convert(self)
+        if self.init == "none":
+            object.__setattr__(self, "init", None)
         self._check_together()
 
     def _check_together(self) -> None:
         """UsageError for settings that exclude each other."""
-        if self.init_lr_factor != 1 and self.init is None:
+        if self.init_lr_factor != 1 and self.init is None and "init" not in names_in(self.automatic):
             raise UsageError(f"init_lr_factor is {self.init_lr_factor}, but no init is given; name a run with --init")
         if self.momentum == 0 and self.optimizer == "nesterov":
             raise UsageError(f"momentum is {self.momentum}; {self.optimizer} takes a number above 0 and below 1")
