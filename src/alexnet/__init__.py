@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from alexnet import errors, ops
     from alexnet.api import Run, train
     from alexnet.data.preprocess import Preprocessing
-    from alexnet.inference.classifier import Classifier, Prediction, load
+    from alexnet.inference.answers import Prediction
+    from alexnet.inference.classifier import Classifier, load
     from alexnet.inference.evaluate import Evaluation, evaluate
     from alexnet.inference.perceptual import PerceptualDistance, perceptual_distance
     from alexnet.networks import list_networks
@@ -46,7 +47,7 @@ _HOME = {
     "create": "alexnet.weights.named",
     "list_networks": "alexnet.networks",
     "Classifier": "alexnet.inference.classifier",
-    "Prediction": "alexnet.inference.classifier",
+    "Prediction": "alexnet.inference.answers",
     "load": "alexnet.inference.classifier",
     "Evaluation": "alexnet.inference.evaluate",
     "evaluate": "alexnet.inference.evaluate",

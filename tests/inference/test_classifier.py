@@ -16,7 +16,8 @@ from alexnet.data.sources import open_source
 from alexnet.data.store import Store, pack
 from alexnet.errors import ImageError, UsageError, WeightsError
 from alexnet.evaluation.predict import probabilities
-from alexnet.inference.classifier import Classifier, Prediction, load
+from alexnet.inference.answers import Prediction
+from alexnet.inference.classifier import Classifier, load
 from alexnet.networks import create
 from alexnet.weights.card import Card, save
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.preprocess import check_views
+from alexnet.data.places import check_views
 from alexnet.data.sources import Data, spec_of
 from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.predict import probabilities
