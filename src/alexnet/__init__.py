@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Evaluation",
+    "Exported",
     "PerceptualDistance",
     "Prediction",
     "Preprocessing",
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from alexnet.api import Run, train
     from alexnet.data.preprocess import Preprocessing
     from alexnet.inference.answers import Prediction
-    from alexnet.inference.classifier import Classifier, load
+    from alexnet.inference.classifier import Classifier
     from alexnet.inference.evaluate import Evaluation, evaluate
+    from alexnet.inference.loading import load
     from alexnet.inference.perceptual import PerceptualDistance, perceptual_distance
+    from alexnet.inference.runtime import Exported
     from alexnet.networks import list_networks
     from alexnet.weights.named import create
 
@@ -48,8 +51,9 @@ _HOME = {
     "list_networks": "alexnet.networks",
     "Classifier": "alexnet.inference.classifier",
     "Prediction": "alexnet.inference.answers",
-    "load": "alexnet.inference.classifier",
+    "load": "alexnet.inference.loading",
     "Evaluation": "alexnet.inference.evaluate",
+    "Exported": "alexnet.inference.runtime",
     "evaluate": "alexnet.inference.evaluate",
     "PerceptualDistance": "alexnet.inference.perceptual",
     "perceptual_distance": "alexnet.inference.perceptual",

@@ -32,7 +32,7 @@ def predict(
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
     from alexnet.inference.answers import Prediction
-    from alexnet.inference.classifier import load
+    from alexnet.inference.loading import load
 
     asked = list(expand(images))
     guessed = iter(load(model, device).predict((path for path, error in asked if not error), top, views))
