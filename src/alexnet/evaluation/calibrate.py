@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import nn
 
 from alexnet.data.preprocess import Preprocessing
@@ -120,7 +119,7 @@ def calibration(trained: Answers | None, held_out: Answers, false_alarms: float 
 def check_share(name: str, value: float) -> None:
     """UsageError unless the value is above 0 and below 1."""
     if not 0 < value < 1:
-        raise UsageError(f"{name} is {value:g}; give a share above 0 and below 1, such as 0.05")
+        raise UsageError(f"{name} is {value:g}; give a share above 0 and below 1")
 
 
 def temperature(logits: Array, labels: NDArray[np.int64]) -> float:
@@ -129,6 +128,8 @@ def temperature(logits: Array, labels: NDArray[np.int64]) -> float:
     logits: (N, K). As in Platt 1999, "Probabilistic Outputs for Support Vector Machines", the right class has the
     target 1 - 1 / (N + 2) instead of 1: of images that are all answered rightly it does not follow that none is wrong.
     """
+    from scipy.optimize import minimize_scalar  # slow to import
+
     values, rest = torch.from_numpy(logits).double(), 1 / (len(labels) + 2)
     targets = torch.full_like(values, rest / max(1, values.shape[1] - 1))
     targets[torch.arange(len(labels)), torch.from_numpy(labels)] = 1 - rest
