@@ -68,13 +68,14 @@ class Graph:
 class NetworkGraph(Graph):
     """A network, from "images" to `current`, the logits.
 
-    outputs: the name of each stage's output, by the stage's name. opset: the version of the operators, 17 or later.
+    outputs: the name of each stage's output, and its shape for one image, by the stage's name.
+    opset: the version of the operators, 17 or later.
     """
 
     def __init__(self, network: Network, side: int, opset: int) -> None:
         super().__init__()
         self.opset, self.current = opset, "images"
-        self.outputs: dict[str, str] = {}
+        self.outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         before = torch.zeros(1, 3, side, side)
         device = next(network.parameters()).device
         with evaluating(network), torch.inference_mode():
@@ -82,7 +83,8 @@ class NetworkGraph(Graph):
         paths = layouts.paths(network)
         for name, stage in network.stages():
             self.stage(paths[name], stage, tuple(before.shape))
-            before, self.outputs[name] = maps[name], self.current
+            before = maps[name]
+            self.outputs[name] = self.current, tuple(before.shape)
 
     def parameters(self, name: str, stage: nn.Module, keys: tuple[str, ...]) -> list[str]:
         state = stage.state_dict()
