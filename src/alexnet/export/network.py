@@ -1,4 +1,4 @@
-"""A network with its calibration as an ONNX graph: normalised images to probabilities and the score for 'none of these'.
+"""A network with its calibration as an ONNX graph: normalised images to probabilities and a score for 'none of these'.
 
 N images of S x S pixels, K classes. The graph is the core of every export that is made from ONNX; `pixels.whole` puts
 the preprocessing before it.

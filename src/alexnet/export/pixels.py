@@ -134,7 +134,8 @@ def _short(graph: _Pixels, picture: str, size: int) -> str:
         half = graph.halved(beyond)
         odd = graph("Mul", graph("Mod", beyond, two), graph("Mod", half, two))
         places.append(graph("Add", half, odd))
-    return graph.part(_resized(graph, picture, height, width), *places, target, target)
+    top, left = places
+    return graph.part(_resized(graph, picture, height, width), top, left, target, target)
 
 
 def _pad(graph: _Pixels, picture: str, size: int) -> str:
@@ -186,13 +187,15 @@ def _resizes_right(graph: _Pixels, picture: str) -> str:
     first = graph("Slice", picture, graph.hold([0, 0, 0]), graph.hold([1, 1, 1]))
     zero = graph("Mul", graph("Cast", first, to=FLOAT), graph.hold(np.float32(0)))
     probe = graph("Cast", graph("Add", zero, graph.hold(PROBED[None].astype(np.float32))), to=BYTE)
-    found = _by_resize(graph, probe, *(graph.hold(side) for side in reversed(PROBE_SIZE)), channels=1)
+    width, height = (graph.hold(side) for side in PROBE_SIZE)
+    found = _by_resize(graph, probe, height, width)
     error = graph("ReduceMax", graph("Abs", graph("Sub", found, graph.hold(expected[None]))), keepdims=0)
     return graph("Less", error, graph.hold(np.float32(PROBE_TOLERANCE)))
 
 
-def _by_resize(graph: _Pixels, picture: str, height: str, width: str, channels: int = 3) -> str:
-    sizes = graph.vector(graph.hold(1), graph.hold(channels), height, width)
+def _by_resize(graph: _Pixels, picture: str, height: str, width: str) -> str:
+    channels = graph("Gather", graph("Shape", picture), graph.hold(0), axis=0)
+    sizes = graph.vector(graph.hold(1), channels, height, width)
     one = graph.hold([0])
     found = graph("Resize", graph("Unsqueeze", picture, one), "", "", sizes, **RESIZE)
     return graph("Cast", graph("Squeeze", found, one), to=FLOAT)
