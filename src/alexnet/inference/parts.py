@@ -18,7 +18,7 @@ from alexnet.data.sources.synsets import usual_name
 from alexnet.data.splits import PARTS
 from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
-from alexnet.inference.classifier import Classifier
+from alexnet.inference.answers import Answering
 from alexnet.runs.folder import RunFolder
 
 OWN = 0.9  # data of which a run divided at least this share of the images is the run's own
@@ -84,7 +84,7 @@ def _without_trained(rows: NDArray[np.int64], trained: NDArray[np.bool_], includ
 
 
 def open_data(
-    model: Path | None, data: Data, classifier: Classifier, progress: Callable[[int, int], None] | None = None
+    model: Path | None, data: Data, classifier: Answering, progress: Callable[[int, int], None] | None = None
 ) -> Labelled:
     """Open data for a model: the parts are those of the model's run where `data` is what it was trained on.
 
@@ -95,7 +95,7 @@ def open_data(
     run = run_of(model) if model else None
     store = named_store(
         data,
-        **vars(classifier.preprocessing.form),
+        **vars(classifier.form),
         progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
@@ -121,9 +121,9 @@ def run_of(model: Path) -> RunData | None:
 
     The only reader of a run's files in inference. UsageError if they are damaged.
     """
-    folder = model if model.is_dir() else model.absolute().parent.parent  # of <run>/weights/best.safetensors
-    run = RunFolder(folder)
-    if not run.is_run or not (folder / "split.csv").is_file():
+    folders = [model] if model.is_dir() else model.absolute().parents[:2]  # of <run>/weights/best.safetensors
+    run = next((run for run in map(RunFolder, folders) if run.is_run and (run.path / "split.csv").is_file()), None)
+    if run is None:
         return None
     config, rows = run.read_config(), run.read_split()
     keys = list(_occurrences(row.path for row in rows))
