@@ -10,13 +10,12 @@ another one, it takes products with matrices of weights, which are slower and ri
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from alexnet.data.form import PAD_COLOR
+from alexnet.data.places import _weights, places
 from alexnet.data.preprocess import Preprocessing
 from alexnet.export.network import FLOAT, IMAGES, model_of
-from alexnet.ops.views import _weights
 from alexnet.weights.convert.onnx_graph import library
 from alexnet.weights.convert.onnx_writer import Graph
 
@@ -34,7 +33,7 @@ def whole(core: Any, preprocessing: Preprocessing) -> Any:
     The outputs are those of one image: `probabilities` (K,), and `unknown` () where the core has it. The core may be
     changed, as by quantising, as long as its inputs and outputs keep their names.
     """
-    helper = library("an export").helper
+    helper = library("an export", "export").helper
     graph = _Pixels()
     _input(graph, preprocessing)
     tail, outputs = _Pixels(), []
@@ -128,13 +127,13 @@ def _short(graph: _Pixels, picture: str, size: int) -> str:
     sides = graph.sides(picture)
     least, target, two = graph("Min", *sides), graph.hold(size), graph.hold(2)
     height, width = (graph("Div", graph("Mul", side, target), least) for side in sides)
-    places = []
+    corner = []
     for side in (height, width):
         beyond = graph("Sub", side, target)
         half = graph.halved(beyond)
         odd = graph("Mul", graph("Mod", beyond, two), graph("Mod", half, two))
-        places.append(graph("Add", half, odd))
-    top, left = places
+        corner.append(graph("Add", half, odd))
+    top, left = corner
     return graph.part(_resized(graph, picture, height, width), top, left, target, target)
 
 
@@ -166,7 +165,7 @@ FITTED = {"crop": _crop, "pad": _pad, "warp": _warp, "short": _short}
 
 def _resized(graph: _Pixels, picture: str, height: str, width: str) -> str:
     """uint8 (3, H, W) -> float32 (3, height, width), whole numbers: Pillow's bilinear filter, within one level."""
-    helper = library("an export").helper
+    helper = library("an export", "export").helper
     right = _resizes_right(graph, picture)
     branches = {}
     for name, compute in (("then_branch", _by_resize), ("else_branch", _by_products)):
@@ -235,10 +234,8 @@ def _line(graph: _Pixels, side: str, size: str) -> str:
 def _view(graph: _Pixels, stored: str, preprocessing: Preprocessing) -> str:
     """float32 (3, S, S) -> float32 (3, I, I): the centre view, as `Preprocessing.views` shows it."""
     side, size = preprocessing.store_size, preprocessing.input_size
-    first = (preprocessing.resize - size) // 2
+    first, _ = places(1, preprocessing.resize, size)[0]
     if preprocessing.resize == side:
         return graph.part(stored, *(graph.hold(each) for each in (first, first, size, size)))
-    scale = side / preprocessing.resize
-    begin, length = (float(np.float32(scale * pixels)) for pixels in (first, size))
-    weights: npt.NDArray[np.float32] = _weights(begin, length, size, side, False).numpy()
-    return graph("MatMul", graph("MatMul", graph.hold(weights), stored), graph.hold(np.ascontiguousarray(weights.T)))
+    weights = graph.hold(_weights(first, preprocessing.resize, size, side))
+    return graph("MatMul", graph("MatMul", weights, stored), graph("Transpose", weights, perm=[1, 0]))
