@@ -29,6 +29,7 @@ from alexnet.cli import (
     evaluate,
     experiment,
     explain,
+    export,
     pack,
     predict,
     pretrain,
@@ -134,6 +135,7 @@ for command in (
     embed.embed,
     compare.compare,
     explain.explain,
+    export.export,
     benchmark.benchmark,
     experiment.experiment,
 ):

@@ -126,13 +126,13 @@ def run_of(model: Path) -> RunData | None:
     if run is None:
         return None
     config, rows = run.read_config(), run.read_split()
-    keys = list(_occurrences(row.path for row in rows))
+    keys = list(keys_of(row.path for row in rows))
     parts = {key: row.split for key, row in zip(keys, rows, strict=True)}
     digests = {key: row.digest for key, row in zip(keys, rows, strict=True) if row.digest}
     return RunData(config.data, config.fingerprint, parts, digests)
 
 
-def _occurrences(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
+def keys_of(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
     """Each path with its occurrence, 0 for the first: data may list a file twice, in different parts."""
     seen: Counter[str] = Counter()
     for path in paths:
@@ -185,7 +185,7 @@ def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_] 
                 stacklevel=4,  # the caller of `evaluate`
             )
         return None
-    by_path = np.array([run.parts.get(key, "") for key in _occurrences(store.paths)], dtype="<U5")
+    by_path = np.array([run.parts.get(key, "") for key in keys_of(store.paths)], dtype="<U5")
     if run.digests:
         found = _by_content(store, run)
         if (found != "").any() or not (by_path != "").any():
@@ -206,7 +206,7 @@ def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_] 
 def _by_content(store: Store, run: RunData) -> NDArray[np.str_]:
     """The parts by pixels; of equal pictures in several parts, the path tells them apart."""
     of_digest, found = run.part_of_digest(), []
-    for key, digest in zip(_occurrences(store.paths), store.digests, strict=True):
+    for key, digest in zip(keys_of(store.paths), store.digests, strict=True):
         same_place = run.digests.get(key) == digest
         found.append(run.parts[key] if same_place else of_digest.get(digest, ""))
     return np.array(found, dtype="<U5")
