@@ -15,6 +15,8 @@ from alexnet.errors import UsageError
 if TYPE_CHECKING:
     from alexnet.inference.answers import Prediction
 
+FEW = 16  # images up to which an export is opened for few
+
 
 def predict(
     model: Model,
@@ -36,7 +38,8 @@ def predict(
     from alexnet.inference.loading import load
 
     asked = list(expand(images))
-    guessed = iter(load(model, device).predict((path for path, error in asked if not error), top, views, coverage))
+    loaded = load(model, device, brief=len(asked) <= FEW)
+    guessed = iter(loaded.predict((path for path, error in asked if not error), top, views, coverage))
     answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
