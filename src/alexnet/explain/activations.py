@@ -41,7 +41,8 @@ def compute_activations(
     """Run the network on the centre view of each image.
 
     images: N >= 1 in stored form, uint8 (S, S, 3). layers: those whose peaks are recorded. progress: called with
-    (images done, N). temperature: by what logits are divided. UsageError for an unknown layer, AlexNetError for outputs that are not finite.
+    (images done, N). temperature: by what logits are divided. UsageError for an unknown layer, AlexNetError for outputs
+    that are not finite.
     """
     for layer in layers:
         check_layer(network, layer)
