@@ -1,6 +1,7 @@
 """alexnet check"""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -126,10 +127,15 @@ def test_against_names_the_pictures_that_both_sets_have(
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{number}.png")
     shutil.copy(tmp_path / "mine" / "1" / "0.png", tmp_path / "theirs" / "b" / "same.png")
+    small = Image.fromarray(random.integers(0, 256, (18, 24, 3), dtype=np.uint8))
+    photo = small.resize((240, 180), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "mine" / "2" / "photo.png")
+    photo.crop((2, 2, 239, 180)).resize((200, 200)).save(tmp_path / "theirs" / "a" / "trimmed.png")
     assert cli.main(["check", str(tmp_path / "mine"), "--against", str(tmp_path / "theirs")]) == 0
     shown = capsys.readouterr().out
-    assert "of 4 images 1 are equal to one of the 5 of theirs" in shown
+    assert "of 5 images 1 are equal to one of the 6 of theirs, 0 more look alike" in shown
     assert "1/0.png = b/same.png" in shown
+    assert re.search(r"1 more may be the same .*\n +2/photo.png \? a/trimmed.png \(\d+ of 256 bits differ\)", shown)
 
 
 def test_against_refuses_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

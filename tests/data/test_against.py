@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet.data.against import Pair, overlap
+from alexnet.data.alike import ALIKE, RESEMBLING
 from alexnet.data.sources import open_source
 
 
@@ -24,7 +25,14 @@ def folder(root, pictures):
 def test_equal_and_resaved_pictures_are_named_and_others_are_not(tmp_path):
     mine = {f"{seed}.png": picture(seed) for seed in range(6)}
     resaved = {"new.jpg": picture(1).resize((160, 120)), "copy.png": picture(4), "other.png": picture(9)}
+    resaved["trimmed.png"] = picture(2).crop((2, 2, 239, 180)).resize((200, 200))
     found = overlap(open_source(folder(tmp_path / "mine", mine)), open_source(folder(tmp_path / "theirs", resaved)))
-    assert (found.images, found.others, found.equal) == (6, 3, 1)
-    assert found.pairs == [Pair("a/4.png", "b/copy.png", True), Pair("b/1.png", "a/new.jpg", False)]
-    assert found.to_json()["alike"] == 1
+    assert (found.images, found.others, found.equal) == (6, 4, 1)
+    equal, alike, resembling = found.pairs
+    assert equal == Pair("a/4.png", "b/copy.png", True, 0)
+    assert alike == Pair("b/1.png", "a/new.jpg", False, alike.differ)
+    assert alike.differ <= ALIKE
+    assert resembling == Pair("a/2.png", "b/trimmed.png", False, resembling.differ)
+    assert ALIKE < resembling.differ <= RESEMBLING
+    told = found.to_json()
+    assert (told["equal"], told["alike"], told["resembling"]) == (1, 1, 1)

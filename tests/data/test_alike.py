@@ -1,8 +1,9 @@
 """Pictures that look alike are found, and no others."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from alexnet.data.alike import ALIKE, alike, look
+from alexnet.data.alike import ALIKE, BYTES, alike, look, nearest
 from alexnet.data.sources import open_source
 
 
@@ -17,6 +18,37 @@ def test_hashes_that_differ_in_few_bits_are_grouped_wherever_these_bits_are() ->
     looks = [np.packbits(row).tobytes() for row in np.concatenate([bits, near])]
     assert alike(looks) == [[row, 40 + row] for row in range(40)]
     assert alike([np.packbits(row).tobytes() for row in np.concatenate([bits, far])]) == []
+
+
+def drifting(random: np.random.Generator) -> NDArray[np.uint8]:
+    """Bits (600, 256) of hashes, most of whose bits agree, some in chains of which each is near the one before."""
+    bits = (random.random((600, 256)) < np.where(random.random(256) < 0.5, 0.95, 0.05)).astype(np.uint8)
+    for row in range(1, 600, 2):
+        bits[row] = bits[row - 1 - row % 3]
+        bits[row, random.integers(0, 256, random.integers(0, 12))] ^= 1
+    return bits
+
+
+def test_groups_and_nearest_ones_are_those_that_comparing_all_pairs_gives() -> None:
+    from scipy.sparse.csgraph import connected_components
+
+    bits = drifting(np.random.default_rng(0))
+    looks = [np.packbits(row).tobytes() for row in bits]
+    differ = (bits[:, None] != bits).sum(2)
+    _, group = connected_components(differ <= ALIKE)
+    wanted = [np.flatnonzero(group == each).tolist() for each in range(group.max() + 1)]
+    assert len(wanted) > 20
+    assert max(map(len, wanted)) > 4
+    assert alike(looks) == sorted(rows for rows in wanted if len(rows) > 1)
+    found = nearest(looks[:200], looks[200:], workers=2)
+    assert found == [(int(row.argmin()), int(row.min())) for row in differ[:200, 200:]]
+
+
+def test_pictures_without_features_are_nearest_to_none() -> None:
+    some = bytes(range(BYTES))
+    assert nearest([b"", some], [b"", some]) == [(-1, 257), (1, 0)]
+    assert nearest([some], [b""]) == [(-1, 257)]
+    assert nearest([], [some]) == []
 
 
 def test_pictures_without_features_look_like_none() -> None:

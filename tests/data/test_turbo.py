@@ -35,6 +35,7 @@ def pillows(data: bytes, monkeypatch: pytest.MonkeyPatch, at_least: int | None =
     """The outcome where Pillow decodes everything."""
     with monkeypatch.context() as without:
         without.setattr(reading, "turbo_pixels", lambda image: None)
+        without.setattr(reading, "plain_pixels", lambda *args: None)
         return outcome(data, at_least)
 
 

@@ -56,6 +56,13 @@ def test_weights_of_the_package_are_small_and_say_what_they_are() -> None:
     assert load(OWN).network.state_dict()["conv1.weight"].dtype == torch.float32
 
 
+def test_an_installation_without_its_weights_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_DATA", str(OWN_FILE.parent))  # where it would be found, of another's weights
+    monkeypatch.setitem(PUBLISHED, OWN, replace(PUBLISHED[OWN], folder=tmp_path))
+    with pytest.raises(WeightsError, match=f"not in this installation: {tmp_path}/.* is missing; install alexnet"):
+        fetch(OWN)
+
+
 @pytest.mark.parametrize("name", ["imagenet:bvlc", "imagenet:oops", "onnx-zoo:x"])
 def test_names_are_known_by_their_form(name: str) -> None:
     assert is_name(name)

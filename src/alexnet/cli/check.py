@@ -14,12 +14,14 @@ from alexnet.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from alexnet.data.against import Overlap
     from alexnet.data.check import ClassCount, Report
     from alexnet.data.findings import Finding
     from alexnet.data.samples import Source
 
 PAGE = "check.html"
 EXAMPLES = 5  # lines of a finding
+RESEMBLING_SHOWN = 20
 CLASSES = 40  # of more classes the smallest CLASSES / 2 are listed
 
 
@@ -38,7 +40,7 @@ def check(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Other data: only name the images of DATA that stand in it, equal or alike.",
+            help="Other data: only name the images of DATA that stand in it, equal, alike or perhaps.",
             show_default="none",
         ),
     ] = None,
@@ -85,12 +87,27 @@ def _compare(data: str, against: str, workers: int | None, out: Path | None, as_
     if as_json:
         print_json(found.to_json())
         return 0
-    print_lines(
-        f"{found.name}: of {found.images:,} images {found.equal:,} are equal to one of the {found.others:,} of "
-        f"{found.other}, {len(found.pairs) - found.equal:,} more look alike",
-        *(f"  {printable(pair.path)} {'=' if pair.equal else '~'} {printable(pair.other)}" for pair in found.pairs),
-    )
+    print_lines(*_overlap_lines(found))
     return 0
+
+
+def _overlap_lines(found: "Overlap") -> Iterator[str]:
+    """What two sets share: the numbers, every picture that is equal or alike, and the nearest of the others."""
+    yield (
+        f"{found.name}: of {found.images:,} images {found.equal:,} are equal to one of the {found.others:,} of "
+        f"{found.other}, {found.alike:,} more look alike"
+    )
+    sure = found.equal + found.alike
+    yield from (
+        f"  {printable(pair.path)} {'=' if pair.equal else '~'} {printable(pair.other)}" for pair in found.pairs[:sure]
+    )
+    if not found.resembling:
+        return
+    yield f"{found.resembling:,} more may be the same photograph, cropped or squeezed otherwise: look at them"
+    for pair in found.pairs[sure : sure + RESEMBLING_SHOWN]:
+        yield f"  {printable(pair.path)} ? {printable(pair.other)} ({pair.differ} of 256 bits differ)"
+    if found.resembling > RESEMBLING_SHOWN:
+        yield f"  and {found.resembling - RESEMBLING_SHOWN:,} that differ more; --json lists all"
 
 
 def render(report: "Report", found: "Sequence[Finding]") -> "Iterator[str | Table]":

@@ -37,6 +37,7 @@ class Published:
     top5: float
     size: int | None = None  # bytes, where published
     about: str = ""  # what to know, one line
+    folder: Path | None = None  # where it lies, of a file that comes with the package
 
 
 CAFFE = "http://dl.caffe.berkeleyvision.org"
@@ -107,6 +108,7 @@ PUBLISHED = {
         top5=0.7201,
         size=5_705_008,
         about="200 classes of Tiny ImageNet, 64 px, 250 training images each: for --probe, compare, embed and --init",
+        folder=OWN_FILE.parent,
     ),
 }
 
@@ -129,26 +131,18 @@ def published(name: str | os.PathLike[str]) -> Published:
 
 def here(name: str) -> Path | None:
     """The file of published weights where it is on this machine, not verified; None where it is not."""
-    if name == OWN:
-        return OWN_FILE if OWN_FILE.is_file() else None
-    return find([published(name).file])
+    entry = published(name)
+    return find([entry.file], None if entry.folder is None else [entry.folder])
 
 
 def fetch(name: str | os.PathLike[str]) -> Path:
-    """The file of published weights, verified: from the folder ALEXNET_DATA, from the cache, or downloaded into it.
+    """The file of published weights, verified: the package's, or from ALEXNET_DATA or the cache, or downloaded there.
 
     UsageError for an unknown name, WeightsError for a file that cannot be had or has another checksum.
     """
     entry, file = published(name), here(_text(name))
-    if _text(name) == OWN:
-        if file is None:
-            raise WeightsError(f"{OWN} is not in this installation: {OWN_FILE} is missing; install alexnet again")
-        return file  # its card has the checksum
     if file is None and not entry.file.url:
-        raise WeightsError(
-            f"{_text(name)} is not downloaded by alexnet: get {entry.file.filename} from {entry.where} and put it into"
-            f" {data_folders()[0]}"
-        )
+        raise WeightsError(_how_to_get(_text(name), entry))
     try:
         file = file or download(entry.file, data_folders()[-1])
     except DataError as error:
@@ -157,12 +151,25 @@ def fetch(name: str | os.PathLike[str]) -> Path:
     return file
 
 
+def _how_to_get(name: str, entry: Published) -> str:
+    """What to do about a file that is missing and not downloaded."""
+    if entry.folder is not None:
+        path = entry.folder / entry.file.filename
+        return f"{name} is not in this installation: {path} is missing; install alexnet again"
+    return (
+        f"{name} is not downloaded by alexnet: get {entry.file.filename} from {entry.where} and put it into"
+        f" {data_folders()[0]}"
+    )
+
+
 def verify(archive: Archive, file: Path) -> None:
-    """WeightsError unless the file has the published checksum.
+    """WeightsError unless the file has the published checksum, where there is one; a card has its own.
 
     A file that was verified before is known again by its path, size and time of change, kept in the cache.
     """
     algorithm, wanted = archive.checksum
+    if not wanted:
+        return
     stat = file.stat()
     facts: dict[str, Any] = {"file": str(file.absolute()), "size": stat.st_size, "changed": stat.st_mtime_ns}
     facts[algorithm] = wanted

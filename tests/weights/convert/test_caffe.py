@@ -160,6 +160,14 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
         convert(caffemodel(tmp_path / "x", change=renamed))
 
 
+def test_the_first_format_is_refused_with_the_tool_that_upgrades_it(tmp_path: Path) -> None:
+    v0 = wire.bytes_field(1, b"conv1") + wire.bytes_field(2, b"conv") + wire.bytes_field(50, blob(torch.ones(4)))
+    layer = wire.bytes_field(1, v0) + wire.bytes_field(2, b"data") + wire.bytes_field(3, b"conv1")
+    (tmp_path / "x").write_bytes(wire.bytes_field(1, b"CaffeNet") + wire.bytes_field(2, layer))
+    with pytest.raises(WeightsError, match=r"first format \(V0, of 2013\).* upgrade_net_proto_binary OLD NEW"):
+        convert(tmp_path / "x")
+
+
 def test_small_shapes_do_not_fit_the_network(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not fit network 'bvlc'"):
         stored(convert(caffemodel(tmp_path / "x")), "x")

@@ -14,6 +14,7 @@ from alexnet.data.images.lower import lower_bytes
 from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
 from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, ranged, rgb, to_8_bit
+from alexnet.data.images.plain import in_memory, plain_pixels
 from alexnet.data.images.tiff import WideTiff, is_negative
 from alexnet.data.images.turbo import turbo_pixels
 from alexnet.errors import ImageError
@@ -57,6 +58,9 @@ def decode_values(
     """As `decode`, with the values that the file uses. notes: receives its properties, as in `ImageFacts`."""
     if isinstance(source, np.ndarray):
         return array_pixels(source, value_range)
+    source = in_memory(source)
+    if isinstance(source, bytes) and (plain := plain_pixels(source, max_pixels, at_least)) is not None:
+        return ranged(plain, value_range)
     with opened(source, max_pixels) as image:
         if at_least is not None and image is not source and image.format in ("JPEG", "MPO"):
             image.draft(None, (at_least, at_least))
@@ -76,11 +80,15 @@ def enough_for(size: int) -> int:
 def inspect(source: ImageSource, max_pixels: int = MAX_PIXELS, value_range: ValueRange | None = None) -> ImageFacts:
     """Decode an image as `decode` does and describe it; failures are returned in `error`, not raised."""
     facts: dict[str, Any] = {}
+    source = in_memory(source)
     try:
         if isinstance(source, np.ndarray):
             pixels, values = array_pixels(source, value_range)
             facts = {"format": "array", "mode": "RGB" if source.ndim == 3 else "L"}
             facts["notes"] = () if source.ndim == 3 else ("grayscale",)
+        elif isinstance(source, bytes) and (plain := plain_pixels(source, max_pixels)) is not None:
+            pixels, values = ranged(plain, value_range)
+            facts = {"format": "JPEG", "mode": "RGB", "notes": ()}
         else:
             with opened(source, max_pixels, facts) as image:
                 facts["notes"] = notes = list[str]()

@@ -36,6 +36,11 @@ def turbo_pixels(image: Image.Image) -> Pixels | None:
     return np.repeat(pixels, 3, axis=2) if pixels is not None and space == "GRAY" else pixels
 
 
+def turbo_rgb(data: bytes, height: int, width: int) -> Pixels | None:
+    """The pixels of a JPEG file of three components, uint8 (height, width, 3); None as for `turbo_pixels`."""
+    return None if simplejpeg is None else _decoded(data, "RGB", height, width)
+
+
 def _decoded(data: bytes, space: str, height: int, width: int) -> Pixels | None:
     """uint8 (height, width, channels) from a whole file; None for another size, and for any warning of the library."""
     try:

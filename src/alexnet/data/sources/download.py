@@ -69,10 +69,10 @@ def data_folders() -> list[Path]:
     return [*([Path(named).expanduser()] if named else []), _downloads()]
 
 
-def find(archives: Sequence[Archive]) -> Path | None:
-    """The first archive that is on this machine, in any of the folders, or None."""
-    folders = data_folders()
-    paths = (folder / archive.filename for archive in archives for folder in folders)
+def find(archives: Sequence[Archive], folders: Sequence[Path] | None = None) -> Path | None:
+    """The first archive that is on this machine, in any of the folders (None: `data_folders`), or None."""
+    searched = data_folders() if folders is None else folders
+    paths = (folder / archive.filename for archive in archives for folder in searched)
     return next((path for path in paths if path.is_file()), None)
 
 

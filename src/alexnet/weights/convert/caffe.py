@@ -29,6 +29,7 @@ NETWORKS = ("bvlc", "caffenet")
 WEIGHTED = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")  # fc8 may have any name
 STARTS = b"\x12\x1a\x28\x32\x38\x42\xa2"  # first bytes of the keys of a NetParameter's other fields
 NAME_FIELD, V1_LAYERS, V2_LAYER = 1, 2, 100
+V0_LAYER = 1  # within V1_LAYERS: all of a layer of 2013 but its connections
 
 
 @dataclass
@@ -115,6 +116,11 @@ def _layer(message: memoryview, old: bool) -> _Read:
     read = _Read()
     params = {(each.v1 if old else each.v2): word for word, each in KINDS.items() if each.param}
     for each in wire.fields(message):
+        if old and each.number == V0_LAYER:
+            raise WeightsError(
+                "its layers are in Caffe's first format (V0, of 2013), which is not read; upgrade it with Caffe's own"
+                " tool and give NEW: upgrade_net_proto_binary OLD NEW"
+            )
         if each.number == name:
             read.name = wire.text(each)
         elif each.number == kind:
