@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet.bench.measure import Contender, Series
 from alexnet.bench.table import fastest
 from alexnet.bench.worker import Work, repeated
+from alexnet.data.preprocess import Preprocessing
+from alexnet.data.store import open_store
 from alexnet.errors import AlexNetError
+from alexnet.export.int8 import quantise
+from alexnet.export.network import IMAGES, core
+from alexnet.networks import create
+from alexnet.networks.layers import Network
+from alexnet.weights.card import Card
 
 Floats = NDArray[np.float32]
 Session = Callable[[Floats], Floats]
@@ -42,7 +50,13 @@ def contenders(function: str, settings: dict[str, Any], folder: str | Path, titl
         Contender(
             title + name,
             f"{__name__}:{function}",
-            {**settings, "engine": engine, "precision": precision, "folder": str(folder), "threads": _threads()},
+            {
+                **settings,
+                "engine": engine,
+                "precision": precision,
+                "folder": str(folder),
+                "threads": torch.get_num_threads(),
+            },
             ours=False,
         )
         for name, (engine, precision) in CONFIGURATIONS.items()
@@ -57,54 +71,33 @@ def rivals(found: Mapping[str, Series], prefix: str) -> dict[str, Series]:
     return {FLOATING: fastest(*floating), BEST: fastest(*floating, found[prefix + INT8])}
 
 
-def _threads() -> int:
-    """As many as PyTorch takes in the other contenders' processes."""
-    import torch
+def exported(network: Network, folder: Path, int8: bool = False) -> Path:
+    """The network as an ONNX file in `folder`, images (N, 3, S, S) first; written where it is not there yet.
 
-    return torch.get_num_threads()
-
-
-def exported(network: Any, folder: Path) -> Path:
-    """The network as an ONNX file in `folder`, written where it is not there yet."""
-    import torch
-
-    from alexnet.networks.folding import folded
-
-    path = folder / f"{network.name}-{network.num_classes}.onnx"
-    if not path.exists():
-        side = network.input_size
-        several = ({0: torch.export.Dim("n")},)
-        program = torch.onnx.export(
-            folded(network), (torch.zeros(2, 3, side, side),), dynamo=True, dynamic_shapes=several, verbose=False
-        )
-        program.save(path, external_data=False)
-    return path
-
-
-def quantised(path: Path, side: int) -> Path:
-    """The int8 form of an ONNX file, beside it; its ranges are those of noise, as its weights are."""
+    int8: with the ranges of noise, as its weights are noise.
+    """
     import onnx
 
-    from alexnet.export.int8 import quantise
-
-    target = path.with_suffix(".int8.onnx")
-    if not target.exists():
-        name = onnx.load(path).graph.input[0].name
-        noise = np.random.default_rng(0).standard_normal((8, 3, side, side), np.float32)
-        quantise(path, target, [{name: noise}])
-    return target
+    path = folder / f"{network.name}-{network.num_classes}{'-int8' if int8 else ''}.onnx"
+    if path.exists():
+        return path
+    preprocessing = Preprocessing(network.input_size, network.resize, network.mean, network.std)
+    names = [str(number) for number in range(network.num_classes)]
+    card = Card(network.name, network.num_classes, network.input_size, {}, names, preprocessing.to_json())
+    model = core(network, card)
+    if int8:
+        noise = np.random.default_rng(0).standard_normal((8, 3, card.input_size, card.input_size), np.float32)
+        model = quantise(model, [{IMAGES: noise}])
+    onnx.save(model, path)
+    return path
 
 
 class Model:
     """A network with random weights, exported once, in an engine."""
 
     def __init__(self, network: str, classes: int | None, engine: str, precision: str, folder: str, threads: int):
-        from alexnet.networks import create
-
         self.net = create(network, classes)
-        path = exported(self.net, Path(folder))
-        if precision == "int8":
-            path = quantised(path, self.net.input_size)
+        path = exported(self.net, Path(folder), int8=precision == "int8")
         self.session = SESSIONS[engine](path, precision, threads)
 
     def centre(self, images: NDArray[np.uint8]) -> Floats:
@@ -144,8 +137,6 @@ def predict(network: str, photo: str, seconds: float, device: str, **settings: A
 
 def evaluate(network: str, store: str, batch_size: int, seconds: float, device: str, **settings: Any) -> Work:
     """The centre view of every image in a store. Unit: image."""
-    from alexnet.data.store import open_store
-
     _on_processor(device)
     packed = open_store(store, verify=False)
     model = Model(network, len(packed.class_names), **settings)

@@ -1,4 +1,4 @@
-"""int8 from float32: an ONNX file with its convolutions and dense layers quantised after training.
+"""int8 from float32: an ONNX graph with its convolutions and dense layers quantised after training.
 
 An activation a in [low, high], found on sample images, becomes round(a / scale) + zero in 0..255; a weight becomes an
 integer of -64..64 with one scale for each output channel. The arithmetic is that of Jacob et al. 2018, "Quantization
@@ -10,7 +10,9 @@ Weights have 7 bits, because processors without VNNI add two products of 8 bits 
 2 * 255 * 64 < 2^15 < 2 * 255 * 127. With 8 bits the same file gives other answers there.
 """
 
+import copy
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.errors import UsageError
+from alexnet.weights.convert.onnx_graph import library
 
 LAYERS = ("Conv", "Gemm")  # that are quantised, where their weights are constants
 BETWEEN = ("MaxPool", "Relu")  # that compute on integers what they would on numbers
@@ -30,26 +33,37 @@ Feed = Mapping[str, NDArray[Any]]
 """One run's inputs by name."""
 
 
-def quantise(source: Path, target: Path, feeds: Iterable[Feed], output: str | None = None) -> int:
-    """Write `target`, the int8 form of the ONNX file `source`; the number of layers quantised.
+def quantise(model: Any, feeds: Iterable[Feed]) -> Any:
+    """The int8 form of a ModelProto, such as `network.core` gives; inputs and outputs keep names and types.
 
     feeds: inputs of the graph, whose activations give the ranges; the more they look like the images of use, the
-    better. output: the name of the output that the quantised layers lead to, None for the first; layers that lead to
-    others alone stay as they are. Metadata and names stay. UsageError where the graph has no layer to quantise or there
-    are no feeds. Needs onnx and onnxruntime.
+    better. Quantised are the layers that lead to the first output; what leads to others alone stays as it is. The
+    model given stays as it is, too. UsageError where it has no layer to quantise or there are no feeds.
     """
-    import onnx
+    model = copy.deepcopy(model)
+    layers, chosen = _chosen(model)
+    if not layers:
+        raise UsageError(
+            f"{model.graph.name} has no convolution or dense layer of constant weights; take --precision fp32"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "quantised.onnx"
+        _write(model, path, _some(feeds), chosen)
+        found = library("an export").load(path)
+    del found.metadata_props[:]
+    found.metadata_props.extend(model.metadata_props)
+    return found
+
+
+def _write(model: Any, path: Path, feeds: Iterator[Feed], chosen: list[str]) -> None:
+    """Write the int8 form of `model`, in which the nodes `chosen` compute in integers."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    model = onnx.load(source)
-    layers, chosen = _chosen(model, output or model.graph.output[0].name)
-    if not layers:
-        raise UsageError(f"{source} has no convolution or dense layer of constant weights; export it as fp32 or fp16")
     with _quiet():
         quantize_static(
             model,
-            target,
-            _reader(_some(feeds)),
+            path,
+            _reader(feeds),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=[*LAYERS, *BETWEEN],
             nodes_to_quantize=chosen,
@@ -59,7 +73,6 @@ def quantise(source: Path, target: Path, feeds: Iterable[Feed], output: str | No
             weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # logits, above all
         )
-    return len(layers)
 
 
 def evenly(labels: NDArray[np.int64], rows: NDArray[np.int64], count: int, seed: int = SEED) -> NDArray[np.int64]:
@@ -75,11 +88,11 @@ def evenly(labels: NDArray[np.int64], rows: NDArray[np.int64], count: int, seed:
     return mixed[np.argsort(turn, kind="stable")][:count]
 
 
-def _chosen(model: Any, output: str) -> tuple[list[str], list[str]]:
-    """The names of the layers of constant weights on the way to `output`, and of all nodes to quantise with them."""
+def _chosen(model: Any) -> tuple[list[str], list[str]]:
+    """The names of the layers of constant weights on the way to the first output, and of all nodes to quantise."""
     constants = {each.name for each in model.graph.initializer}
     constants |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
-    layers, found, wanted = [], [], {output}
+    layers, found, wanted = [], [], {model.graph.output[0].name}
     for number, node in reversed(list(enumerate(model.graph.node))):  # sorted: each after those that it needs
         if not wanted.intersection(node.output):
             continue
