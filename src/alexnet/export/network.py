@@ -1,4 +1,4 @@
-"""A network with its calibration as an ONNX graph: normalised images to probabilities and the score for 'none of these'.
+"""A network with its calibration as an ONNX graph: normalised images to probabilities and a score for 'none of these'.
 
 N images of S x S pixels, K classes. The graph is the core of every export that is made from ONNX; `pixels.whole` puts
 the preprocessing before it.
@@ -36,7 +36,7 @@ def core(network: Network, card: Card) -> Any:
     if calibration.known is not None:
         _unknown(graph, calibration.known)
         outputs.append((UNKNOWN, ["N"]))
-    helper = library("an export").helper
+    helper = library("an export", "export").helper
     images = helper.make_tensor_value_info(IMAGES, FLOAT, ["N", 3, card.input_size, card.input_size])
     made = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in outputs]
     return model_of(helper.make_graph(graph.nodes, network.name, [images], made, graph.tensors))
@@ -44,7 +44,7 @@ def core(network: Network, card: Card) -> Any:
 
 def model_of(graph: Any) -> Any:
     """A ModelProto of a GraphProto, in the operators of this room."""
-    helper = library("an export").helper
+    helper = library("an export", "export").helper
     versions = [helper.make_opsetid("", OPSET)]
     return helper.make_model(graph, producer_name="alexnet", ir_version=IR, opset_imports=versions)
 
@@ -117,7 +117,7 @@ def halve(model: Any) -> None:
     Halves the file. Activations stay in float32: squares within LRN would overflow float16. UsageError for weights
     beyond its range.
     """
-    onnx = library("an export")
+    onnx = library("an export", "export")
     kept, casts = [], []
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)

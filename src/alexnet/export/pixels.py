@@ -10,13 +10,12 @@ another one, it takes products with matrices of weights, which are slower and ri
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from alexnet.data.form import PAD_COLOR
+from alexnet.data.places import _weights, places
 from alexnet.data.preprocess import Preprocessing
 from alexnet.export.network import FLOAT, IMAGES, model_of
-from alexnet.ops.views import _weights
 from alexnet.weights.convert.onnx_graph import library
 from alexnet.weights.convert.onnx_writer import Graph
 
@@ -34,7 +33,7 @@ def whole(core: Any, preprocessing: Preprocessing) -> Any:
     The outputs are those of one image: `probabilities` (K,), and `unknown` () where the core has it. The core may be
     changed, as by quantising, as long as its inputs and outputs keep their names.
     """
-    helper = library("an export").helper
+    helper = library("an export", "export").helper
     graph = _Pixels()
     _input(graph, preprocessing)
     tail, outputs = _Pixels(), []
@@ -128,13 +127,14 @@ def _short(graph: _Pixels, picture: str, size: int) -> str:
     sides = graph.sides(picture)
     least, target, two = graph("Min", *sides), graph.hold(size), graph.hold(2)
     height, width = (graph("Div", graph("Mul", side, target), least) for side in sides)
-    places = []
+    corner = []
     for side in (height, width):
         beyond = graph("Sub", side, target)
         half = graph.halved(beyond)
         odd = graph("Mul", graph("Mod", beyond, two), graph("Mod", half, two))
-        places.append(graph("Add", half, odd))
-    return graph.part(_resized(graph, picture, height, width), *places, target, target)
+        corner.append(graph("Add", half, odd))
+    top, left = corner
+    return graph.part(_resized(graph, picture, height, width), top, left, target, target)
 
 
 def _pad(graph: _Pixels, picture: str, size: int) -> str:
@@ -165,7 +165,7 @@ FITTED = {"crop": _crop, "pad": _pad, "warp": _warp, "short": _short}
 
 def _resized(graph: _Pixels, picture: str, height: str, width: str) -> str:
     """uint8 (3, H, W) -> float32 (3, height, width), whole numbers: Pillow's bilinear filter, within one level."""
-    helper = library("an export").helper
+    helper = library("an export", "export").helper
     right = _resizes_right(graph, picture)
     branches = {}
     for name, compute in (("then_branch", _by_resize), ("else_branch", _by_products)):
@@ -186,13 +186,15 @@ def _resizes_right(graph: _Pixels, picture: str) -> str:
     first = graph("Slice", picture, graph.hold([0, 0, 0]), graph.hold([1, 1, 1]))
     zero = graph("Mul", graph("Cast", first, to=FLOAT), graph.hold(np.float32(0)))
     probe = graph("Cast", graph("Add", zero, graph.hold(PROBED[None].astype(np.float32))), to=BYTE)
-    found = _by_resize(graph, probe, *(graph.hold(side) for side in reversed(PROBE_SIZE)), channels=1)
+    width, height = (graph.hold(side) for side in PROBE_SIZE)
+    found = _by_resize(graph, probe, height, width)
     error = graph("ReduceMax", graph("Abs", graph("Sub", found, graph.hold(expected[None]))), keepdims=0)
     return graph("Less", error, graph.hold(np.float32(PROBE_TOLERANCE)))
 
 
-def _by_resize(graph: _Pixels, picture: str, height: str, width: str, channels: int = 3) -> str:
-    sizes = graph.vector(graph.hold(1), graph.hold(channels), height, width)
+def _by_resize(graph: _Pixels, picture: str, height: str, width: str) -> str:
+    channels = graph("Gather", graph("Shape", picture), graph.hold(0), axis=0)
+    sizes = graph.vector(graph.hold(1), channels, height, width)
     one = graph.hold([0])
     found = graph("Resize", graph("Unsqueeze", picture, one), "", "", sizes, **RESIZE)
     return graph("Cast", graph("Squeeze", found, one), to=FLOAT)
@@ -232,10 +234,8 @@ def _line(graph: _Pixels, side: str, size: str) -> str:
 def _view(graph: _Pixels, stored: str, preprocessing: Preprocessing) -> str:
     """float32 (3, S, S) -> float32 (3, I, I): the centre view, as `Preprocessing.views` shows it."""
     side, size = preprocessing.store_size, preprocessing.input_size
-    first = (preprocessing.resize - size) // 2
+    first, _ = places(1, preprocessing.resize, size)[0]
     if preprocessing.resize == side:
         return graph.part(stored, *(graph.hold(each) for each in (first, first, size, size)))
-    scale = side / preprocessing.resize
-    begin, length = (float(np.float32(scale * pixels)) for pixels in (first, size))
-    weights: npt.NDArray[np.float32] = _weights(begin, length, size, side, False).numpy()
-    return graph("MatMul", graph("MatMul", graph.hold(weights), stored), graph.hold(np.ascontiguousarray(weights.T)))
+    weights = graph.hold(_weights(first, preprocessing.resize, size, side))
+    return graph("MatMul", graph("MatMul", weights, stored), graph("Transpose", weights, perm=[1, 0]))

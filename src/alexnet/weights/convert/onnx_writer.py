@@ -17,8 +17,8 @@ from alexnet.ops import LocalResponseNorm
 from alexnet.weights.card import Card
 from alexnet.weights.convert import layouts
 from alexnet.weights.convert.onnx_graph import library
+from alexnet.weights.exported import CARD
 
-CARD = "alexnet.card"  # the entry of the metadata
 OPSET, IR = 17, 8
 Array = npt.NDArray[Any]
 PLAIN = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
