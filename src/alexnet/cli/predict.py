@@ -15,6 +15,8 @@ from alexnet.errors import UsageError
 if TYPE_CHECKING:
     from alexnet.inference.answers import Prediction
 
+FEW = 16  # images up to which an export is opened for few
+
 
 def predict(
     model: Model,
@@ -35,7 +37,9 @@ def predict(
     from alexnet.inference.loading import load
 
     asked = list(expand(images))
-    guessed = iter(load(model, device).predict((path for path, error in asked if not error), top, views))
+    guessed = iter(
+        load(model, device, brief=len(asked) <= FEW).predict((path for path, error in asked if not error), top, views)
+    )
     answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
