@@ -21,7 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.form import fitted
+from alexnet.data.places import network_input
 from alexnet.errors import UsageError
+from alexnet.export.formats import Order
+from alexnet.export.network import IMAGES as INPUT
+from alexnet.export.photos import Photos, trained_on
 from alexnet.weights.convert.onnx_graph import library
 
 LAYERS = ("Conv", "Gemm")  # that are quantised, where their weights are constants
@@ -31,6 +36,8 @@ SEED = 0
 
 Feed = Mapping[str, NDArray[Any]]
 """One run's inputs by name."""
+
+log = logging.getLogger(__name__)
 
 
 def quantise(model: Any, feeds: Iterable[Feed]) -> Any:
@@ -73,6 +80,22 @@ def _write(model: Any, path: Path, feeds: Iterator[Feed], chosen: list[str]) -> 
             weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # logits, above all
         )
+
+
+def trained_photos(order: Order) -> Iterator[Feed]:
+    """Photos that the order's model was trained on, as inputs of a core; others where the user named others.
+
+    A random choice, evenly over the classes; says which they are. UsageError where there are none.
+    """
+    classifier = order.classifier
+    photos = trained_on(classifier.origin, order.data)
+    labels = np.array([sample.label for sample in photos.source.samples], np.int64)
+    chosen = Photos(photos.source, np.sort(evenly(labels, photos.rows, IMAGES)), photos.part)
+    log.info("int8: the ranges of activations are those of %s, evenly over the classes, seed %d", chosen, SEED)
+    form = classifier.form
+    for pixels in chosen.decoded(form):
+        stored = fitted(pixels, form.size, form.fit)
+        yield {INPUT: network_input([stored], classifier.card.preprocessing)}
 
 
 def evenly(labels: NDArray[np.int64], rows: NDArray[np.int64], count: int, seed: int = SEED) -> NDArray[np.int64]:
@@ -128,14 +151,19 @@ def _reader(feeds: Iterator[Feed]) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """quantize_static's advice, to preprocess the file, does not concern ours: BatchNorm is folded already."""
+    """quantize_static's advice, to preprocess the file, does not concern ours: BatchNorm is folded already.
+
+    It speaks through the root logger, which would get a handler by that and then print our own messages twice.
+    """
 
     def without_advice(record: logging.LogRecord) -> bool:
         return "pre-processing" not in record.getMessage()
 
-    root = logging.getLogger()
+    root, handler = logging.getLogger(), logging.NullHandler()
     root.addFilter(without_advice)
+    root.addHandler(handler)
     try:
         yield
     finally:
+        root.removeHandler(handler)
         root.removeFilter(without_advice)
