@@ -48,6 +48,15 @@ Views = Annotated[
         "cuda-convnet's networks."
     ),
 ]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Also a set of classes for each image that holds the right one with this chance, such as 0.95; the model "
+        "must be calibrated (alexnet calibrate).",
+        show_default=False,
+    ),
+]
 IncludeTrained = Annotated[
     bool,
     typer.Option(

@@ -29,6 +29,7 @@ def core(network: Network, card: Card) -> Any:
     N is free. With a card that tells 'none of these' also `unknown`, float32 (N,): the score over its threshold, above
     1 for images of no class. UsageError for a network with layers that ONNX cannot hold.
     """
+    helper = library("an export", "export").helper
     calibration = card.calibration or Calibration()
     graph = NetworkGraph(_applied(network, calibration.known), card.input_size, OPSET)
     outputs = [(PROBABILITIES, ["N", network.num_classes])]
@@ -36,7 +37,6 @@ def core(network: Network, card: Card) -> Any:
     if calibration.known is not None:
         _unknown(graph, calibration.known)
         outputs.append((UNKNOWN, ["N"]))
-    helper = library("an export", "export").helper
     images = helper.make_tensor_value_info(IMAGES, FLOAT, ["N", 3, card.input_size, card.input_size])
     made = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in outputs]
     return model_of(helper.make_graph(graph.nodes, network.name, [images], made, graph.tensors))

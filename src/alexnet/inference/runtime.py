@@ -9,7 +9,7 @@ form, as they come to the run that it was made from, so that both answer the sam
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from alexnet.data.images import Pixels
 from alexnet.data.places import network_input
 from alexnet.data.workers import cores
 from alexnet.errors import Diverged, UsageError, WeightsError
-from alexnet.inference.answers import Answering
+from alexnet.inference.answers import Answering, Answers
 from alexnet.weights.exported import PROBABILITIES, UNKNOWN, ExportCard, openvino_file
 
 WHOLE, BATCHED = "image", "images"  # names of the input
@@ -35,13 +35,6 @@ class Engine(Protocol):
 
     def __call__(self, given: NDArray[Any]) -> list[NDArray[Any]]:
         """The outputs, in their order, for this input."""
-
-
-class Answers(NamedTuple):
-    """What an export says of N images."""
-
-    probabilities: NDArray[np.float32]  # (N, K)
-    unknown: NDArray[np.float32] | None  # (N,): above 1 for 'none of these'; None where the export does not tell
 
 
 class OnnxRuntime:
