@@ -15,7 +15,7 @@ from alexnet.export.network import core, halve
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.ops import LocalResponseNorm
-from alexnet.weights.calibration import Calibration, Known
+from alexnet.weights.calibration import Calibration, Known, Place
 from alexnet.weights.card import Card
 
 SMALL = ["cifar-80sec", "cifar-19pct", "cifar-18pct", "cifar-13pct", "cifar-11pct"]
@@ -70,43 +70,53 @@ def test_lrn_with_an_even_window_is_refused(make_card: Make) -> None:
 def calibrated(make_lively: Lively, make_card: Make) -> tuple[Network, Card]:
     network = make_lively("modern", side=SIDE)
     rng = np.random.default_rng(0)
-    mean, projection, centres = (rng.normal(size=shape).astype(np.float32) for shape in ((64,), (64, 5), (3, 5)))
-    known = Known("relu7", doubt=0.4, threshold=1.7, mean=mean / 20, projection=projection / 5, centres=centres)
-    return network, replace(make_card(network), calibration=Calibration(0.6, known))
+    places = tuple(
+        Place(
+            layer,
+            rng.normal(size=width).astype(np.float32) / 20,
+            rng.normal(size=(width, 5)).astype(np.float32),
+            rng.normal(size=(3, 5)).astype(np.float32),
+        )
+        for layer, width in (("pool5", 256), ("relu7", 64))
+    )
+    return network, replace(make_card(network), calibration=Calibration(0.6, Known(0.4, 1.7, places)))
 
 
-@pytest.mark.parametrize("layer", ["relu7", "fc7", "pool5", "drop7"])
+@pytest.mark.parametrize("layer", ["relu7", "fc7", "drop7"])
 def test_temperature_and_unknown_are_those_of_the_calibration(
     layer: str, calibrated: tuple[Network, Card], make_images: Any, engines: Any
 ) -> None:
-    """fc7 has BatchNorm after it and drop7 is none at all once folded; pool5's maps are averaged."""
+    """Of two layers; fc7 has BatchNorm after it and drop7 is none at all once folded; pool5's maps are averaged."""
     network, card = calibrated
-    assert card.calibration is not None
-    known = card.calibration.known
-    assert known is not None
-    if layer == "pool5":
-        known = replace(known, mean=np.tile(known.mean, 4), projection=np.tile(known.projection, (4, 1)))
-    calibration = replace(card.calibration, known=replace(known, layer=layer))
+    card = read_from(card, layer)
+    calibration = card.calibration
+    assert calibration is not None
+    assert calibration.known is not None
     images = make_images(network, 3)
     with torch.inference_mode():
         logits, maps = network(images, return_maps=True)
     chances = calibration.probabilities(logits.numpy())
-    vectors = maps[layer].numpy() if maps[layer].ndim == 2 else maps[layer].mean((2, 3)).numpy()
-    assert calibration.known is not None
-    model = core(network, replace(card, calibration=calibration))
+    expected = calibration.known.unknown(chances, {"pool5": maps["pool5"].mean((2, 3)), layer: maps[layer]})
+    model = core(network, card)
     for engine in ("onnxruntime", "reference"):
         found, unknown = engines[engine](model)({"images": images.numpy()})
         assert_equal(found, chances)
-        np.testing.assert_allclose(unknown, calibration.known.unknown(chances, vectors), rtol=2e-5)
+        np.testing.assert_allclose(unknown, expected, rtol=2e-5)
+
+
+def read_from(card: Card, layer: str) -> Card:
+    """The card, whose calibration reads this layer in place of its last one."""
+    assert card.calibration is not None
+    known = card.calibration.known
+    assert known is not None
+    places = (known.places[0], replace(known.places[1], layer=layer))
+    return replace(card, calibration=replace(card.calibration, known=replace(known, places=places)))
 
 
 def test_calibration_of_a_layer_that_is_not_there_is_refused(calibrated: tuple[Network, Card]) -> None:
     network, card = calibrated
-    assert card.calibration is not None
-    assert card.calibration.known is not None
-    lost = replace(card.calibration, known=replace(card.calibration.known, layer="fc9"))
     with pytest.raises(UsageError, match="fc9"):
-        core(network, replace(card, calibration=lost))
+        core(network, read_from(card, "fc9"))
 
 
 def test_half_precision_halves_the_file_and_hardly_moves_the_answers(

@@ -38,8 +38,8 @@ def predict(
     from alexnet.inference.loading import load
 
     asked = list(expand(images))
-    classifier = load(model, device, brief=len(asked) <= FEW)
-    guessed = iter(classifier.predict((path for path, error in asked if not error), top, views, coverage))
+    loaded = load(model, device, brief=len(asked) <= FEW)
+    guessed = iter(loaded.predict((path for path, error in asked if not error), top, views, coverage))
     answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
