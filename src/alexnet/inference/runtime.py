@@ -20,7 +20,7 @@ from alexnet.data.places import network_input
 from alexnet.data.workers import cores
 from alexnet.errors import Diverged, UsageError, WeightsError
 from alexnet.inference.answers import Answering, Answers
-from alexnet.weights.exported import PROBABILITIES, UNKNOWN, ExportCard
+from alexnet.weights.exported import PROBABILITIES, UNKNOWN, ExportCard, openvino_file
 
 WHOLE, BATCHED = "image", "images"  # names of the input
 DEVICES, PRECISIONS = ("auto", "cpu"), ("auto", "float32")
@@ -64,6 +64,35 @@ class OnnxRuntime:
         """The outputs for this input."""
         found: list[NDArray[Any]] = self._session.run(None, {self.input: given})
         return found
+
+
+class OpenVino:
+    """A folder of OpenVINO's, or its .xml file, compiled for this processor; computes in float32 and, where it is
+    quantised, in int8, whatever the processor has.
+
+    UsageError without the package openvino, WeightsError for what it cannot run.
+    """
+
+    def __init__(self, path: Path):
+        library = _openvino(path)
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads(),
+        }
+        try:
+            self._compiled = library.Core().compile_model(openvino_file(path) or path, "CPU", settings)
+        except Exception as error:  # its errors have no common class but this
+            raise WeightsError(
+                f"{path} is not run by OpenVINO {library.__version__} ({_first_line(error)}); "
+                "take a newer OpenVINO, or export the model anew"
+            ) from error
+        self.input = ", ".join(each.any_name for each in self._compiled.inputs)
+        self.outputs = tuple(each.any_name for each in self._compiled.outputs)
+
+    def __call__(self, given: NDArray[Any]) -> list[NDArray[Any]]:
+        """The outputs for this input."""
+        return [np.array(each) for each in self._compiled(given).values()]
 
 
 class Exported(Answering):
@@ -163,7 +192,11 @@ def open_export(
         raise UsageError(
             f"precision is {precision!r}, and that of an export is fixed when it is made: alexnet export --precision"
         )
-    return Exported(path, card, OnnxRuntime(Path(path), brief))
+    return Exported(path, card, _engine(Path(path), brief))
+
+
+def _engine(path: Path, brief: bool) -> Engine:
+    return OpenVino(path) if openvino_file(path) else OnnxRuntime(path, brief)
 
 
 def threads() -> int:
@@ -177,6 +210,16 @@ def _form(preprocessing: dict[str, Any]) -> Form:
     values = {key: preprocessing[key] for key in FORM if key in preprocessing}
     size, values_in_file = values.pop("store_size", Form.size), values.pop("value_range", None)
     return Form(size, value_range=None if values_in_file is None else tuple(values_in_file), **values)
+
+
+def _openvino(path: Path) -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise UsageError(
+            f'using {path} needs the package openvino; install it: pip install "alexnet[openvino]"'
+        ) from error
+    return openvino
 
 
 def _onnxruntime(path: Path) -> Any:

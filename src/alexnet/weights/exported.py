@@ -18,6 +18,7 @@ from alexnet.errors import WeightsError
 from alexnet.weights.convert import wire
 
 CARD = "alexnet.card"  # the entry of the metadata
+IR, RT_INFO = "model.xml", "alexnet"  # of OpenVINO's folder: the file, and where our entries stand in it
 PROBABILITIES, UNKNOWN = "probabilities", "unknown"  # names of its outputs
 ONNX_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72"  # first bytes of the fields of ModelProto that may follow ir_version
 _GRAPH, _METADATA, _OUTPUT = 7, 14, 12  # fields of ModelProto and of its GraphProto
@@ -53,10 +54,12 @@ def is_onnx(head: bytes) -> bool:
 
 
 def export_card(path: Path) -> ExportCard | None:
-    """The card of an export; None for folders, missing files and whatever is no export of ours.
+    """The card of an export; None for other folders, missing files and whatever is no export of ours.
 
-    WeightsError for an ONNX file that is damaged or whose card is.
+    WeightsError for an ONNX or OpenVINO file that is damaged or whose card is.
     """
+    if (description := openvino_file(path)) is not None:
+        return _openvino_card(description)
     try:
         with path.open("rb") as file:
             if not is_onnx(file.read(3)):
@@ -66,6 +69,27 @@ def export_card(path: Path) -> ExportCard | None:
         return None
     except WeightsError as error:
         raise WeightsError(f"{path} is no whole ONNX file, or a damaged one: {error}") from error
+
+
+def openvino_file(path: Path) -> Path | None:
+    """The .xml file of a model for OpenVINO, given itself or its folder; None for what is neither."""
+    found = path if path.suffix == ".xml" else path / IR
+    return found if found.is_file() else None
+
+
+def _openvino_card(path: Path) -> ExportCard | None:
+    from xml.etree import ElementTree
+
+    try:
+        entry = ElementTree.parse(path).find(f"rt_info/{RT_INFO}/card")
+    except (ElementTree.ParseError, OSError) as error:
+        raise WeightsError(f"{path} is no whole model for OpenVINO ({error}); take a fresh copy") from error
+    if entry is None:
+        return None
+    try:
+        return ExportCard.from_json(json.loads(entry.get("value", "")))
+    except (ValueError, WeightsError) as error:
+        raise WeightsError(f"{path}: its card is damaged ({error}); export the model anew") from error
 
 
 def _card(message: memoryview) -> ExportCard | None:
