@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alexnet.errors import WeightsError
 from alexnet.weights.convert import wire
 
@@ -65,8 +67,7 @@ def export_card(path: Path) -> ExportCard | None:
             head = file.read(6)
             if not is_onnx(head) and not is_program(head):
                 return None
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as message:
-                return _card(message) if is_onnx(head) else _program_card(content)
+        return _card(np.memmap(path, np.uint8, "r").data) if is_onnx(head) else _program_card(path)
     except OSError:  # its reader says why
         return None
     except WeightsError as error:
@@ -79,12 +80,13 @@ def is_program(head: bytes) -> bool:
     return head[4:6] == PTE_MARK
 
 
-def _program_card(content: mmap.mmap) -> ExportCard | None:
+def _program_card(path: Path) -> ExportCard | None:
     """The card that stands in a program as a text: its length in bytes, uint32, little-endian, then the bytes."""
-    place = content.find(PTE_CARD)
-    if place < 4:
-        return None
-    text = content[place : place + int.from_bytes(content[place - 4 : place], "little")]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.find(PTE_CARD)
+        if place < 4:
+            return None
+        text = content[place : place + int.from_bytes(content[place - 4 : place], "little")]
     return _read_card(text.removeprefix(PTE_CARD))
 
 
