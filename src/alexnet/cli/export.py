@@ -16,10 +16,18 @@ if TYPE_CHECKING:
 
 def export(
     model: Model,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="onnx: one file for ONNX Runtime and many others.")] = (
-        "onnx"
-    ),
-    precision: Annotated[str, typer.Option(help="fp32, or fp16: weights of half the size.")] = "fp32",
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="onnx: one file for ONNX Runtime and many others; openvino: a folder for OpenVINO; executorch: one "
+            "file for phones.",
+        ),
+    ] = "onnx",
+    precision: Annotated[
+        str,
+        typer.Option(help="fp32; fp16: weights of half the size; int8: a quarter, and several times as fast."),
+    ] = "fp32",
     out: Annotated[
         Path | None, typer.Option(help="The file to write.", show_default="model.onnx in the run's folder")
     ] = None,
@@ -34,8 +42,9 @@ def export(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Photos on which the export is proven: a folder, a table or a name.",
-            show_default="those that the run held out",
+            help="Photos on which the export is proven, and on which int8 finds its ranges: a folder, a table or a "
+            "name.",
+            show_default="those that the run held out, and for int8 those that it trained on",
         ),
     ] = None,
     as_json: AsJson = False,
