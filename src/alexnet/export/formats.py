@@ -44,6 +44,7 @@ class Order:
     classifier: Classifier  # in float32, on the processor
     precision: str
     batched: bool  # takes normalised batches, not one picture
+    data: str | None = None  # photos that the user named; None for the run's own
 
 
 class FormatModule(Protocol):
@@ -55,6 +56,7 @@ class FormatModule(Protocol):
 
 EXACT = Tolerance(agreement=0.997, difference=0.01)
 HALF = Tolerance(agreement=0.99, difference=0.02)
+INT8 = Tolerance(agreement=0.985, difference=0.15)
 
 FORMATS = {
     "onnx": Format(
@@ -63,7 +65,24 @@ FORMATS = {
         False,
         "one file for ONNX Runtime and many others",
         "ONNX Runtime",
-        {"fp32": EXACT, "fp16": HALF},
+        {"fp32": EXACT, "fp16": HALF, "int8": INT8},
+    ),
+    "openvino": Format(
+        "openvino",
+        ".openvino",
+        True,
+        "a folder for OpenVINO",
+        "OpenVINO",
+        {"fp32": EXACT, "fp16": HALF, "int8": INT8},
+    ),
+    "executorch": Format(
+        "executorch",
+        ".pte",
+        False,
+        "one file for phones and small boards",
+        "ExecuTorch",
+        {"fp32": EXACT},
+        batched=False,
     ),
 }
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.export.formats import Order
+from alexnet.export.int8 import quantise, trained_photos
 from alexnet.export.metadata import metadata
 from alexnet.export.network import core, halve
 from alexnet.export.pixels import whole
@@ -22,6 +23,8 @@ def model(order: Order) -> Any:
     made = core(order.classifier.network, card)
     if order.precision == "fp16":
         halve(made)
+    if order.precision == "int8":
+        made = quantise(made, trained_photos(order))
     return finished(made, order)
 
 
