@@ -5,7 +5,9 @@ A module has NAME and ABOUT (one line), `recognises(path, head)` from a file's c
 pickled is executed.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -18,6 +20,8 @@ from alexnet.weights.convert.foreign import Foreign
 FORMATS: tuple[str, ...] = ("torchvision", "numpy_dict", "cuda_convnet", "matconvnet", "keras", "onnx", "caffe")
 """Names of the formats and of their modules; caffe last, because its files begin with no signature."""
 HEAD = 4096  # bytes of a file that tell its format
+
+logger = logging.getLogger(__name__)
 
 
 class Format(Protocol):
@@ -64,7 +68,7 @@ def convert(path: Path, network: str | None = None) -> Foreign:
 
 
 def to_file(network: Network, card: Card, name: str, path: Path) -> None:
-    """Write a network in a foreign format; the file appears whole or not at all.
+    """Write a network in a foreign format; the file appears whole or not at all. Its calibration is left out.
 
     UsageError for an unknown format and for a network that it cannot hold.
     """
@@ -73,7 +77,11 @@ def to_file(network: Network, card: Card, name: str, path: Path) -> None:
         raise unknown_name("format of weights", name, known)
     if not hasattr(known[name], "write"):
         raise UsageError(f"{name} files are read, not written; give one of {', '.join(writers())}")
-    known[name].write(network, card, path)
+    if card.calibration is not None:
+        logger.warning(
+            "%s files keep no calibration: probabilities are those before it, 'none of these' is not told", name
+        )
+    known[name].write(network, replace(card, calibration=None), path)
 
 
 def writers() -> list[str]:

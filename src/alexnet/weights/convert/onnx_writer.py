@@ -4,7 +4,6 @@ Tensors keep the names of the state dict. Dropout is left out, as it does nothin
 """
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ def model(network: Network, card: Card) -> Any:
     found.doc_string = (
         "images: RGB, (value - mean) / std of the card's preprocessing, values 0 to 255; logits: before softmax"
     )
-    helper.set_model_props(found, {CARD: json.dumps(asdict(card), sort_keys=True)})
+    helper.set_model_props(found, {CARD: json.dumps(card.to_json(), sort_keys=True)})
     return found
 
 
