@@ -115,9 +115,9 @@ def _title(classifier: Classifier) -> str:
 def _told(classifier: Classifier) -> str:
     calibration = classifier.card.calibration
     if calibration is None:
-        return "It knows no pictures but of its classes: of any other picture it names the class that comes nearest."
+        return "It knows its classes alone: of any other picture it names the class that comes nearest."
     if calibration.known is None:
-        return "Its percentages are calibrated. Of pictures of none of its classes it names the class that comes nearest."
+        return "Its percentages are calibrated. It knows its classes alone: of any other picture it names the nearest one."
     return "Its percentages are calibrated, and it says where a picture looks like none of its classes."
 
 

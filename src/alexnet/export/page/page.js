@@ -128,8 +128,8 @@ function paint(canvas, seen, heat) {
       const grey = 0.3 * pixels.data[i] + 0.59 * pixels.data[i + 1] + 0.11 * pixels.data[i + 2];
       const light = [255, 140, 0];
       for (let c = 0; c < 3; c++) {
-        const dim = 0.35 * grey + 0.1 * pixels.data[i + c];
-        pixels.data[i + c] = dim + value * (0.75 * pixels.data[i + c] + 0.25 * light[c] - dim);
+        const dim = 0.5 * grey + 0.1 * pixels.data[i + c];
+        pixels.data[i + c] = dim + value * (0.8 * pixels.data[i + c] + 0.2 * light[c] - dim);
       }
     }
   }
@@ -173,10 +173,12 @@ function fail(box, name, error) {
   box.replaceChildren(element("div", {}, element("h3", { textContent: name }), element("p", { className: "said wrong", textContent: `${name}: ${error.message}` })));
 }
 
-async function add(source, name) {
-  const box = element("li", { className: "result" }, element("p", { className: "said", textContent: `${name} …` }));
-  find("results").prepend(box);
+function place(name) {
   find("clear").hidden = false;
+  return element("li", { className: "result" }, element("p", { className: "said", textContent: `${name} …` }));
+}
+
+async function fill(box, source, name) {
   let giveHeat;
   const heat = new Promise((resolve) => (giveHeat = resolve));
   try {
@@ -191,8 +193,15 @@ async function add(source, name) {
 
 // One after the other: a phone has memory for one large photo.
 let queue = Promise.resolve();
-function addAll(files) {
-  for (const file of files) queue = queue.then(() => add(file, file.name || "pasted picture"));
+function add(sources, names) {
+  const boxes = names.map(place);
+  find("results").prepend(...boxes);
+  sources.forEach((source, i) => (queue = queue.then(() => boxes[i].isConnected && fill(boxes[i], source, names[i]))));
+}
+
+function addFiles(list) {
+  const files = [...list];
+  add(files, files.map((file) => file.name || "pasted picture"));
 }
 
 const camera = { stream: null, taken: 0 };
@@ -237,7 +246,7 @@ async function openCamera() {
 function listen() {
   find("choose").onclick = () => find("files").click();
   find("files").onchange = ({ target }) => {
-    addAll([...target.files]);
+    addFiles(target.files);
     target.value = "";
   };
   find("clear").onclick = () => {
@@ -249,10 +258,10 @@ function listen() {
   find("camera").onclick = openCamera;
   find("shoot").onclick = async () => {
     const frame = await createImageBitmap(find("video"));
-    queue = queue.then(() => add(frame, `camera ${++camera.taken}`));
+    add([frame], [`camera ${++camera.taken}`]);
   };
   find("stop").onclick = closeCamera;
-  document.addEventListener("paste", ({ clipboardData }) => addAll([...clipboardData.files]));
+  document.addEventListener("paste", ({ clipboardData }) => addFiles(clipboardData.files));
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     document.body.classList.add("over");
@@ -263,18 +272,17 @@ function listen() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("over");
-    addAll([...event.dataTransfer.files]);
+    addFiles(event.dataTransfer.files);
   });
 }
 
 function begin() {
-  const begun = performance.now();
   whenReady = readsTrue() ? connect() : Promise.reject(new Error(
     "this browser alters the pixels that pages read (protection against fingerprinting), so that answers would be wrong; allow it to this page, or open it in another browser"));
   whenReady.then((build) => {
     find("state").textContent = "Ready. Nothing leaves this device.";
     find("state").dataset.build = build;
-    find("state").dataset.milliseconds = String(Math.round(performance.now() - begun));
+    find("state").dataset.milliseconds = String(Math.round(performance.now()));
   }, (error) => {
     find("state").textContent = `This page does not work here: ${error.message}.`;
     find("state").className = "wrong";
@@ -284,4 +292,4 @@ function begin() {
 
 begin();
 // For scripts: await alexnet.ask(file) gives {probabilities, best, unknown, ...}; names in alexnet.card.names.
-window.alexnet = { ask, add, card, ready: () => whenReady };
+window.alexnet = { ask, card, ready: () => whenReady };
