@@ -20,6 +20,7 @@ from PIL import Image
 
 import alexnet
 from alexnet.export import html
+from alexnet.export.formats import Order
 from alexnet.networks.folding import folded
 from alexnet.weights.convert.onnx_writer import model as onnx_model
 from browsers import Browser, browser
@@ -63,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pages = {"ours": Path(folder, "ours.html"), "onnxruntime-web": Path(folder, "other.html")}
         classifier = alexnet.load(given.model, device="cpu")
-        html.write(classifier, pages["ours"])
+        html.write(Order(classifier, "fp16", False), pages["ours"])
         pages["onnxruntime-web"].write_text(other_page(classifier, given.dist), encoding="utf-8")
         scripts = {"ours": ours_script(), "onnxruntime-web": other_script(classifier)}
         times: dict[str, list[float]] = {name: [] for name in pages}

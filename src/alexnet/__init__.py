@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Evaluation",
+    "Exported",
     "PerceptualDistance",
     "Prediction",
     "Preprocessing",
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
     from alexnet import errors, ops
     from alexnet.api import Run, train
     from alexnet.data.preprocess import Preprocessing
-    from alexnet.inference.classifier import Classifier, Prediction, load
+    from alexnet.inference.answers import Prediction
+    from alexnet.inference.classifier import Classifier
     from alexnet.inference.evaluate import Evaluation, evaluate
+    from alexnet.inference.loading import load
     from alexnet.inference.perceptual import PerceptualDistance, perceptual_distance
+    from alexnet.inference.runtime import Exported
     from alexnet.networks import list_networks
     from alexnet.weights.named import create
 
@@ -46,9 +50,10 @@ _HOME = {
     "create": "alexnet.weights.named",
     "list_networks": "alexnet.networks",
     "Classifier": "alexnet.inference.classifier",
-    "Prediction": "alexnet.inference.classifier",
-    "load": "alexnet.inference.classifier",
+    "Prediction": "alexnet.inference.answers",
+    "load": "alexnet.inference.loading",
     "Evaluation": "alexnet.inference.evaluate",
+    "Exported": "alexnet.inference.runtime",
     "evaluate": "alexnet.inference.evaluate",
     "PerceptualDistance": "alexnet.inference.perceptual",
     "perceptual_distance": "alexnet.inference.perceptual",

@@ -28,6 +28,7 @@ from alexnet.cli import (
     evaluate,
     experiment,
     explain,
+    export,
     pack,
     predict,
     pretrain,
@@ -132,6 +133,7 @@ for command in (
     embed.embed,
     compare.compare,
     explain.explain,
+    export.export,
     benchmark.benchmark,
     experiment.experiment,
 ):

@@ -13,7 +13,7 @@ from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.errors import UsageError
 
 if TYPE_CHECKING:
-    from alexnet.inference.classifier import Prediction
+    from alexnet.inference.answers import Prediction
 
 
 def predict(
@@ -31,11 +31,12 @@ def predict(
     """Classify images, in the order given. Exit code 3 if any cannot be read."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
-    from alexnet.inference import classifier
+    from alexnet.inference.answers import Prediction
+    from alexnet.inference.loading import load
 
     asked = list(expand(images))
-    guessed = iter(classifier.load(model, device).predict((path for path, error in asked if not error), top, views))
-    answers = [classifier.Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
+    guessed = iter(load(model, device).predict((path for path, error in asked if not error), top, views))
+    answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
     elif as_csv:

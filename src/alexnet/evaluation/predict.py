@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from alexnet.data.preprocess import Preprocessing, check_views
+from alexnet.data.places import check_views
+from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store import Store
 from alexnet.device import autocast, held_weights, pick_device, pick_precision
 from alexnet.errors import DataError, Diverged

@@ -11,19 +11,24 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alexnet.data.preprocess import Preprocessing
-from alexnet.errors import unknown_name
-from alexnet.export.codes import BITS
+from alexnet.errors import WeightsError
 from alexnet.export.engine import BUILDS, wasm
+from alexnet.export.engine.host import Host
+from alexnet.export.formats import Order
 from alexnet.export.program import Program, program
-from alexnet.files import whole_file
 from alexnet.inference.classifier import Classifier
+from alexnet.inference.runtime import WHOLE, Engine
+from alexnet.weights.exported import PROBABILITIES, UNKNOWN
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 FOLDER = Path(__file__).parent / "page"
-PRECISIONS = tuple(BITS)
+PROVEN = "simd"  # the build that is run to prove a page
 SEEN = {
     "crop": "the centre square of a photo",
     "short": "the centre square of a photo",
@@ -32,24 +37,44 @@ SEEN = {
 }
 
 
-def write(classifier: Classifier, path: Path, precision: str = "fp16") -> Program:
-    """Write the page, whole or not at all; what it holds of the network.
-
-    precision: of the weights: fp32, fp16, int8 or int4. UsageError for another, and for a network with a layer that
-    the engine does not have.
-    """
-    made = model_of(classifier, precision)
-    content = page(classifier, made, precision).encode()
-    with whole_file(path, "wb") as file:
-        file.write(content)
-    return made
+def write(order: Order, path: Path) -> None:
+    """Write the page. UsageError for a network with a layer that the engine does not have."""
+    path.write_text(page(order.classifier, model_of(order), order.precision), encoding="utf-8")
 
 
-def model_of(classifier: Classifier, precision: str = "fp16") -> Program:
+def engine(path: Path) -> Engine:
+    """The engine and the model that a page holds, run by wasmtime."""
+    text = path.read_text(encoding="utf-8")
+    return PageEngine(Host(_held(text, "model"), _held(text, f"engine-{PROVEN}")))
+
+
+class PageEngine:
+    """A page without its browser: a picture's pixels in, probabilities and the score for 'none of these' out."""
+
+    input = WHOLE
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.outputs = (PROBABILITIES, UNKNOWN) if host.tells_unknown else (PROBABILITIES,)
+
+    def __call__(self, given: NDArray[Any]) -> list[NDArray[Any]]:
+        """uint8 (H, W, 3) -> float32 (K,), and float32 () where the model has it."""
+        probabilities = self._host.answer(given)
+        return [probabilities, np.float32(self._host.unknown())][: len(self.outputs)]  # type: ignore[list-item]
+
+
+def _held(text: str, name: str) -> bytes:
+    """What a page holds under a name."""
+    _, found, rest = text.partition(f'<script type="text/plain" id="{name}">')
+    if not found:
+        raise WeightsError(f"this page holds no {name}; export the model anew")
+    return base64.b64decode(rest[: rest.index("<")])
+
+
+def model_of(order: Order) -> Program:
     """What the engine reads. Errors as for `write`."""
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    return program(classifier.network, classifier.preprocessing, classifier.card.calibration, precision)
+    classifier = order.classifier
+    return program(classifier.network, classifier.preprocessing, classifier.card.calibration, order.precision)
 
 
 def page(classifier: Classifier, made: Program, precision: str) -> str:

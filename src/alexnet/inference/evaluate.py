@@ -7,14 +7,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.preprocess import check_views
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.data.places import check_views
 from alexnet.data.sources import Data, spec_of
+from alexnet.data.store import Store
 from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.files import write_json
-from alexnet.inference.classifier import Classifier, load
+from alexnet.inference.answers import Answering
+from alexnet.inference.classifier import Classifier
 from alexnet.inference.inputs import as_path, check_count
+from alexnet.inference.loading import load
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
 from alexnet.plots import pictures
 
@@ -83,7 +91,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | os.PathLike[str] | Classifier,
+    model: str | os.PathLike[str] | Answering,
     data: Data,
     views: int = 1,
     split: str | None = None,
@@ -96,7 +104,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on one part of some data.
 
-    model: as for `load`, or a loaded Classifier, which keeps its own device and precision.
+    model: as for `load`, or what it gives, a Classifier or an Exported, which keeps its own device and precision.
     data: a name or path as for `named_store`, or arrays (images, labels). views: 1, 9 or 10. split: "train", "val",
     "test" or "all"; None: test where there is one, else val, else all. The parts are those that the model's run
     recorded where `data` is what it was trained on, wherever it lies now, else those that the data itself gives; of
@@ -110,23 +118,14 @@ def evaluate(
     check_count("batch size", batch_size)
     named = None if out is None else as_path("out", out)
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
-    classifier = model if isinstance(model, Classifier) else load(model, device, precision)
+    classifier = model if isinstance(model, Answering) else load(model, device, precision)
+    classifier.check_views(views)
     found = open_data(classifier.origin, data, classifier, progress)
     indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
     if leaking := found.leaks():
         logger.warning("%s", leaking)
-    chances = probabilities(
-        classifier.network,
-        classifier.preprocessing,
-        store,
-        indices,
-        views,
-        batch_size,
-        device=classifier.device,
-        precision=str(classifier.precision).removeprefix("torch."),
-        progress=progress,
-    )
+    chances = _chances(classifier, store, indices, views, batch_size, progress)
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
     facts: dict[str, Any] = {"model": classifier.name, "data": name}
@@ -140,6 +139,26 @@ def evaluate(
     pictures.confusion(scores["confusion"], classifier.class_names, files[1])
     write_predictions(files[2], [store.paths[i] for i in indices], labels, chances, classifier.class_names)
     return _evaluation(facts, scores, files)
+
+
+def _chances(
+    model: Answering,
+    store: Store,
+    indices: NDArray[np.int64],
+    views: int,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """Class probabilities of stored images, float32 (N, K) on the processor, whatever the model computes with."""
+    if isinstance(model, Classifier):
+        asked = (store, indices, views, batch_size, model.device, str(model.precision).removeprefix("torch."), progress)
+        return probabilities(model.network, model.preprocessing, *asked)
+    step, found = max(1, batch_size // views), []
+    for start in range(0, len(indices), step):
+        found.append(model.probabilities(store.mapped(indices[start : start + step]), views))
+        if progress:
+            progress(min(start + step, len(indices)), len(indices))
+    return torch.from_numpy(np.concatenate(found))
 
 
 def _evaluation(facts: dict[str, Any], scores: dict[str, Any], files: list[Path]) -> Evaluation:

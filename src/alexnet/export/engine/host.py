@@ -7,28 +7,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.data.images import Pixels
-from alexnet.errors import UsageError
-from alexnet.export.engine import wasm
+from alexnet.errors import UsageError, WeightsError
 
 Floats = NDArray[np.float32]
 
 
-class Engine:
+class Host:
     """A model in the engine that pages hold: the same bytes, run by wasmtime."""
 
-    def __init__(self, model: bytes, build: str = "simd") -> None:
-        """model: as `alexnet.export.program` writes it. UsageError without wasmtime, or for bytes that are no model."""
+    def __init__(self, model: bytes, module: bytes) -> None:
+        """model: as `alexnet.export.program` writes it. module: the engine's WebAssembly.
+
+        UsageError without wasmtime, WeightsError for bytes that are no model.
+        """
         wasmtime = _wasmtime()
         config = wasmtime.Config()
         config.wasm_simd = config.wasm_relaxed_simd = True
         self._store = wasmtime.Store(wasmtime.Engine(config))
-        module = wasmtime.Module(self._store.engine, wasm(build))
-        self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        compiled = wasmtime.Module(self._store.engine, module)
+        self._exports = wasmtime.Instance(self._store, compiled, []).exports(self._store)
         self._memory = self._exports["memory"]
         self._memory.write(self._store, model, self._call("model", len(model)))
         if not self._call("prepare"):
-            raise UsageError(f"{len(model)} bytes that begin with {model[:4]!r} are no model of the engine")
-        self._input, self._classes = struct.unpack_from("<i", model, 8)[0], struct.unpack_from("<i", model, 24)[0]
+            raise WeightsError(f"{len(model)} bytes that begin with {model[:4]!r} are no model; export it anew")
+        words = struct.unpack_from("<16i", model)
+        self._input, self._classes, self.tells_unknown = words[2], words[6], words[15] >= 0
 
     def answer(self, image: Pixels) -> Floats:
         """uint8 (H, W, 3), upright RGB -> probabilities, float32 (K)."""
@@ -67,5 +70,5 @@ def _wasmtime() -> Any:
     try:
         import wasmtime
     except ImportError as error:
-        raise UsageError("pages are verified by wasmtime, which is missing: pip install 'alexnet[html]'") from error
+        raise UsageError('proving a page needs the package wasmtime; install it: pip install "alexnet[html]"') from error
     return wasmtime

@@ -1,4 +1,4 @@
-"""Our networks as ONNX graphs, in operators of version 17: every network, for one input size and any number of images.
+"""Our networks as ONNX graphs: every network, for one input size and any number of images.
 
 Tensors keep the names of the state dict. Dropout is left out, as it does nothing in evaluation mode.
 """
@@ -17,8 +17,8 @@ from alexnet.ops import LocalResponseNorm
 from alexnet.weights.card import Card
 from alexnet.weights.convert import layouts
 from alexnet.weights.convert.onnx_graph import library
+from alexnet.weights.exported import CARD
 
-CARD = "alexnet.card"  # the entry of the metadata
 OPSET, IR = 17, 8
 Array = npt.NDArray[Any]
 PLAIN = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
@@ -27,7 +27,8 @@ PLAIN = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
 def model(network: Network, card: Card) -> Any:
     """A ModelProto: images float32 (N, 3, S, S), normalised as the card's preprocessing says -> logits (N, K)."""
     helper = library("writing ONNX").helper
-    graph = _Graph(network, card.input_size)
+    graph = NetworkGraph(network, card.input_size, OPSET)
+    graph.nodes[-1].output[0] = "logits"
     images = helper.make_tensor_value_info("images", 1, ["N", 3, card.input_size, card.input_size])
     logits = helper.make_tensor_value_info("logits", 1, ["N", network.num_classes])
     body = helper.make_graph(graph.nodes, network.name, [images], [logits], graph.tensors)
@@ -41,15 +42,40 @@ def model(network: Network, card: Card) -> Any:
     return found
 
 
-class _Graph:
+class Graph:
     """The nodes and tensors of a graph, built in the order of computation."""
 
-    def __init__(self, network: Network, side: int) -> None:
+    def __init__(self) -> None:
         onnx = library("writing ONNX")
         self.make, self.to_tensor = onnx.helper.make_node, onnx.numpy_helper.from_array
         self.nodes: list[Any] = []
         self.tensors: list[Any] = []
-        self.current = "images"
+        self.current = ""  # the output of the last node
+
+    def constant(self, name: str, value: Any) -> str:
+        """Add a tensor; returns its name."""
+        self.tensors.append(self.to_tensor(np.ascontiguousarray(value).reshape(np.shape(value)), name))
+        return name
+
+    def node(self, kind: str, name: str, *inputs: str, **settings: Any) -> str:
+        """Add a node that reads the current map, or `inputs`; the first of its outputs becomes the current one."""
+        made = settings.pop("outputs", [f"{name}.out"])
+        self.nodes.append(self.make(kind, list(inputs) or [self.current], made, name=name, **settings))
+        self.current = str(made[0])
+        return self.current
+
+
+class NetworkGraph(Graph):
+    """A network, from "images" to `current`, the logits.
+
+    outputs: the name of each stage's output, and its shape for one image, by the stage's name.
+    opset: the version of the operators, 17 or later.
+    """
+
+    def __init__(self, network: Network, side: int, opset: int) -> None:
+        super().__init__()
+        self.opset, self.current = opset, "images"
+        self.outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         before = torch.zeros(1, 3, side, side)
         device = next(network.parameters()).device
         with evaluating(network), torch.inference_mode():
@@ -58,23 +84,12 @@ class _Graph:
         for name, stage in network.stages():
             self.stage(paths[name], stage, tuple(before.shape))
             before = maps[name]
-        self.nodes[-1].output[0] = "logits"
-
-    def constant(self, name: str, value: Any) -> str:
-        self.tensors.append(self.to_tensor(np.ascontiguousarray(value), name))
-        return name
+            self.outputs[name] = self.current, tuple(before.shape)
 
     def parameters(self, name: str, stage: nn.Module, keys: tuple[str, ...]) -> list[str]:
         state = stage.state_dict()
         found = {key: state[key].detach().float().cpu().numpy() for key in keys if key in state}
         return [self.constant(f"{name}.{key}", value) for key, value in found.items()]
-
-    def node(self, kind: str, name: str, *inputs: str, **settings: Any) -> str:
-        """Add a node that reads the current map, or `inputs`; the first of its outputs becomes the current one."""
-        made = settings.pop("outputs", [f"{name}.out"])
-        self.nodes.append(self.make(kind, list(inputs) or [self.current], made, name=name, **settings))
-        self.current = str(made[0])
-        return self.current
 
     def stage(self, name: str, stage: nn.Module, shape: tuple[int, ...]) -> None:
         """shape: of what the stage reads."""
@@ -133,6 +148,8 @@ class _Graph:
         self.node("MatMul", name, self.current, right)
 
     def norm(self, name: str, stage: LocalResponseNorm) -> None:
+        if stage.size % 2 == 0:  # ONNX reaches one further ahead, we one further back
+            raise UsageError(f"{name} has a window of {stage.size}, which ONNX cannot centre; take an odd one")
         if stage.within_channel:
             return self.within(name, stage)
         alpha = stage.alpha_per_square * stage.size  # ONNX divides it by the window
@@ -141,7 +158,8 @@ class _Graph:
             self.node("LRN", name, **settings)
             return None
         parts = [f"{name}.{group}" for group in range(stage.groups)]
-        self.node("Split", f"{name}.split", outputs=parts, axis=1)
+        counted = {"num_outputs": stage.groups} if self.opset >= 18 else {}
+        self.node("Split", f"{name}.split", outputs=parts, axis=1, **counted)
         normed = [self.node("LRN", f"{part}.lrn", part, **settings) for part in parts]
         self.node("Concat", name, *normed, axis=1)
         return None
@@ -149,8 +167,6 @@ class _Graph:
     def within(self, name: str, stage: LocalResponseNorm) -> None:
         """x / (k + alpha' * size² * average of x² over the window, zeros outside counted) ** beta."""
         x, pad = self.current, (stage.size - 1) // 2
-        if stage.size % 2 == 0:
-            raise UsageError(f"{name} has a window of {stage.size}, which ONNX cannot centre; take an odd one")
         self.node("Mul", f"{name}.squares", x, x)
         window = {"kernel_shape": [stage.size] * 2, "strides": [1, 1], "pads": [pad] * 4, "count_include_pad": 1}
         self.node("AveragePool", f"{name}.mean", **window)
