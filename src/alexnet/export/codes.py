@@ -21,7 +21,7 @@ class Codes(NamedTuple):
 
 
 def encode(rows: Floats, bits: int) -> Codes:
-    """float32 (R, L) -> codes. A row's scale is its largest magnitude, 1 for a row of zeros.
+    """float32 (R, L) -> codes. A row's scale is its largest magnitude.
 
     32: float32 itself. 16: half precision of the scaled row. 8: steps of 1/127. 4: the sixteen values that are nearest
     to all scaled weights (k-means, as in Han, Mao and Dally 2016, arXiv 1510.00149), which belong to the layer.
@@ -29,9 +29,8 @@ def encode(rows: Floats, bits: int) -> Codes:
     none = np.zeros(0, np.float32)
     if bits == 32:
         return Codes(32, rows.astype("<f4").tobytes(), np.ones(len(rows), np.float32), none)
-    scales = np.abs(rows).max(1)
-    scales = np.where(scales > 0, scales, 1).astype(np.float32)
-    scaled = rows / scales[:, None]
+    scales = np.abs(rows).max(1).astype(np.float32)
+    scaled = rows / np.where(scales > 0, scales, 1)[:, None]
     if bits == 16:
         return Codes(16, scaled.astype("<f2").tobytes(), scales, none)
     if bits == 8:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "page"
 PROVEN = "simd"  # the build that is run to prove a page
+SCRIPTS = ("engine.js", "files.js", "page.js")
 SEEN = {
     "crop": "the centre square of a photo",
     "short": "the centre square of a photo",
@@ -81,7 +82,7 @@ def page(classifier: Classifier, made: Program, precision: str) -> str:
     """The page as HTML text; every name is escaped."""
     from markupsafe import Markup
 
-    script = _text("engine.js") + _text("page.js")
+    script = "".join(map(_text, SCRIPTS))
     style, card = _text("page.css"), classifier.card
     names = [_printable(name) for name in card.class_names]
     return _template().render(

@@ -72,8 +72,14 @@ def program(
     """The network with all that turns a picture into its answer.
 
     precision: of the weights, fp32, fp16, int8 or int4; biases are float32, and the first and the last layer have at
-    least 8 bits. UsageError names a layer that the engine does not have.
+    least 8 bits. UsageError names a layer that the engine does not have, and for a model of files with another range of
+    values than 0 to 255.
     """
+    if preprocessing.value_range is not None:
+        raise UsageError(
+            f"the model takes files with values {preprocessing.value_range[0]:g} to {preprocessing.value_range[1]:g} as"
+            " black to white, which browsers do not read; export it as onnx instead"
+        )
     known = calibration.known if calibration else None
     plain = folded(network)
     if known and known.layer not in dict(plain.stages()) and known.layer in dict(network.stages()):

@@ -1,6 +1,8 @@
 """The engine in Python, by wasmtime: an exported page's answers without a browser."""
 
+import atexit
 import struct
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,8 @@ class Host:
 
         UsageError without wasmtime, WeightsError for bytes that are no model.
         """
-        wasmtime = _wasmtime()
-        config = wasmtime.Config()
-        config.wasm_simd = config.wasm_relaxed_simd = True
-        self._store = wasmtime.Store(wasmtime.Engine(config))
-        compiled = wasmtime.Module(self._store.engine, module)
+        wasmtime, compiled = _wasmtime(), _compiled(module)
+        self._store = wasmtime.Store(_engine())
         self._exports = wasmtime.Instance(self._store, compiled, []).exports(self._store)
         self._memory = self._exports["memory"]
         self._memory.write(self._store, model, self._call("model", len(model)))
@@ -64,6 +63,24 @@ class Host:
 
     def _floats(self, at: int, count: int) -> Floats:
         return np.frombuffer(self._memory.read(self._store, at, at + 4 * count), np.float32).copy()
+
+
+@lru_cache(maxsize=1)
+def _engine() -> Any:
+    wasmtime = _wasmtime()
+    config = wasmtime.Config()
+    config.wasm_simd = config.wasm_relaxed_simd = True
+    return wasmtime.Engine(config)
+
+
+@lru_cache(maxsize=4)
+def _compiled(module: bytes) -> Any:
+    return _wasmtime().Module(_engine(), module)
+
+
+# At the interpreter's end wasmtime cannot free what is still held.
+atexit.register(_engine.cache_clear)
+atexit.register(_compiled.cache_clear)
 
 
 def _wasmtime() -> Any:

@@ -4,7 +4,8 @@
 //
 //     clip((2^21 + sum over j of w_j q_j) / 2^22, 0, 255),   w_j = round(2^22 a_j),   a_j ~ max(0, 1 - |j + 1/2 - center| / support)
 //
-// with support = max(1, scale), in integers, along rows first, rounded to bytes, then along columns. From it the centre
+// with support = max(1, scale), in integers, along rows first, rounded to bytes, then along columns. (Pillow 13 takes some
+// pictures that are not square along columns first, which differs by one level of 255; the fit `crop` resizes none.) From it the centre
 // view, resized likewise in floats without rounding (ops/native/views.cpp), and normalised.
 #pragma once
 #include "engine.h"

@@ -1,6 +1,6 @@
 "use strict";
 
-// What a person sees and does; `engine` is in engine.js.
+// What a person sees and does; `engine` is in engine.js, `troubleOf` in files.js.
 const find = (id) => document.getElementById(id);
 const textOf = (id) => find(id).textContent.trim();
 const card = JSON.parse(textOf("card"));
@@ -89,6 +89,8 @@ function drawn(bitmap) {
 // A picture's answer: {probabilities, best, unknown, seen, milliseconds, blank}; `heat` is called with its maps later.
 async function ask(source, heat = () => {}) {
   await whenReady;
+  const trouble = source instanceof Blob ? troubleOf(new Uint8Array(await source.arrayBuffer())) : null;
+  if (trouble) throw new Error(trouble);
   const bitmap = await bitmapOf(source), id = ++asked;
   return new Promise((resolve, reject) => {
     waiting.set(id, { resolve, reject, heat });
