@@ -51,7 +51,9 @@ def own_calls(line: str) -> bool:
     """Whether a line that a proxy heard is of a browser itself, which asks its maker for updates and the time."""
     words = line.split()
     host = words[1].split("//")[-1].split("/")[0].split(":")[0] if len(words) > 1 else ""
-    return host.endswith((".mozilla.com", ".mozilla.org", ".mozilla.net", ".google.com", ".googleapis.com", ".gvt1.com"))
+    return host.endswith(
+        (".mozilla.com", ".mozilla.org", ".mozilla.net", ".google.com", ".googleapis.com", ".gvt1.com")
+    )
 
 
 class Ears:
@@ -82,7 +84,7 @@ class Ears:
 
 @contextmanager
 def browser(name: str, dark: bool = False, camera: bool = False) -> Iterator[tuple[Browser, Ears]]:
-    """A fresh browser, and what was asked of the network. dark: what the system prefers. camera: a false one, allowed."""
+    """A fresh browser, and what was asked of the network. dark: what the system prefers. camera: a false one."""
     program = installed(name)
     if program is None:
         raise FileNotFoundError(f"no {name} on this machine; looked for {', '.join(NAMES[name])}")
@@ -220,7 +222,10 @@ class Firefox:
             port = free.getsockname()[1]
         own = {f"network.proxy.{kind}": "127.0.0.1" for kind in ("http", "ssl")}
         ports = {f"network.proxy.{kind}_port": proxy for kind in ("http", "ssl")}
-        scheme = {"ui.systemUsesDarkTheme": int(dark), "layout.css.prefers-color-scheme.content-override": int(not dark)}
+        scheme = {
+            "ui.systemUsesDarkTheme": int(dark),
+            "layout.css.prefers-color-scheme.content-override": int(not dark),
+        }
         false_camera = {"media.navigator.streams.fake": camera}
         lines = {**PREFERENCES, **own, **ports, **scheme, **false_camera, "marionette.port": port}
         text = "".join(f"user_pref({json.dumps(key)}, {json.dumps(value)});\n" for key, value in lines.items())
@@ -240,9 +245,10 @@ class Firefox:
 
     def run(self, script: str) -> Any:
         """The value of the body of an asynchronous function."""
-        asked = f"""const done = arguments[arguments.length - 1], window = globalThis.window.wrappedJSObject || globalThis.window;
+        asked = f"""const done = arguments[arguments.length - 1], page = globalThis.window;
+            const window = page.wrappedJSObject || page, fail = (error) => done(JSON.stringify({{error: String(error)}}));
             (async () => {{ const alexnet = window.alexnet; {script} }})()
-            .then((value) => done(JSON.stringify([value])), (error) => done(JSON.stringify({{error: String(error)}})));"""
+            .then((value) => done(JSON.stringify([value])), fail);"""
         arguments = {"script": asked, "args": [], "sandbox": None, "newSandbox": False}
         answer = json.loads(self._send("WebDriver:ExecuteAsyncScript", **arguments)["value"])
         if isinstance(answer, dict):

@@ -4,8 +4,8 @@
     python tools/page_against_ort.py MODEL FOLDER/node_modules/onnxruntime-web/dist [--browser chromium]
 
 Two pages from files, in turn, five times: ours with fp16 weights, and one that holds onnxruntime-web with the same
-network in float32. Both compute one photo at a time in one thread; ours decodes no photo in the time measured, but crops
-and resizes one, the other gets a normalised input. Prints medians and ranges of the rounds' medians, and sizes.
+network in float32. Both compute one photo at a time in one thread; in the time measured neither decodes a photo, ours
+crops and resizes one, and the other gets a normalised input. Prints medians and ranges of the rounds' medians, and sizes.
 """
 
 import argparse
@@ -37,12 +37,14 @@ window.alexnet = {{ start: (async () => {{
   const ort = await import(url);
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = bytes("wasm").buffer;
-  const session = await ort.InferenceSession.create(bytes("model"), {{ executionProviders: ["wasm"], graphOptimizationLevel: "all" }});
+  const settings = {{ executionProviders: ["wasm"], graphOptimizationLevel: "all" }};
+  const session = await ort.InferenceSession.create(bytes("model"), settings);
   return {{ ort, session, started: performance.now() - begun }};
 }})() }};
 </script>"""
 
-OURS_TIMED = """await alexnet.ready(); const text = atob(`{photo}`), data = Uint8Array.from(text, (c) => c.charCodeAt(0));
+OURS_TIMED = """await alexnet.ready();
+  const data = Uint8Array.from(atob(`{photo}`), (c) => c.charCodeAt(0));
   const times = []; for (let i = 0; i < {count}; i++) times.push((await alexnet.ask(new Blob([data]))).milliseconds);
   return times;"""
 OTHER_TIMED = """const {{ ort, session }} = await alexnet.start, side = {side};

@@ -53,7 +53,9 @@ def main() -> None:
     """Measure every page in every browser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--precision", nargs="+", default=["fp16", "int8", "int4"], choices=list(FORMATS["html"].tolerances))
+    parser.add_argument(
+        "--precision", nargs="+", default=["fp16", "int8", "int4"], choices=list(FORMATS["html"].tolerances)
+    )
     parser.add_argument("--browser", nargs="+", default=["chromium", "firefox"])
     parser.add_argument("--limit", type=int)
     given = parser.parse_args()

@@ -5,7 +5,9 @@ import pytest
 
 from alexnet.export.codes import decoded, encode
 
-ROWS = np.random.default_rng(0).normal(0, 1, (6, 101)).astype(np.float32) * np.float32([[1], [1e-6], [50], [0], [3], [1]])
+ROWS = np.random.default_rng(0).normal(0, 1, (6, 101)).astype(np.float32) * np.float32(
+    [[1], [1e-6], [50], [0], [3], [1]]
+)
 
 
 @pytest.mark.parametrize(("bits", "worst"), [(32, 0), (16, 2**-11), (8, 1 / 254), (4, 0.3)])

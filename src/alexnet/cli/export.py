@@ -30,7 +30,8 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The file to write.", show_default="model.onnx or model.html in the run's folder")
+        Path | None,
+        typer.Option(help="The file to write.", show_default="model.onnx or model.html in the run's folder"),
     ] = None,
     batched: Annotated[
         bool,

@@ -30,7 +30,7 @@ def encode(rows: Floats, bits: int) -> Codes:
     if bits == 32:
         return Codes(32, rows.astype("<f4").tobytes(), np.ones(len(rows), np.float32), none)
     scales = np.abs(rows).max(1).astype(np.float32)
-    scaled = rows / np.where(scales > 0, scales, 1)[:, None]
+    scaled: Floats = rows / np.where(scales > 0, scales, 1)[:, None].astype(np.float32)
     if bits == 16:
         return Codes(16, scaled.astype("<f2").tobytes(), scales, none)
     if bits == 8:
@@ -55,7 +55,7 @@ def decoded(codes: Codes, length: int) -> Floats:
 def _halves(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 (R, L) below 16 -> (R, L / 2, rounded up)."""
     even = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
-    result: NDArray[np.uint8] = even[:, ::2] | even[:, 1::2] << 4
+    result: NDArray[np.uint8] = even[:, ::2] | even[:, 1::2] << np.uint8(4)
     return result
 
 
@@ -70,4 +70,5 @@ def _codebook(scaled: Floats) -> Floats:
         weights = np.bincount(near, counts, LEVELS)
         sums = np.bincount(near, counts * middles, LEVELS)
         values = np.sort(np.where(weights > 0, sums / np.maximum(weights, 1), values))
-    return values.astype(np.float32)
+    result: Floats = values.astype(np.float32)
+    return result

@@ -56,12 +56,12 @@ class PageEngine:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.outputs = (PROBABILITIES, UNKNOWN) if host.tells_unknown else (PROBABILITIES,)
+        self.outputs: tuple[str, ...] = (PROBABILITIES, UNKNOWN) if host.tells_unknown else (PROBABILITIES,)
 
     def __call__(self, given: NDArray[Any]) -> list[NDArray[Any]]:
         """uint8 (H, W, 3) -> float32 (K,), and float32 () where the model has it."""
-        probabilities = self._host.answer(given)
-        return [probabilities, np.float32(self._host.unknown())][: len(self.outputs)]  # type: ignore[list-item]
+        probabilities, unknown = self._host.answer(given), np.array(self._host.unknown(), np.float32)
+        return [probabilities, unknown][: len(self.outputs)]
 
 
 def _held(text: str, name: str) -> bytes:
@@ -122,7 +122,12 @@ def _hash(text: str) -> str:
 
 
 def _page_card(names: list[str], made: Program, preprocessing: Preprocessing) -> dict[str, Any]:
-    engine = {"classes": len(names), "input": preprocessing.input_size, "fit": preprocessing.fit, "maps": made.map_shape}
+    engine = {
+        "classes": len(names),
+        "input": preprocessing.input_size,
+        "fit": preprocessing.fit,
+        "maps": made.map_shape,
+    }
     return {"names": names, "builds": list(BUILDS), "engine": engine}
 
 
@@ -143,7 +148,9 @@ def _told(classifier: Classifier) -> str:
     if calibration is None:
         return "It knows its classes alone: of any other picture it names the class that comes nearest."
     if calibration.known is None:
-        return "Its percentages are calibrated. It knows its classes alone: of any other picture it names the nearest one."
+        return (
+            "Its percentages are calibrated. It knows its classes alone: of any other picture it names the nearest one."
+        )
     return "Its percentages are calibrated, and it says where a picture looks like none of its classes."
 
 
@@ -155,7 +162,11 @@ def _template() -> "Template":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2")
 

@@ -51,8 +51,8 @@ def export(
 ) -> Exported:
     """Write a model as a file for another engine, and prove that it answers the same.
 
-    model: as for `load`, no export. format, precision: see `formats.FORMATS`; None: the first. out: the file, or the folder of formats
-    that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, beside a weights file, or the current
+    model: as for `load`, no export. format, precision: see `formats.FORMATS`; None: the usual one. out: the file, or the folder
+    of formats that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, beside a weights file, or the current
     folder. What stood there is replaced, once the new file is proven. batched: the export takes normalised batches
     instead of a picture. data: photos to prove it on; None: those that the model's run held out. progress: called with
     (photos done, N).

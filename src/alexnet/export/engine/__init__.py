@@ -9,8 +9,10 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 BUILDS = {"relaxed": ("-msimd128", "-mrelaxed-simd"), "simd": ("-msimd128",), "scalar": ()}
 """Name -> the compiler's flags, the fastest first."""
-FLAGS = ("-target", "wasm32-freestanding", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror")
-FLAGS += ("-fno-builtin", "-ffp-contract=off", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all")
+FLAGS = (
+    *("-target", "wasm32-freestanding", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror"),
+    *("-fno-builtin", "-ffp-contract=off", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"),
+)
 
 
 def wasm(build: str) -> bytes:

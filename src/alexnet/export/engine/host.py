@@ -87,5 +87,7 @@ def _wasmtime() -> Any:
     try:
         import wasmtime
     except ImportError as error:
-        raise UsageError('proving a page needs the package wasmtime; install it: pip install "alexnet[html]"') from error
+        raise UsageError(
+            'proving a page needs the package wasmtime; install it: pip install "alexnet[html]"'
+        ) from error
     return wasmtime
