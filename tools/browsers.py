@@ -246,7 +246,8 @@ class Firefox:
     def run(self, script: str) -> Any:
         """The value of the body of an asynchronous function."""
         asked = f"""const done = arguments[arguments.length - 1], page = globalThis.window;
-            const window = page.wrappedJSObject || page, fail = (error) => done(JSON.stringify({{error: String(error)}}));
+            const window = page.wrappedJSObject || page;
+            const fail = (error) => done(JSON.stringify({{error: String(error)}}));
             (async () => {{ const alexnet = window.alexnet; {script} }})()
             .then((value) => done(JSON.stringify([value])), fail);"""
         arguments = {"script": asked, "args": [], "sandbox": None, "newSandbox": False}

@@ -5,7 +5,8 @@
 
 Two pages from files, in turn, five times: ours with fp16 weights, and one that holds onnxruntime-web with the same
 network in float32. Both compute one photo at a time in one thread; in the time measured neither decodes a photo, ours
-crops and resizes one, and the other gets a normalised input. Prints medians and ranges of the rounds' medians, and sizes.
+crops and resizes one, and the other gets a normalised input. Prints medians and ranges of the rounds'
+medians, and sizes.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from alexnet.data.images import Pixels
 from alexnet.errors import WeightsError
 from alexnet.export import html
 from alexnet.export.formats import Order
-from alexnet.weights.calibration import Calibration, Known
+from alexnet.weights.calibration import Calibration, Known, Place
 from browsers import Browser, Ears, browser, installed, own_calls
 
 EVIL = "</script><script>document.title='stolen'</script>"
@@ -34,7 +34,7 @@ def classifier(small_run: alexnet.Run) -> alexnet.Classifier:
     found.network.fc10.weight.data.mul_(40)  # so that answers differ
     width = found.network.fc64.out_features
     zeros = np.zeros((width, 1), np.float32)
-    known = Known("neuron64", 0.0, 0.5, zeros[:, 0], zeros, np.ones((1, 1), np.float32))
+    known = Known(0.0, 0.5, (Place("neuron64", zeros[:, 0], zeros, np.ones((1, 1), np.float32)),))
     card = replace(found.card, class_names=NAMES, calibration=Calibration(2.0, known))
     return alexnet.Classifier(found.network, card, "cpu")
 

@@ -17,7 +17,7 @@ from alexnet.export.engine.host import Host
 from alexnet.export.program import FITS, KINDS, program
 from alexnet.networks import create, list_networks
 from alexnet.networks.layers import LocallyConnected2d, Network
-from alexnet.weights.calibration import Calibration, Known
+from alexnet.weights.calibration import Calibration, Known, Place
 
 pytest.importorskip("wasmtime", reason="the engine is run by wasmtime, which is not installed")
 CLASSES = 7
@@ -140,23 +140,26 @@ def test_fewer_bits_give_nearly_the_same_answer(precision: str, worst: float) ->
     assert 0 < np.abs(host.output(len(made.layers) - 1, CLASSES) - logits).max() <= worst * np.abs(logits).max()
 
 
-@pytest.mark.parametrize("layer", ["relu7", "relu5", "bn6", "flatten"])
-def test_temperature_and_none_of_these_are_those_of_the_card(layer: str) -> None:
+@pytest.mark.parametrize("layers", [("relu7",), ("relu5", "pool5", "relu7"), ("bn6", "flatten")])
+def test_temperature_and_none_of_these_are_those_of_the_card(layers: tuple[str, ...]) -> None:
     network = trained("modern", **QUICK["modern"])
     preprocessing, image = preprocessing_of(network), photo(90, 70)
     with torch.inference_mode():
         logits, maps = network(preprocessing(image), return_maps=True)
-    features = maps[layer].mean((2, 3)) if maps[layer].ndim == 4 else maps[layer]
+    features = {layer: maps[layer].mean((2, 3)) if maps[layer].ndim == 4 else maps[layer] for layer in layers}
     draw = np.random.default_rng(0).normal
-    width = features.shape[1]
-    arrays = (draw(0, 0.1, width), draw(0, 1, (width, 5)), draw(0, 1, (4, 5)))
-    known = Known(layer, 0.7, 1.3, *(array.astype(np.float32) for array in arrays))
+    places = []
+    for layer, found in features.items():
+        width = found.shape[1]
+        arrays = (draw(0, 0.1, width), draw(0, 1, (width, 5)), draw(0, 1, (4, 5)))
+        places.append(Place(layer, *(array.astype(np.float32) for array in arrays)))
+    known = Known(0.7, 1.3, tuple(places))
     calibration = Calibration(0.6, known)
     made = program(network, preprocessing, calibration, "fp32")
     host = Host(made.model, wasm("simd"))
     expected = calibration.probabilities(logits.numpy())
     np.testing.assert_allclose(host.answer(image), expected[0], atol=2e-5)
-    assert host.unknown() == pytest.approx(float(known.unknown(expected, features.numpy())[0]), rel=1e-4)
+    assert host.unknown() == pytest.approx(float(known.unknown(expected, features)[0]), rel=1e-4)
 
 
 def test_without_a_calibration_nothing_is_unknown() -> None:

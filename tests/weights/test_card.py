@@ -15,7 +15,7 @@ from torch import Tensor
 from alexnet.errors import AlexNetError, WeightsError
 from alexnet.networks import create
 from alexnet.networks.layers import Network
-from alexnet.weights.calibration import Calibration, Known
+from alexnet.weights.calibration import Calibration, Known, Place
 from alexnet.weights.card import Card, checksum, fill, load, read_card, save
 
 CARD = Card(
@@ -121,8 +121,8 @@ def test_failed_write_is_reported(network: Network, tmp_path: Path) -> None:
 @pytest.fixture
 def calibrated(network: Network, tmp_path: Path) -> Path:
     mean, projection, centres = (np.random.default_rng(0).random(shape, np.float32) for shape in ((4,), (4, 2), (3, 2)))
-    known = Known("pool5", 1.5, 0.1 + 0.2, mean, projection, centres)
-    card = replace(CARD, calibration=Calibration(0.75, known, {"images": {"val": 9}}))
+    known = Known(1.5, 0.1 + 0.2, (Place("pool5", mean, projection, centres),))
+    card = replace(CARD, calibration=Calibration(0.75, known, mean, {"images": {"val": 9}}))
     save(tmp_path / "calibrated.safetensors", network, card)
     return tmp_path / "calibrated.safetensors"
 
@@ -149,8 +149,8 @@ def test_changed_calibration_is_detected(calibrated: Path) -> None:
     content = calibrated.read_bytes()
     calibrated.write_bytes(content.replace(b"0.75", b"0.85"))
     assert "altered" in refusal(calibrated)
-    mean = from_bytes(content)["calibration.mean"].numpy().tobytes()
-    calibrated.write_bytes(content.replace(mean, mean[::-1]))
+    changed = from_bytes(content)["calibration.pool5.projection"].numpy().tobytes()
+    calibrated.write_bytes(content.replace(changed, changed[::-1]))
     assert "altered" in refusal(calibrated)
 
 

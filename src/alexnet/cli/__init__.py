@@ -21,6 +21,7 @@ import typer
 from alexnet import __version__
 from alexnet.cli import (
     benchmark,
+    calibrate,
     check,
     compare,
     demo,
@@ -128,6 +129,7 @@ for command in (
     pack.pack,
     train.train,
     pretrain.pretrain,
+    calibrate.calibrate,
     evaluate.evaluate,
     predict.predict,
     embed.embed,

@@ -11,6 +11,7 @@ from alexnet.console import bar, print_lines, table
 
 if TYPE_CHECKING:
     from alexnet.export.run import Exported
+    from alexnet.export.verify import Proof
 
 
 def export(
@@ -72,8 +73,18 @@ def _print(written: "Exported") -> None:
         written.path,
         f"{written.photos}: {proof.agree} of {proof.photos} get the same class,"
         f" a probability differs by {proof.difference:.2g} at most",
+        *_unknown(proof),
         beside,
     )
+
+
+def _unknown(proof: "Proof") -> list[str]:
+    if proof.unknown_agree is None:
+        return []
+    return [
+        f"{proof.unknown_agree} of {proof.photos} are told or not told as 'none of these' alike,"
+        f" the score differs by {proof.unknown_difference:.2g} at most"
+    ]
 
 
 def _size(count: int) -> str:

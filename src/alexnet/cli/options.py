@@ -48,6 +48,15 @@ Views = Annotated[
         "cuda-convnet's networks."
     ),
 ]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Also a set of classes for each image that holds the right one with this chance, such as 0.95; the model "
+        "must be calibrated (alexnet calibrate).",
+        show_default=False,
+    ),
+]
 IncludeTrained = Annotated[
     bool,
     typer.Option(
@@ -174,6 +183,9 @@ def expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
 
 def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
     """Yield the images in a folder and its sub-folders, in natural order, without litter; a file yields itself."""
+    if path.is_file():
+        yield path, None
+        return
     from alexnet.data.sources.told import tell_passed_over
     from alexnet.data.sources.walk import Walk
 
@@ -181,7 +193,7 @@ def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
     try:
         walk.entries()
     except (FileNotFoundError, NotADirectoryError):
-        yield path, None  # a file, or missing, which its reader reports
+        yield path, None  # missing, or no file, which its reader reports
         return
     except OSError:
         pass  # found again, and named, below

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, Device, Model, Views, expand
+from alexnet.cli.options import AsJson, Coverage, Device, Model, Views, expand
 from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.errors import UsageError
 
 if TYPE_CHECKING:
     from alexnet.inference.answers import Prediction
+
+FEW = 16  # images up to which an export is opened for few
 
 
 def predict(
@@ -24,6 +26,7 @@ def predict(
     ],
     top: Annotated[int, typer.Option(help="Number of most probable classes to print for each image.", min=1)] = 5,
     views: Views = 1,
+    coverage: Coverage = None,
     device: Device = "auto",
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, and nothing else, to standard output.")] = False,
@@ -35,7 +38,8 @@ def predict(
     from alexnet.inference.loading import load
 
     asked = list(expand(images))
-    guessed = iter(load(model, device).predict((path for path, error in asked if not error), top, views))
+    loaded = load(model, device, brief=len(asked) <= FEW)
+    guessed = iter(loaded.predict((path for path, error in asked if not error), top, views, coverage))
     answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
@@ -51,12 +55,17 @@ def predict(
 
 def _print_csv(answers: Iterable["Prediction"]) -> None:
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["path", "rank", "label", "probability", "error"])
+    answers = list(answers)
+    tells, sets = (any(getattr(each, name) is not None for each in answers) for name in ("unknown_score", "classes"))
+    more = [*(["unknown", "unknown_score"] if tells else []), *(["in_set"] if sets else [])]
+    table.writerow(["path", "rank", "label", "probability", "error", *more])
     for answer in answers:
         if answer.error:
-            table.writerow([answer.path, "", "", "", answer.error])
+            table.writerow([answer.path, "", "", "", answer.error, *[""] * len(more)])
         for rank, guess in enumerate(answer.predictions, 1):
-            table.writerow([answer.path, rank, guess.label, f"{guess.probability:.6f}", ""])
+            told = [int(answer.unknown or False), f"{answer.unknown_score or 0:.6f}"] if tells else []
+            held = [int(guess.label in (answer.classes or ()))] if sets else []
+            table.writerow([answer.path, rank, guess.label, f"{guess.probability:.6f}", "", *told, *held])
 
 
 def print_answers(answers: Iterable["Prediction"]) -> None:
@@ -64,5 +73,9 @@ def print_answers(answers: Iterable["Prediction"]) -> None:
     for answer in answers:
         if not answer.error:
             print(printable(str(answer.path)), *([f"({answer.note})"] if answer.note else []))
+        if answer.unknown:
+            print(f"  unknown (nearest: {printable(answer.predictions[0].label)})")
         for guess in answer.predictions:
             print(f"  {guess.probability:7.2%}  {guess.label}")
+        if answer.classes is not None:
+            print(f"  set: {printable(', '.join(answer.classes))}")

@@ -26,12 +26,14 @@ def probabilities(
     device: str | torch.device = "cpu",
     precision: str = "auto",
     progress: Callable[[int, int], None] | None = None,
+    temperature: float = 1.0,
 ) -> Tensor:
     """Class probabilities for the images of `store` at `indices`: float32 (N, K) on the CPU.
 
     views: 1, 9 or 10 (`Preprocessing.views`), over which softmax outputs are averaged. batch_size: views per forward
     pass; it does not change the result. precision: "auto", "float32" or "bfloat16". progress: called with (images done,
-    N). The network is moved to `device`; each layer keeps its training or evaluation mode.
+    N). temperature: by what logits are divided. The network is moved to `device`; each layer keeps its training or
+    evaluation mode.
     """
     check_views(views)
     indices = np.asarray(indices, dtype=np.int64)
@@ -45,7 +47,7 @@ def probabilities(
         weights = held_weights(network, dtype)
         for start in range(0, len(indices), step):
             images = store.mapped(indices[start : start + step])
-            batches.append(of_images(network, weights, preprocessing, images, views, device, dtype))
+            batches.append(of_images(network, weights, preprocessing, images, views, device, dtype, temperature))
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
     return torch.cat(batches)
@@ -59,6 +61,7 @@ def of_images(
     views: int,
     device: torch.device,
     dtype: torch.dtype,
+    temperature: float = 1.0,
 ) -> Tensor:
     """One batch: N of uint8 (S, S, 3) -> float32 (N, K) on the CPU, softmax outputs averaged over the views.
 
@@ -70,7 +73,7 @@ def of_images(
         batch = preprocessing.views(images, views, dtype, device)
         with autocast(device, dtype):
             logits = functional_call(network, weights, (batch,))
-        averaged: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()
+        averaged: Tensor = (logits.float() / temperature).softmax(1).view(len(images), views, -1).mean(1).cpu()
     if not averaged.isfinite().all():
         raise Diverged(f"network {network.name!r} gave outputs that are not finite; its weights may have diverged")
     return averaged

@@ -30,7 +30,8 @@ def encode(rows: Floats, bits: int) -> Codes:
     if bits == 32:
         return Codes(32, rows.astype("<f4").tobytes(), np.ones(len(rows), np.float32), none)
     scales = np.abs(rows).max(1).astype(np.float32)
-    scaled: Floats = rows / np.where(scales > 0, scales, 1)[:, None].astype(np.float32)
+    divisors: Floats = np.where(scales > 0, scales, 1).astype(np.float32)
+    scaled: Floats = rows / divisors[:, None]
     if bits == 16:
         return Codes(16, scaled.astype("<f2").tobytes(), scales, none)
     if bits == 8:

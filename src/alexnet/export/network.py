@@ -4,6 +4,7 @@ N images of S x S pixels, K classes. The graph is the core of every export that 
 the preprocessing before it.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 from alexnet.errors import UsageError
 from alexnet.networks.folding import folded
 from alexnet.networks.layers import Network
-from alexnet.weights.calibration import LEAST_NORM, Calibration, Known
+from alexnet.weights.calibration import LEAST_NORM, Array, Calibration, Known, Place
 from alexnet.weights.card import Card
 from alexnet.weights.convert.onnx_graph import library
 from alexnet.weights.convert.onnx_writer import NetworkGraph
@@ -29,6 +30,7 @@ def core(network: Network, card: Card) -> Any:
     N is free. With a card that tells 'none of these' also `unknown`, float32 (N,): the score over its threshold, above
     1 for images of no class. UsageError for a network with layers that ONNX cannot hold.
     """
+    helper = library("an export", "export").helper
     calibration = card.calibration or Calibration()
     graph = NetworkGraph(_applied(network, calibration.known), card.input_size, OPSET)
     outputs = [(PROBABILITIES, ["N", network.num_classes])]
@@ -36,7 +38,6 @@ def core(network: Network, card: Card) -> Any:
     if calibration.known is not None:
         _unknown(graph, calibration.known)
         outputs.append((UNKNOWN, ["N"]))
-    helper = library("an export", "export").helper
     images = helper.make_tensor_value_info(IMAGES, FLOAT, ["N", 3, card.input_size, card.input_size])
     made = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in outputs]
     return model_of(helper.make_graph(graph.nodes, network.name, [images], made, graph.tensors))
@@ -50,15 +51,12 @@ def model_of(graph: Any) -> Any:
 
 
 def _applied(network: Network, known: Known | None) -> Network:
-    """The network as it is applied: BatchNorm folded, where the features of `known` are still there."""
-    if known is None:
-        return folded(network)
-    names, stages = zip(*network.stages(), strict=True)
-    place = names.index(known.layer) if known.layer in names else len(names)
-    following = stages[place + 1] if place + 1 < len(stages) else None
-    own = stages[place] if place < len(stages) else None
+    """The network as it is applied: BatchNorm folded, unless `known` reads a stage that folding changes."""
+    stages = list(network.stages())
     norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-    return network if isinstance(following, norms) or isinstance(own, (*norms, nn.Dropout)) else folded(network)
+    changed = {name for name, stage in stages if isinstance(stage, (*norms, nn.Dropout))}
+    changed |= {name for (name, _), (_, after) in pairwise(stages) if isinstance(after, norms)}
+    return network if known and changed & set(known.layers) else folded(network)
 
 
 def _probabilities(graph: NetworkGraph, temperature: float) -> None:
@@ -70,11 +68,12 @@ def _probabilities(graph: NetworkGraph, temperature: float) -> None:
 
 def _unknown(graph: NetworkGraph, known: Known) -> None:
     """`Known.unknown`, by the formulas of `alexnet.weights.calibration`."""
-    distance = _distance(graph, _features(graph, known.layer), known)
     largest = graph.node("ReduceMax", "known.largest", PROBABILITIES, _axes(graph, 1), keepdims=0)
     doubt = graph.node("Sub", "known.doubt", _number(graph, 1), largest)
-    doubt = graph.node("Mul", "known.doubts", doubt, _number(graph, known.doubt))
-    score = graph.node("Add", "known.score", doubt, distance)
+    score = graph.node("Mul", "known.doubts", doubt, _number(graph, known.doubt))
+    for place in known.places:
+        distance = _distance(graph, _features(graph, place.layer), place)
+        score = graph.node("Add", f"known.{place.layer}.score", score, distance)
     graph.node("Div", UNKNOWN, score, _number(graph, known.threshold), outputs=[UNKNOWN])
 
 
@@ -85,22 +84,29 @@ def _features(graph: NetworkGraph, layer: str) -> str:
     name, shape = graph.outputs[layer]
     if len(shape) == 2:
         return name
-    return graph.node("ReduceMean", "known.features", name, _axes(graph, 2, 3), keepdims=0)
+    return graph.node("ReduceMean", f"known.{layer}.features", name, _axes(graph, 2, 3), keepdims=0)
 
 
-def _distance(graph: NetworkGraph, features: str, known: Known) -> str:
-    """(N,): the distance to the nearest centre: `Known.distance`."""
-    norm = graph.node("ReduceL2", "known.norm", features, _axes(graph, 1), keepdims=1)
-    norm = graph.node("Max", "known.norms", norm, _number(graph, LEAST_NORM))
-    unit = graph.node("Div", "known.unit", features, norm)
-    moved = graph.node("Sub", "known.moved", unit, graph.constant("known.mean", known.mean))
-    u = graph.node("MatMul", "known.u", moved, graph.constant("known.projection", known.projection))
-    own = graph.node("ReduceSumSquare", "known.own", u, _axes(graph, 1), keepdims=1)
-    twice = graph.constant("known.twice", np.ascontiguousarray(-2 * known.centres.T))
-    squares = graph.node("Add", "known.cross", own, graph.node("MatMul", "known.products", u, twice))
-    squares = graph.node("Add", "known.squares", squares, graph.constant("known.lengths", (known.centres**2).sum(1)))
-    least = graph.node("ReduceMin", "known.least", squares, _axes(graph, 1), keepdims=0)
-    return graph.node("Sqrt", "known.distance", graph.node("Max", "known.above", least, _number(graph, 0)))
+def _distance(graph: NetworkGraph, features: str, place: Place) -> str:
+    """(N,): the distance to the nearest centre: `Place.distance` of `unit_roots`."""
+
+    def node(kind: str, name: str, *inputs: str, **settings: int) -> str:
+        return graph.node(kind, f"known.{place.layer}.{name}", *inputs, **settings)
+
+    def held(name: str, array: Array) -> str:
+        return graph.constant(f"known.{place.layer}.{name}", np.asarray(array, np.float32))
+
+    roots = node("Sqrt", "roots", node("Relu", "positive", features))
+    norm = node(
+        "Max", "norms", node("ReduceL2", "norm", roots, _axes(graph, 1), keepdims=1), _number(graph, LEAST_NORM)
+    )
+    moved = node("Sub", "moved", node("Div", "unit", roots, norm), held("mean", place.mean))
+    u = node("MatMul", "u", moved, held("projection", place.projection))
+    own = node("ReduceSumSquare", "own", u, _axes(graph, 1), keepdims=1)
+    cross = node("MatMul", "products", u, held("twice", -2 * place.centres.T))
+    squares = node("Add", "squares", node("Add", "cross", own, cross), held("lengths", (place.centres**2).sum(1)))
+    least = node("ReduceMin", "least", squares, _axes(graph, 1), keepdims=0)
+    return node("Sqrt", "distance", node("Max", "above", least, _number(graph, 0)))
 
 
 def _axes(graph: NetworkGraph, *axes: int) -> str:

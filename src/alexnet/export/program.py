@@ -20,7 +20,7 @@ from alexnet.export.codes import BITS, Codes, encode
 from alexnet.networks.folding import folded
 from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, LocallyConnected2d, Network
 from alexnet.ops import LocalResponseNorm
-from alexnet.weights.calibration import Calibration
+from alexnet.weights.calibration import Calibration, Place
 
 KINDS = (
     *("convolution", "dense", "local", "affine", "relu", "tanh", "sigmoid"),
@@ -28,7 +28,7 @@ KINDS = (
 )
 FITS = ("crop", "pad", "warp", "short")
 MAGIC = 0x31584C41
-HEADER, OP = struct.Struct("<8i7f7i2f"), struct.Struct("<19i2f20x")
+HEADER, OP, PLACE = struct.Struct("<8i7f2i2f"), struct.Struct("<19i2f20x"), struct.Struct("<7i")
 ALIGNED = 16  # bytes; where arrays begin
 EDGE_BITS = 8  # of the first and the last layer's weights at least: they are few, and errors in them weigh most
 
@@ -82,15 +82,15 @@ def program(
         )
     known = calibration.known if calibration else None
     plain = folded(network)
-    if known and known.layer not in dict(plain.stages()) and known.layer in dict(network.stages()):
-        plain = network  # the features stand after a BatchNorm that folding removes
+    looked_at = set(known.layers if known else ())
+    if not looked_at <= {name for name, _ in plain.stages()}:
+        plain = network  # features stand after a BatchNorm that folding removes
     heat = last_map_layer(plain)
-    layers, stages = _lowered(plain, preprocessing.input_size, {heat, known.layer if known else heat})
+    layers, stages = _lowered(plain, preprocessing.input_size, {heat, *looked_at})
     maps = stages[heat]
     _refuse_after_maps(layers, maps, network.name)
     header = _Header(preprocessing, layers[-1].out_shape[2], maps, calibration or Calibration())
-    features = stages[known.layer] if known else -1
-    return Program(_packed(header, layers, features, BITS[precision]), stages, layers, maps)
+    return Program(_packed(header, layers, stages, BITS[precision]), stages, layers, maps)
 
 
 def _refuse_after_maps(layers: list[Layer], maps: int, name: str) -> None:
@@ -248,14 +248,13 @@ class _Header:
     maps: int
     calibration: Calibration
 
-    def packed(self, layers: int, features: int, at: tuple[int, int, int]) -> bytes:
-        """at: where the arrays of 'none of these' are."""
+    def packed(self, layers: int, places: int, at: int) -> bytes:
+        """places: how many layers tell 'none of these'; at: where their records are."""
         form, known = self.preprocessing, self.calibration.known
-        sizes = (*known.projection.shape, len(known.centres)) if known else (0, 0, 0)
         return HEADER.pack(
             *(MAGIC, layers, form.input_size, form.resize, form.store_size, FITS.index(form.fit)),
             *(self.classes, self.maps, *form.mean, *(1 / each for each in form.std), 1 / self.calibration.temperature),
-            *(features, *sizes, *at, *((known.doubt, known.threshold) if known else (0.0, 1.0))),
+            *(places, at, *((known.doubt, known.threshold) if known else (0.0, 1.0))),
         )
 
 
@@ -275,22 +274,26 @@ class _Block:
         return at
 
 
-def _packed(header: _Header, layers: list[Layer], features: int, bits: int) -> bytes:
+def _packed(header: _Header, layers: list[Layer], stages: dict[str, int], bits: int) -> bytes:
     block = _Block(HEADER.size + OP.size * len(layers))
-    known = header.calibration.known
     weighted = [i for i, layer in enumerate(layers) if layer.rows is not None]
     for i, layer in enumerate(layers):
         own = max(bits, EDGE_BITS) if i in (weighted[0], weighted[-1]) else bits
         OP.pack_into(block.data, HEADER.size + OP.size * i, *_op(layer, block, own))
-    arrays: tuple[Floats, ...] = ()
-    if known:
-        before = layers[features].out_shape
-        flat = len(known.mean) != before[2]  # the features are flattened maps
-        projection = _channels_last(known.projection.T, before).T if flat else known.projection
-        arrays = (_channels_last(known.mean[None], before)[0] if flat else known.mean, projection, known.centres)
-    at = tuple(block.add(np.ascontiguousarray(array)) for array in arrays)
-    block.data[: HEADER.size] = header.packed(len(layers), features, at if known else (0, 0, 0))  # type: ignore[arg-type]
+    known = header.calibration.known
+    places = [_place(place, stages[place.layer], layers, block) for place in (known.places if known else ())]
+    at = block.add(b"".join(places) or None)
+    block.data[: HEADER.size] = header.packed(len(layers), len(places), at)
     return bytes(block.data)
+
+
+def _place(place: Place, layer: int, layers: list[Layer], block: _Block) -> bytes:
+    """The record of a layer whose features are looked at; of flattened maps they are put in the engine's order."""
+    before, mean, projection = layers[layer].out_shape, place.mean, place.projection
+    if len(mean) != before[2]:
+        mean, projection = _channels_last(mean[None], before)[0], _channels_last(projection.T, before).T
+    arrays = (block.add(np.ascontiguousarray(array)) for array in (mean, projection, place.centres))
+    return PLACE.pack(layer, *projection.shape, len(place.centres), *arrays)
 
 
 def _op(layer: Layer, block: _Block, bits: int) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from alexnet.export.formats import Format, Order, check, format_of, module_of
 from alexnet.export.photos import Photos, held_out
 from alexnet.export.verify import Proof, prove
 from alexnet.files import whole_file, whole_folder
-from alexnet.inference.classifier import Classifier, load
+from alexnet.inference.classifier import load
 from alexnet.inference.inputs import as_path
 from alexnet.inference.parts import place_in_run
 from alexnet.weights.named import file_of
@@ -51,18 +51,18 @@ def export(
 ) -> Exported:
     """Write a model as a file for another engine, and prove that it answers the same.
 
-    model: as for `load`, no export. format, precision: see `formats.FORMATS`; None: the usual one. out: the file, or the folder
-    of formats that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, beside a weights file, or the current
-    folder. What stood there is replaced, once the new file is proven. batched: the export takes normalised batches
-    instead of a picture. data: photos to prove it on; None: those that the model's run held out. progress: called with
-    (photos done, N).
+    model: as for `load`, no export. format, precision: see `formats.FORMATS`; None: the usual one. out: the file, or
+    the folder of formats that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, for other
+    weights a file of their name in the current folder. What stood there is replaced, once the new file is proven.
+    batched: the export takes normalised batches instead of a picture. data: photos to prove it on; None: those that the
+    model's run held out. progress: called with (photos done, N).
     Raises UsageError for what cannot be exported, for a package that is missing (with its install command) and where
     there are no photos; AlexNetError for an export that answers otherwise than the model. Nothing is left then.
     """
     kind = format_of(format)
     precision = precision or kind.usual
     check(kind, format, precision, batched)
-    order = Order(_loaded(model), precision, batched)
+    order = Order(load(model, "cpu"), precision, batched)
     path = _place(order, kind) if out is None else as_path("out", out)
     if path.suffix != kind.suffix:
         raise UsageError(f"--out {path} does not end in {kind.suffix}, as exports of the format {format} do; rename it")
@@ -73,13 +73,6 @@ def export(
         size = _bytes(place)
     told = (kind.engine, str(photos), proof)
     return Exported(str(path), format, precision, batched, size, _bytes(file_of(model)), *told)
-
-
-def _loaded(model: str | os.PathLike[str]) -> Classifier:
-    found = load(model, "cpu")
-    if not isinstance(found, Classifier):
-        raise UsageError(f"{os.fspath(model)} is an export already; give the run or the weights that it was made from")
-    return found
 
 
 def _place(order: Order, kind: Format) -> Path:

@@ -1,6 +1,6 @@
 """The proof of an export: it answers photos as the model does from which it was made.
 
-Both get the same decoded pixels. K classes.
+Both get the same decoded pixels, and tell the same where they tell 'none of these'. K classes.
 """
 
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,19 @@ from alexnet.data.places import network_input
 from alexnet.errors import AlexNetError
 from alexnet.export.formats import Tolerance
 from alexnet.inference.classifier import Classifier
-from alexnet.inference.runtime import Engine
-from alexnet.weights.exported import PROBABILITIES
+from alexnet.inference.runtime import WHOLE, Engine
+from alexnet.weights.exported import PROBABILITIES, UNKNOWN
 
-Chances = NDArray[np.float32]  # (K,)
 T = TypeVar("T")
+UNKNOWN_MARGIN = 5  # the score for 'none of these' may differ by so many times what a probability may
 UNTIMED = 2  # first photos, of which the times are left out: engines allocate then
+
+
+class Answer(NamedTuple):
+    """What is said of one photo."""
+
+    probabilities: NDArray[np.float32]  # (K,)
+    unknown: float | None  # above 1 for 'none of these'; None where it is not told
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Proof:
     agree: int  # with the same best class
     ties: int  # of the others those whose two best classes are as close as the tolerance
     difference: float  # largest of a probability
+    unknown_agree: int | None  # photos that both or neither take for none of the classes; None where it is not told
+    unknown_difference: float | None  # largest of its score over the threshold
     seconds: float  # median for one photo from its pixels, by the export
     model_seconds: float  # and by the model
 
@@ -45,12 +54,22 @@ class Proof:
     def check(self, tolerance: Tolerance) -> None:
         """AlexNetError where the answers are further apart than that."""
         differing = self.photos - self.agree - self.ties
-        if differing > self.photos * (1 - tolerance.agreement) or self.difference > tolerance.difference:
+        strange = (
+            self.unknown_difference is not None and self.unknown_difference > UNKNOWN_MARGIN * tolerance.difference
+        )
+        if differing > self.photos * (1 - tolerance.agreement) or self.difference > tolerance.difference or strange:
             raise AlexNetError(
                 f"the export answers otherwise than the model and is not kept: {self.agree} of {self.photos} photos "
                 f"get the same class, at least {tolerance.agreement:.1%} should; a probability differs by "
-                f"{self.difference:.4f}, at most {tolerance.difference:g} is allowed; take another precision or format"
+                f"{self.difference:.4f}, at most {tolerance.difference:g} is allowed{self._unknown(tolerance)}; take another "
+                "precision or format"
             )
+
+    def _unknown(self, tolerance: Tolerance) -> str:
+        if self.unknown_difference is None:
+            return ""
+        most = UNKNOWN_MARGIN * tolerance.difference
+        return f", the score for 'none of these' by {self.unknown_difference:.4f}, at most {most:g} is allowed"
 
 
 def prove(
@@ -61,7 +80,7 @@ def prove(
     progress: Callable[[int], None] | None = None,
 ) -> Proof:
     """Answer each photo, uint8 (H, W, 3), by the model and by the export, in turn. AlexNetError without any photo."""
-    pairs: list[tuple[Chances, Chances]] = []
+    pairs: list[tuple[Answer, Answer]] = []
     times: list[tuple[float, float]] = []
     for pixels in photos:
         own, model_seconds = _timed(partial(of_model, classifier, pixels))
@@ -75,39 +94,47 @@ def prove(
             "none of the photos can be read, so the export is not proven and not kept; name others: --data"
         )
     steady = times[UNTIMED:] or times
-    return Proof(*_compared(pairs, tolerance), *(median(each) for each in zip(*steady, strict=True)))
+    medians = [median(each) for each in zip(*steady, strict=True)]
+    return Proof(*_compared(pairs, tolerance), *_unknown_compared(pairs), *medians)
 
 
-def of_model(classifier: Classifier, pixels: Pixels) -> Chances:
-    """float32 (K,): the model's answer to a photo, uint8 (H, W, 3)."""
+def of_model(classifier: Classifier, pixels: Pixels) -> Answer:
+    """The model's answer to a photo, uint8 (H, W, 3)."""
     form = classifier.form
-    chances: Chances = classifier.probabilities([fitted(pixels, form.size, form.fit)])[0]
-    return chances
+    chances, unknown = classifier.answers([fitted(pixels, form.size, form.fit)])
+    return Answer(chances[0], None if unknown is None else float(unknown[0]))
 
 
-def of_export(classifier: Classifier, engine: Engine, pixels: Pixels) -> Chances:
-    """float32 (K,): the export's answer; one that takes batches gets what the model's preprocessing makes of it."""
+def of_export(classifier: Classifier, engine: Engine, pixels: Pixels) -> Answer:
+    """The export's answer; one that takes batches gets what the model's preprocessing makes of the photo."""
     given: NDArray[Any] = pixels
-    if engine.input != "image":
+    if engine.input != WHOLE:
         form = classifier.form
         given = network_input([fitted(pixels, form.size, form.fit)], classifier.card.preprocessing)
-    chances = engine(given)[engine.outputs.index(PROBABILITIES)]
-    return np.asarray(chances, np.float32).reshape(-1)
+    told = dict(zip(engine.outputs, engine(given), strict=True))
+    chances = np.asarray(told[PROBABILITIES], np.float32).reshape(-1)
+    return Answer(chances, float(np.asarray(told[UNKNOWN]).reshape(())) if UNKNOWN in told else None)
 
 
-def _compared(pairs: Sequence[tuple[Chances, Chances]], tolerance: Tolerance) -> tuple[int, int, int, float]:
+def _compared(pairs: Sequence[tuple[Answer, Answer]], tolerance: Tolerance) -> tuple[int, int, int, float]:
     agree = ties = 0
     largest = 0.0
-    for own, found in pairs:
-        if found.shape != own.shape or not np.isfinite(found).all():
-            raise AlexNetError(
-                f"the export gives {found.shape} with values {found[:3]} for {own.shape}; it is not kept"
-            )
+    for (own, own_score), (found, score) in pairs:
+        if found.shape != own.shape or not np.isfinite(found).all() or (own_score is None) != (score is None):
+            raise AlexNetError(f"the export gives {found[:3]}, ... of shape {found.shape} and {score}; it is not kept")
         largest = max(largest, float(np.abs(own - found).max()))
         same = int(own.argmax()) == int(found.argmax())
         agree += same
         ties += not same and own.max() - own[found.argmax()] <= 2 * tolerance.difference
     return len(pairs), agree, int(ties), largest
+
+
+def _unknown_compared(pairs: Sequence[tuple[Answer, Answer]]) -> tuple[int | None, float | None]:
+    scores = [(own.unknown, found.unknown) for own, found in pairs if own.unknown is not None]
+    if not scores:
+        return None, None
+    own, found = np.array(scores, np.float64).T
+    return int(((own > 1) == (found > 1)).sum()), float(np.abs(own - found).max())
 
 
 def _timed(compute: Callable[[], T]) -> tuple[T, float]:

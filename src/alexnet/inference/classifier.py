@@ -14,11 +14,13 @@ from alexnet.data.preprocess import Preprocessing
 from alexnet.device import held_weights, pick_device, pick_precision
 from alexnet.errors import ImageError, UsageError
 from alexnet.evaluation import features
+from alexnet.evaluation.calibrate import check_share
 from alexnet.evaluation.features import check_layers, hidden_layer
 from alexnet.evaluation.predict import of_images
-from alexnet.inference.answers import BATCH, Answering
+from alexnet.inference.answers import BATCH, Answering, Answers
 from alexnet.inference.inputs import ImageInputs, as_path
 from alexnet.networks.layers import Network
+from alexnet.weights.calibration import Known
 from alexnet.weights.card import Card
 from alexnet.weights.card import save as save_weights
 from alexnet.weights.named import load as load_weights
@@ -94,10 +96,40 @@ class Classifier(Answering):
             raise UsageError(f"{path} does not end in .safetensors, the one format of weights; rename it")
         save_weights(path, self.network, self.card)
 
+    @property
+    def temperature(self) -> float:
+        """By what logits are divided; 1 without a calibration."""
+        return self.card.calibration.temperature if self.card.calibration else 1.0
+
+    @property
+    def known(self) -> Known | None:
+        """What the score for 'none of these' needs; None where the model cannot tell."""
+        return self.card.calibration.known if self.card.calibration else None
+
     def probabilities(self, stored: Sequence[Pixels], views: int = 1) -> NDArray[np.float32]:
         """N of uint8 (S, S, 3) -> float32 (N, K), averaged over the views."""
         network = (self.network, self._weights, self.preprocessing)
-        return of_images(*network, stored, views, self.device, self.precision).numpy()
+        return of_images(*network, stored, views, self.device, self.precision, self.temperature).numpy()
+
+    def answers(self, stored: Sequence[Pixels], views: int = 1) -> Answers:
+        """N of uint8 (S, S, 3) -> the same probabilities, and the scores for 'none of these', of the centre views."""
+        if self.known is None or self.card.calibration is None:
+            return Answers(self.probabilities(stored, views), None)
+        last = list(self.network.stages())[-1][0]
+        parts = (self.network, self.preprocessing, stored, [*self.known.layers, last], "average")
+        found = {name: each.numpy() for name, each in features.of_images(*parts, self.device, self.precision).items()}
+        chances = self.card.calibration.probabilities(found.pop(last))
+        return Answers(chances if views == 1 else self.probabilities(stored, views), self.known.unknown(chances, found))
+
+    def sets(self, probabilities: NDArray[np.float32], coverage: float, views: int = 1) -> NDArray[np.bool_]:
+        """As `Answering.sets`; UsageError, too, for several views, for sets are measured on the centre view alone."""
+        check_share("coverage", coverage)
+        calibration = self.card.calibration
+        if calibration is None or calibration.nonconformity is None:
+            raise UsageError(f"{self.name} is not calibrated, so no coverage can be held; run alexnet calibrate first")
+        if views != 1:
+            raise UsageError(f"views is {views}, and coverage is held by the centre view alone; leave --views out")
+        return calibration.sets(probabilities, coverage)
 
     def _vectors(self, stored: list[Pixels], layer: str, pool: str) -> Tensor:
         """N of uint8 (S, S, 3) -> what this stage gives, float32 (N, D) on the processor."""

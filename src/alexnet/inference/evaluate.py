@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,10 @@ from alexnet.inference.classifier import Classifier
 from alexnet.inference.inputs import as_path, check_count
 from alexnet.inference.loading import load
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
+from alexnet.inference.unknown import Progress, of_foreign, of_own, of_sets
 from alexnet.plots import pictures
+
+MEASURED = ("own_unknown", "foreign_unknown", "sets")  # only where they were asked for
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,9 @@ class Evaluation:
     left_out: int  # images of the part that the model was trained on and that were not measured
     leaks: dict[str, Any]  # equal pictures in the data: `alexnet.data.duplicates.Leaks.to_json`
     files: tuple[str, ...] = ()  # that were written
+    own_unknown: dict[str, Any] | None = None  # `alexnet.inference.unknown.Called.to_json` of these images
+    foreign_unknown: dict[str, Any] | None = None  # the same of foreign ones, where some were given
+    sets: dict[str, Any] | None = None  # `alexnet.inference.unknown.of_sets`, where a coverage was asked for
 
     def __repr__(self) -> str:
         """ "<Evaluation of runs/x on flowers17, test, 136 images: top-1 94.12% (88.86% to 96.97%), top-5 99.26%>"."""
@@ -83,11 +88,10 @@ class Evaluation:
         return f"<Evaluation of {subject}: top-1 {self.top1:.2%} ({low:.2%} to {high:.2%}){top5_told(self.to_json())}>"
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name as plain numbers, texts and lists."""
-        return {
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()},
-            "confusion": [list(row) for row in self.confusion],
-        }
+        """The fields by name as plain numbers, texts and lists; of the last three those that were measured."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values["confusion"] = [list(row) for row in self.confusion]
+        return {name: value for name, value in values.items() if name not in MEASURED or value is not None}
 
 
 def evaluate(
@@ -99,8 +103,10 @@ def evaluate(
     batch_size: int = 64,
     device: str = "auto",
     precision: str = "float32",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     include_trained: bool = False,
+    unknown: Data | None = None,
+    coverage: float | None = None,
 ) -> Evaluation:
     """Measure a model on one part of some data.
 
@@ -111,6 +117,9 @@ def evaluate(
     other data the images that the model was trained on are left out, unless `include_trained`.
     out: a folder for metrics.json, confusion.png and predictions.csv; None: evaluation-<split>-<views>/ in the run's
     folder, nothing for a weights file. device, precision: as for `load`. progress: called with (images done, N).
+    unknown: data of none of the classes, as for `alexnet.data.sources.open_images`, to tell how many of its images are
+    taken for none of them, and how many of the measured ones. coverage: of sets of classes, above 0 and below 1, to
+    tell how many hold the right one.
     Raises UsageError for a part that does not exist, DataError for classes that the network does not know.
     """
     check_views(views)
@@ -120,6 +129,7 @@ def evaluate(
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
     classifier = model if isinstance(model, Answering) else load(model, device, precision)
     classifier.check_views(views)
+    measured = _foreign(classifier, unknown, coverage, views, progress)
     found = open_data(classifier.origin, data, classifier, progress)
     indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
@@ -128,6 +138,11 @@ def evaluate(
     chances = _chances(classifier, store, indices, views, batch_size, progress)
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
+    if unknown is not None:
+        measured["own_unknown"] = of_own(classifier, name, store, indices, progress).to_json()
+    if coverage is not None:
+        measured["sets"] = of_sets(classifier.sets(chances.numpy(), coverage, views), labels, coverage)
+    scores |= measured
     facts: dict[str, Any] = {"model": classifier.name, "data": name}
     facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
     facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
@@ -141,18 +156,27 @@ def evaluate(
     return _evaluation(facts, scores, files)
 
 
+def _foreign(
+    model: Answering, unknown: Data | None, coverage: float | None, views: int, progress: Progress | None
+) -> dict[str, Any]:
+    """What is measured on foreign images; UsageError where the model cannot tell them, or hold the coverage."""
+    if coverage is not None:
+        model.sets(np.full((1, len(model.class_names)), 1 / len(model.class_names), np.float32), coverage, views)
+    return {} if unknown is None else {"foreign_unknown": of_foreign(model, unknown, progress).to_json()}
+
+
 def _chances(
     model: Answering,
     store: Store,
     indices: NDArray[np.int64],
     views: int,
     batch_size: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Tensor:
     """Class probabilities of stored images, float32 (N, K) on the processor, whatever the model computes with."""
     if isinstance(model, Classifier):
         asked = (store, indices, views, batch_size, model.device, str(model.precision).removeprefix("torch."), progress)
-        return probabilities(model.network, model.preprocessing, *asked)
+        return probabilities(model.network, model.preprocessing, *asked, model.temperature)
     step, found = max(1, batch_size // views), []
     for start in range(0, len(indices), step):
         found.append(model.probabilities(store.mapped(indices[start : start + step]), views))

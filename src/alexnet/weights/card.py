@@ -253,7 +253,7 @@ def tensors_sha256(header: str, tensors: Mapping[str, Tensor]) -> str:
 def _with_calibration(card: Card, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a weights file: the network's and those of the card's calibration."""
     arrays = card.calibration.arrays() if card.calibration else {}
-    return {**tensors, **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}}
+    return {**tensors, **{name: torch.tensor(array) for name, array in arrays.items()}}
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ EXPORT("answer") const float* answer(void) {
     return probabilities;
 }
 
-EXPORT("unknown") float unknown(void) { return MODEL->features < 0 ? -1 : score(bytes, probabilities); }
+EXPORT("unknown") float unknown(void) { return MODEL->places ? score(bytes, probabilities) : -1; }
 
 EXPORT("heat") const float* heat(int label) {
     Op *maps = MODEL->op + MODEL->maps, *last = MODEL->op + MODEL->ops - 1;

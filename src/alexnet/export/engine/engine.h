@@ -35,11 +35,16 @@ typedef struct {
     int32_t transformed;               // whether `packed` is for the transform of convolutions
 } Op;
 
+// A layer whose features tell whether a picture is of the classes.
+typedef struct {
+    int32_t op, width, directions, centres;
+    int32_t mean, projection, centre;  // offsets: float (width), (width, directions), (centres, directions)
+} Place;
+
 typedef struct {
     int32_t magic, ops, input, resize, store, fit, classes, maps;
     float mean[3], factor[3], sharpness;  // factor: 1 / deviation; sharpness: 1 / temperature
-    int32_t features, width, directions, centres;  // of `unknown`: the layer, -1 for none, and sizes
-    int32_t feature_mean, projection, centre;      // offsets: float (width), (width, directions), (centres, directions)
+    int32_t places, place;  // of `unknown`: how many layers it looks at, 0 where it is not told; offset of their records
     float doubt, threshold;
     Op op[];
 } Model;

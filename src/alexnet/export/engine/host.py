@@ -30,7 +30,7 @@ class Host:
         if not self._call("prepare"):
             raise WeightsError(f"{len(model)} bytes that begin with {model[:4]!r} are no model; export it anew")
         words = struct.unpack_from("<16i", model)
-        self._input, self._classes, self.tells_unknown = words[2], words[6], words[15] >= 0
+        self._input, self._classes, self.tells_unknown = words[2], words[6], words[15] > 0
 
     def answer(self, image: Pixels) -> Floats:
         """uint8 (H, W, 3), upright RGB -> probabilities, float32 (K)."""

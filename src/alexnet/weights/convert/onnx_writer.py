@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from alexnet.errors import UsageError
@@ -122,6 +123,8 @@ class NetworkGraph(Graph):
             self.pool(name, stage)
         elif isinstance(stage, AdaptiveAvgPool2d):
             self.adaptive(name, stage, shape)
+        elif isinstance(stage, Enlarge):
+            self.products(name, *(_enlarging(side, stage.size) for side in shape[2:]))
         elif isinstance(stage, LocalResponseNorm):
             self.norm(name, stage)
         elif isinstance(stage, LocallyConnected2d):
@@ -141,9 +144,14 @@ class NetworkGraph(Graph):
             self.node("GlobalAveragePool", name)
             return
         like = torch.empty(0)
-        rows, columns = _windows(shape[2], stage.size, like), _windows(shape[3], stage.size, like)
-        left = self.constant(f"{name}.rows", (rows / rows.sum(1, keepdim=True)).numpy())
-        right = self.constant(f"{name}.columns", (columns / columns.sum(1, keepdim=True)).numpy().T)
+        rows, columns = (_windows(side, stage.size, like) for side in shape[2:])
+        self.products(name, *(each / each.sum(1, keepdim=True) for each in (rows, columns)))
+
+    def products(self, name: str, rows: torch.Tensor, columns: torch.Tensor) -> None:
+        """(N, C, H, W) -> (N, C, h, w): rows (h, H) @ maps @ columns (w, W), transposed."""
+        left, right = (
+            self.constant(f"{name}.{key}", each.numpy()) for key, each in (("rows", rows), ("columns", columns.T))
+        )
         self.node("MatMul", f"{name}.left", left, self.current)
         self.node("MatMul", name, self.current, right)
 
@@ -203,6 +211,11 @@ def _does_nothing(stage: nn.Module, shape: tuple[int, ...]) -> bool:
     if isinstance(stage, AdaptiveAvgPool2d):
         return shape[2] == shape[3] == stage.size
     return isinstance(stage, (nn.Dropout, nn.Identity))
+
+
+def _enlarging(side: int, size: int) -> torch.Tensor:
+    """(size, side): what each of `side` pixels of a line adds to each of `size`, as `Enlarge` resizes."""
+    return F.interpolate(torch.eye(side)[None], size, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 def _pair(side: Any) -> list[int]:
