@@ -24,7 +24,6 @@ from alexnet.inference.inputs import as_path, check_count
 from alexnet.inference.loading import load
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
 from alexnet.inference.unknown import Progress, of_foreign, of_own, of_sets
-from alexnet.plots import pictures
 
 MEASURED = ("own_unknown", "foreign_unknown", "sets")  # only where they were asked for
 
@@ -149,6 +148,8 @@ def evaluate(
     folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
     if folder is None:
         return _evaluation(facts, scores, [])
+    from alexnet.plots import pictures  # imports matplotlib, which takes half a second
+
     files = [folder / file for file in ("metrics.json", "confusion.png", "predictions.csv")]
     write_json(files[0], {**facts, **scores})
     pictures.confusion(scores["confusion"], classifier.class_names, files[1])

@@ -26,7 +26,7 @@ from torch import Tensor
 from alexnet.errors import UsageError, WeightsError
 from alexnet.files import whole_file
 from alexnet.networks import create
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import Network, skip_init
 from alexnet.weights.calibration import PREFIX, Calibration
 
 KEY = "alexnet"  # the metadata entry
@@ -263,8 +263,8 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _build(origin: str, card: Card) -> Network:
-    """The network on the card. Its initial weights are overwritten, so they draw from a forked random generator."""
-    with torch.random.fork_rng(devices=[]):
+    """The network on the card, its weights not initialised: `fill` writes all of them. No random number is drawn."""
+    with skip_init():
         try:
             return create(card.network, card.num_classes, card.input_size, **card.differences)
         except UsageError as error:

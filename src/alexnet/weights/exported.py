@@ -7,11 +7,12 @@ are those of onnx.proto.
 """
 
 import json
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from alexnet.errors import WeightsError
 from alexnet.weights.convert import wire
@@ -60,8 +61,7 @@ def export_card(path: Path) -> ExportCard | None:
         with path.open("rb") as file:
             if not is_onnx(file.read(3)):
                 return None
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as message:
-                return _card(message)
+        return _card(np.memmap(path, np.uint8, "r").data)
     except OSError:  # its reader says why
         return None
     except WeightsError as error:
