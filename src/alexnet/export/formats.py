@@ -75,6 +75,15 @@ FORMATS = {
         "OpenVINO",
         {"fp32": EXACT, "fp16": HALF, "int8": INT8},
     ),
+    "executorch": Format(
+        "executorch",
+        ".pte",
+        False,
+        "one file for phones and small boards",
+        "ExecuTorch",
+        {"fp32": EXACT},
+        batched=False,
+    ),
 }
 
 
