@@ -15,13 +15,14 @@ from torch import Tensor
 
 from alexnet.data.images import ImageSource, Pixels
 from alexnet.data.preprocess import Preprocessing, check_views
-from alexnet.device import held_weights, pick_device, pick_precision
+from alexnet.device import pick_device, pick_precision
 from alexnet.errors import ImageError, UsageError
 from alexnet.evaluation import features
 from alexnet.evaluation.features import check_layers, hidden_layer
 from alexnet.evaluation.predict import of_images
 from alexnet.inference.inputs import ImageInput, ImageInputs, as_path, check_count, each_image, path_of, pixels_of
 from alexnet.networks.layers import Network
+from alexnet.networks.prepared import Prepared
 from alexnet.weights.card import Card
 from alexnet.weights.card import save as save_weights
 from alexnet.weights.named import load as load_weights
@@ -88,7 +89,7 @@ class Classifier:
         self.origin = origin
         moved = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: Network = moved.eval()
-        self._weights = held_weights(self.network, self.precision)
+        self.prepared = Prepared(self.network, self.device, self.precision)
 
     @property
     def name(self) -> str:
@@ -177,8 +178,7 @@ class Classifier:
 
     def _guess(self, stored: list[Pixels], top_k: int, views: int) -> list[list[Guess]]:
         """N of uint8 (S, S, 3) -> for each image its best classes."""
-        network = (self.network, self._weights, self.preprocessing)
-        answers = of_images(*network, stored, views, self.device, self.precision)
+        answers = of_images(self.prepared, self.preprocessing, stored, views)
         best = answers.topk(min(top_k, len(self.class_names)), dim=1)
         return [
             [Guess(self.class_names[index], probability) for index, probability in zip(*row, strict=True)]
@@ -187,8 +187,7 @@ class Classifier:
 
     def _vectors(self, stored: list[Pixels], layer: str, pool: str) -> Tensor:
         """N of uint8 (S, S, 3) -> what this stage gives, float32 (N, D) on the processor."""
-        parts = (self.network, self.preprocessing, stored, [layer], pool, self.device, self.precision)
-        return features.of_images(*parts)[layer]
+        return features.of_images(self.prepared, self.preprocessing, stored, [layer], pool)[layer]
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "auto", precision: str = "float32") -> Classifier:
