@@ -4,8 +4,9 @@ On a processor BatchNorm is folded into its neighbours, dropout is gone, ReLU is
 layer before it, and weights lie in the type of the computation and in oneDNN's layout. What lies between (LRN, pools)
 are the native kernels. The network itself, which trains and which gradients are taken of, stays as it is.
 
-float32 answers differ from the network's own by rounding, in a few 1e-6 of the largest logit. bfloat16 rounds weights
-and the values between layers to 8 bits: logits differ by about 1 % of their largest from those in float32 (`BOUNDS`).
+float32 answers differ from the network's own by rounding, about 1e-6 of the largest logit. bfloat16 rounds weights and
+the values between layers to 8 bits: logits of trained networks differ by about .5 % of their largest from those in
+float32, of random ones by up to 5 % (`BOUNDS`).
 """
 
 import copy
@@ -19,11 +20,12 @@ from torch.func import functional_call
 from alexnet.device import autocast, held_weights
 from alexnet.networks.folding import Stages, affine, fold
 from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, LocallyConnected2d, Network
+from alexnet.ops.frozen import version
 from alexnet.ops.fusion import fused, outputs_of
 from alexnet.ops.lrn import LocalResponseNorm
-from alexnet.ops.packed import computes_in, packed, version
+from alexnet.ops.packed import computes_in, packed
 
-BOUNDS = {torch.float32: 2e-5, torch.bfloat16: 3e-2}
+BOUNDS = {torch.float32: 2e-5, torch.bfloat16: 5e-2}
 """How far logits may be from those of the network itself in float32, as a share of the largest: tested for all."""
 LARGEST_INPUT = 1e4
 """Normalised images are smaller: at most 255 / std, where std is 1 or more but for networks that divide by 255."""

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.ops import winograd
+from alexnet.ops.frozen import State, state_of
 from alexnet.ops.native.operators import transformed
 
 MANY = 16
 """Rows from which a dense layer's weights are laid out for products of matrices: for one row that is the slower way."""
-State = tuple[int, int, torch.dtype]
 
 
 class PackedConv(nn.Module):
@@ -42,11 +43,29 @@ class PackedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the convolution's output in x's type, channels last."""
         (conv,) = self._conv
-        state = _state(conv.weight, x)
+        state = state_of(conv.weight, x)
         if self._packed is None or self._packed[0] != state:
             self._packed = (state, _laid_out(conv, x))
         output: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self._packed[1], conv.bias, *self._settings)
         return output
+
+
+class WinogradConv(PackedConv):
+    """A `PackedConv` for which `winograd.pays` holds: maps of some size it computes with fewer products."""
+
+    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
+        super().__init__(conv, relu)
+        self._points: tuple[State, Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the convolution's output in x's type, channels last."""
+        if min(x.shape[2:]) < winograd.SMALLEST or not winograd.takes(x):
+            return super().forward(x)
+        (conv,) = self._conv
+        state = state_of(conv.weight, x)
+        if self._points is None or self._points[0] != state:
+            self._points = (state, *winograd.weights_of(conv, x.dtype))
+        return winograd.convolve(x, *self._points[1:], conv.groups, self._relu)
 
 
 class PackedLinear(nn.Module):
@@ -67,7 +86,7 @@ class PackedLinear(nn.Module):
 
     def _many(self, x: Tensor) -> Tensor:
         (dense,) = self._dense
-        state = _state(dense.weight, x)
+        state = state_of(dense.weight, x)
         if self._packed is None or self._packed[0] != state:
             weight = dense.weight.detach().to(x.dtype)
             self._packed = (state, torch.ops.mkldnn._reorder_linear_weight(weight, len(x)))
@@ -78,7 +97,7 @@ class PackedLinear(nn.Module):
 
     def _few(self, x: Tensor) -> Tensor:
         (dense,) = self._dense
-        state = _state(dense.weight, x)
+        state = state_of(dense.weight, x)
         if self._held is None or self._held[0] != state:
             bias = None if dense.bias is None else dense.bias.detach().to(x.dtype)
             self._held = (state, dense.weight.detach().to(x.dtype), bias)
@@ -127,17 +146,8 @@ def _kind_of(layer: nn.Module) -> Any:
     if layer._forward_hooks or layer._forward_pre_hooks:
         return None
     if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
-        return PackedConv
+        return WinogradConv if winograd.pays(layer) else PackedConv
     return PackedLinear if type(layer) is nn.Linear else None
-
-
-def _state(weight: Tensor, x: Tensor) -> State:
-    return weight.data_ptr(), version(weight), x.dtype
-
-
-def version(tensor: Tensor) -> int:
-    """How often the tensor was changed in place; 0 where torch does not count it."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _laid_out(conv: nn.Conv2d, x: Tensor) -> Tensor:
