@@ -21,7 +21,7 @@ from alexnet.device import autocast, held_weights
 from alexnet.networks.folding import Stages, affine, fold
 from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, LocallyConnected2d, Network
 from alexnet.ops.frozen import version
-from alexnet.ops.fusion import fused, outputs_of
+from alexnet.ops.fusion import applied, fused, outputs_of
 from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.packed import computes_in, packed
 
@@ -137,7 +137,7 @@ def _planned(
 def steps_of(stages: Stages, dtype: torch.dtype, relu: bool) -> Steps:
     """The callables that compute folded stages in order. relu: whether packed layers compute the ReLU after them."""
     layers = [layer for _, layer in packed(stages, relu) if not isinstance(layer, nn.Identity)]
-    return list(fused(_in_type(layer, dtype) for layer in layers))
+    return [applied(step) for step in fused(_in_type(layer, dtype) for layer in layers)]
 
 
 def _in_type(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
