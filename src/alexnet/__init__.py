@@ -23,6 +23,7 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "Run",
+    "calibrate",
     "create",
     "errors",
     "evaluate",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from alexnet.api import Run, train
     from alexnet.data.preprocess import Preprocessing
     from alexnet.inference.answers import Prediction
+    from alexnet.inference.calibrate import calibrate
     from alexnet.inference.classifier import Classifier
     from alexnet.inference.evaluate import Evaluation, evaluate
     from alexnet.inference.loading import load
@@ -55,6 +57,7 @@ _HOME = {
     "Evaluation": "alexnet.inference.evaluate",
     "Exported": "alexnet.inference.runtime",
     "evaluate": "alexnet.inference.evaluate",
+    "calibrate": "alexnet.inference.calibrate",
     "PerceptualDistance": "alexnet.inference.perceptual",
     "perceptual_distance": "alexnet.inference.perceptual",
     "Preprocessing": "alexnet.data.preprocess",

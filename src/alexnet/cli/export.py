@@ -8,6 +8,7 @@ import typer
 from alexnet.cli.options import AsJson, Model
 from alexnet.cli.output import print_json
 from alexnet.console import bar, print_lines, table
+from alexnet.export.formats import described, precisions
 
 if TYPE_CHECKING:
     from alexnet.export.run import Exported
@@ -16,23 +17,15 @@ if TYPE_CHECKING:
 
 def export(
     model: Model,
-    format: Annotated[
-        str,
-        typer.Option(
-            metavar="FORMAT",
-            help="onnx: one file for ONNX Runtime and many others; html: one page that answers in a browser.",
-        ),
-    ] = "onnx",
+    format: Annotated[str, typer.Option(metavar="FORMAT", help=described())] = "onnx",
     precision: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the weights: fp32, or fp16, half the size; html also int8 and int4.",
-            show_default="fp32, of html fp16",
-        ),
+        str | None, typer.Option(help=f"Of the weights. {precisions()}", show_default="the first")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write.", show_default="model.onnx or model.html in the run's folder"),
+        typer.Option(
+            help="The file or folder to write.", show_default="model.onnx, model.html ... in the run's folder"
+        ),
     ] = None,
     batched: Annotated[
         bool,

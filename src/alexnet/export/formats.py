@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from alexnet.errors import UsageError, unknown_name
-from alexnet.inference.classifier import Classifier
-from alexnet.inference.runtime import Engine
+
+if TYPE_CHECKING:  # the command's help reads the table, and imports no torch
+    from alexnet.inference.classifier import Classifier
+    from alexnet.inference.runtime import Engine
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,22 @@ class Format:
 class Order:
     """What is to be exported."""
 
-    classifier: Classifier  # in float32, on the processor
+    classifier: "Classifier"  # in float32, on the processor
     precision: str
     batched: bool  # takes normalised batches, not one picture
+    data: str | None = None  # photos that the user named; None for the run's own
 
 
 class FormatModule(Protocol):
     """What the module of a format has."""
 
     write: Callable[[Order, Path], None]
-    engine: Callable[[Path], Engine]
+    engine: Callable[[Path], "Engine"]
 
 
 EXACT = Tolerance(agreement=0.997, difference=0.01)
 HALF = Tolerance(agreement=0.99, difference=0.02)
+INT8 = Tolerance(agreement=0.985, difference=0.15)
 
 FORMATS = {
     "onnx": Format(
@@ -68,7 +72,24 @@ FORMATS = {
         False,
         "one file for ONNX Runtime and many others",
         "ONNX Runtime",
-        {"fp32": EXACT, "fp16": HALF},
+        {"fp32": EXACT, "fp16": HALF, "int8": INT8},
+    ),
+    "openvino": Format(
+        "openvino",
+        ".openvino",
+        True,
+        "a folder for OpenVINO",
+        "OpenVINO",
+        {"fp32": EXACT, "fp16": HALF, "int8": INT8},
+    ),
+    "executorch": Format(
+        "executorch",
+        ".pte",
+        False,
+        "one file for phones and small boards",
+        "ExecuTorch",
+        {"fp32": EXACT},
+        batched=False,
     ),
     "html": Format(
         "html",
@@ -80,6 +101,16 @@ FORMATS = {
         batched=False,
     ),
 }
+
+
+def described() -> str:
+    """The formats in one line, for help."""
+    return "; ".join(f"{name}: {kind.about}" for name, kind in FORMATS.items()) + "."
+
+
+def precisions() -> str:
+    """The precisions of each format in one line, for help, the usual one first."""
+    return "; ".join(f"{name}: {', '.join(kind.tolerances)}" for name, kind in FORMATS.items()) + "."
 
 
 def format_of(name: str) -> Format:

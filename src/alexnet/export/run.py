@@ -62,7 +62,7 @@ def export(
     kind = format_of(format)
     precision = precision or kind.usual
     check(kind, format, precision, batched)
-    order = Order(load(model, "cpu"), precision, batched)
+    order = Order(load(model, "cpu"), precision, batched, data)
     path = _place(order, kind) if out is None else as_path("out", out)
     if path.suffix != kind.suffix:
         raise UsageError(f"--out {path} does not end in {kind.suffix}, as exports of the format {format} do; rename it")

@@ -138,7 +138,9 @@ def _with_mean(card: Card, mean: Path) -> Card:
     """The card with the channel means of a mean image, and a note of it in place of the reader's."""
     notes = [note for note in card.training.get("notes", []) if "mean image" not in note]
     training = {**card.training, "notes": [*notes, f"channel means of {mean.name}"]}
-    return replace(card, preprocessing={**card.preprocessing, "mean": list(caffe_mean(mean))}, training=training)
+    return replace(
+        card, preprocessing={**card.preprocessing, "mean": list(caffe_mean(mean))}, training=training, calibration=None
+    )
 
 
 def class_list(path: Path) -> list[str]:
