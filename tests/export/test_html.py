@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,9 +17,10 @@ from PIL import Image
 
 import alexnet
 from alexnet.data.images import Pixels
-from alexnet.errors import WeightsError
+from alexnet.errors import UsageError, WeightsError
 from alexnet.export import html
 from alexnet.export.formats import Order
+from alexnet.export.run import export
 from alexnet.weights.calibration import Calibration, Known, Place
 from browsers import Browser, Ears, browser, installed, own_calls
 
@@ -198,6 +200,38 @@ def test_the_proxy_hears_a_page_that_asks(opened: tuple[Browser, Ears], page: Pa
     driven.run("await alexnet.ready()")
 
 
+POORER = {
+    "new Worker(url)": "new Absent(url)",
+    'typeof OffscreenCanvas !== "undefined"': "false",
+    "Object.keys(builds).find(": "Object.keys(builds).reverse().find(",
+}
+
+
+def test_a_browser_without_workers_canvases_and_vectors_answers_the_same(
+    opened: tuple[Browser, Ears],
+    classifier: alexnet.Classifier,
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = {name: html._text(name) for name in (*html.SCRIPTS, "page.css")}
+    for name in html.SCRIPTS:
+        for given, poorer in POORER.items():
+            texts[name] = texts[name].replace(given, poorer)
+    assert sum("".join(texts.values()).count(poorer) for poorer in POORER.values()) >= len(POORER)
+    monkeypatch.setattr(html, "_text", texts.__getitem__)
+    path = tmp_path / "poorer.html"
+    html.write(Order(classifier, "fp32", False), path)
+    driven, _ = opened
+    driven.open(path)
+    driven.run("await alexnet.ready()")
+    assert driven.run("return document.getElementById('state').dataset.build") == "scalar"
+    content = encoded("PNG", photo())
+    np.testing.assert_allclose(asked(driven, content)["probabilities"], own_answer(classifier, content), atol=1e-5)
+    driven.open(page)
+    driven.run("await alexnet.ready()")
+
+
 def wait_for(driven: Browser, script: str, value: Any) -> None:
     until = time.monotonic() + 30
     while (found := driven.run(script)) != value:
@@ -217,6 +251,29 @@ def test_the_page_in_wasmtime_answers_as_python(page: Path, classifier: alexnet.
     probabilities, unknown = engine(photo())
     np.testing.assert_allclose(probabilities, own_answer(classifier, encoded("PNG", photo())), atol=1e-5)
     assert unknown == pytest.approx(2.0)  # the distance 1 over the threshold .5
+
+
+def test_export_writes_a_page_that_is_proven(small_run: alexnet.Run, tmp_path: Path) -> None:
+    pytest.importorskip("wasmtime")
+    written = export(small_run, "html", out=tmp_path / "small.html")
+    assert written.precision == "fp16"
+    assert written.proof.photos > 0
+    assert written.proof.difference < 0.01
+    assert (tmp_path / "small.html").stat().st_size == written.size
+
+
+def test_export_without_wasmtime_says_what_to_install(
+    small_run: alexnet.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wasmtime", None)
+    with pytest.raises(UsageError, match=r'pip install "alexnet\[html\]"'):
+        export(small_run, "html", out=tmp_path / "small.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_is_no_weights_file(page: Path) -> None:
+    with pytest.raises(WeightsError, match="is a page; open it in a browser"):
+        alexnet.load(page)
 
 
 def test_a_page_without_its_model_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ let asked = 0;
 let port = null;
 let whenReady = null;
 
-const percent = (p) => (p >= 0.9995 || p < 0.0005 ? `${Math.round(100 * p)} %` : `${(100 * p).toFixed(1)} %`);
+const percent = (p) => (p >= 0.9995 ? "> 99.9 %" : p < 0.0005 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
 
 // A worker from a Blob keeps the page responsive; where a browser forbids it to files, the page computes itself.
 function connect() {
@@ -172,7 +172,7 @@ function show(box, name, answer) {
 }
 
 function fail(box, name, error) {
-  box.replaceChildren(element("div", {}, element("h3", { textContent: name }), element("p", { className: "said wrong", textContent: `${name}: ${error.message}` })));
+  box.replaceChildren(element("div", {}, element("h3", { textContent: name }), element("p", { className: "said wrong", textContent: error.message })));
 }
 
 function place(name) {
