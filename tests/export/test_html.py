@@ -200,6 +200,38 @@ def test_the_proxy_hears_a_page_that_asks(opened: tuple[Browser, Ears], page: Pa
     driven.run("await alexnet.ready()")
 
 
+POORER = {
+    "new Worker(url)": "new Absent(url)",
+    'typeof OffscreenCanvas !== "undefined"': "false",
+    "Object.keys(builds).find(": "Object.keys(builds).reverse().find(",
+}
+
+
+def test_a_browser_without_workers_canvases_and_vectors_answers_the_same(
+    opened: tuple[Browser, Ears],
+    classifier: alexnet.Classifier,
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = {name: html._text(name) for name in (*html.SCRIPTS, "page.css")}
+    for name in html.SCRIPTS:
+        for given, poorer in POORER.items():
+            texts[name] = texts[name].replace(given, poorer)
+    assert sum("".join(texts.values()).count(poorer) for poorer in POORER.values()) >= len(POORER)
+    monkeypatch.setattr(html, "_text", texts.__getitem__)
+    path = tmp_path / "poorer.html"
+    html.write(Order(classifier, "fp32", False), path)
+    driven, _ = opened
+    driven.open(path)
+    driven.run("await alexnet.ready()")
+    assert driven.run("return document.getElementById('state').dataset.build") == "scalar"
+    content = encoded("PNG", photo())
+    np.testing.assert_allclose(asked(driven, content)["probabilities"], own_answer(classifier, content), atol=1e-5)
+    driven.open(page)
+    driven.run("await alexnet.ready()")
+
+
 def wait_for(driven: Browser, script: str, value: Any) -> None:
     until = time.monotonic() + 30
     while (found := driven.run(script)) != value:

@@ -38,9 +38,8 @@ def export(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Photos on which the export is proven, and on which int8 finds its ranges: a folder, a table or a "
-            "name.",
-            show_default="those that the run held out, and for int8 those that it trained on",
+            help="Photos on which the export is proven: a folder, a table or a name.",
+            show_default="those that the run held out",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -72,7 +72,9 @@ function engine(port) {
       await model;
       answer(data);
     } catch (error) {
-      port.postMessage({ id: data.id, error: String(error.message || error) });
+      const memory = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+      const message = memory ? "it needs more memory than this browser gives; give a smaller picture" : error.message || error;
+      port.postMessage({ id: data.id, error: String(message) });
     }
   };
 }
