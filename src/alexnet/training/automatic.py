@@ -36,9 +36,9 @@ FEW = 20_000
 """Training images up to which a run begins from the package's own weights; more teach as much themselves."""
 FINE_SHARE = 0.4
 """Of the epochs from random weights, those from trained ones."""
-FINE_RATE = 0.3
+FINE_RATE = 0.5
 """Factor on the learning rate of the layers taken."""
-FINE_MIXING = 0.2
+FINE_MIXING = 0.3
 """Share of the images that are mixed: in a short run more of it costs more than it protects."""
 
 logger = logging.getLogger(__name__)
