@@ -12,7 +12,7 @@ import torch
 from alexnet.bench import engines, given, stock
 from alexnet.bench.measure import Contender, Options, Series, measured
 from alexnet.bench.pictures import PHOTO, photographs
-from alexnet.bench.table import Row, duration, share
+from alexnet.bench.table import Row, duration, share, times_as_fast
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
 from alexnet.device import held_weights
@@ -78,6 +78,10 @@ def _rows(own: Contender, network: str, title: str, found: dict[str, Series]) ->
     for what, rival in engines.rivals(found, prefix).items():
         mark = {"at_most": MARKS[network][1]} if (title, what) == (ALONE, MARKS[network][0]) else {}
         yield share("predict", f"{prefix}ours of {what}", ours, rival, note=rival.name.removeprefix(prefix), **mark)
+    if title == ALONE:
+        by_float, by_int8 = (found[prefix + name] for name in (engines.ORT, engines.ORT_INT8))
+        mark = {"at_least": 4} if network == "modern" else {}
+        yield times_as_fast("predict", f"{prefix}ONNX Runtime's int8 by its float32", by_int8, by_float, **mark)
 
 
 def prediction(network: str, seconds: float, device: str, photo: list[int] | str | None = None) -> Work:
