@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -115,6 +116,23 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> "al
     """A finished run of one epoch on `small_data`; tests read it and write nothing into it."""
     settings = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "epochs": 1}
     return alexnet.train(small_data, "cifar-80sec", tmp_path_factory.mktemp("runs") / "small", **settings)
+
+
+@pytest.fixture(scope="session")
+def calibrated_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> "alexnet.Run":
+    """As `small_run`, with 21 of the 36 images for validation, so that it was calibrated at its end; read only."""
+    settings = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "epochs": 1, "validation": 0.6}
+    return alexnet.train(small_data, "cifar-80sec", tmp_path_factory.mktemp("runs") / "calibrated", **settings)
+
+
+@pytest.fixture(scope="session")
+def foreign_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of eight pictures of coloured noise, and a file that is no picture."""
+    folder, random = tmp_path_factory.mktemp("foreign"), np.random.default_rng(0)
+    for number in range(8):
+        Image.fromarray(random.integers(0, 256, (20, 20, 3), np.uint8)).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG broken")
+    return folder
 
 
 @pytest.fixture(scope="session")

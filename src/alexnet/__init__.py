@@ -18,10 +18,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Evaluation",
+    "Exported",
     "PerceptualDistance",
     "Prediction",
     "Preprocessing",
     "Run",
+    "calibrate",
     "create",
     "errors",
     "evaluate",
@@ -36,9 +38,13 @@ if TYPE_CHECKING:
     from alexnet import errors, ops
     from alexnet.api import Run, train
     from alexnet.data.preprocess import Preprocessing
-    from alexnet.inference.classifier import Classifier, Prediction, load
+    from alexnet.inference.answers import Prediction
+    from alexnet.inference.calibrate import calibrate
+    from alexnet.inference.classifier import Classifier
     from alexnet.inference.evaluate import Evaluation, evaluate
+    from alexnet.inference.loading import load
     from alexnet.inference.perceptual import PerceptualDistance, perceptual_distance
+    from alexnet.inference.runtime import Exported
     from alexnet.networks import list_networks
     from alexnet.weights.named import create
 
@@ -46,10 +52,12 @@ _HOME = {
     "create": "alexnet.weights.named",
     "list_networks": "alexnet.networks",
     "Classifier": "alexnet.inference.classifier",
-    "Prediction": "alexnet.inference.classifier",
-    "load": "alexnet.inference.classifier",
+    "Prediction": "alexnet.inference.answers",
+    "load": "alexnet.inference.loading",
     "Evaluation": "alexnet.inference.evaluate",
+    "Exported": "alexnet.inference.runtime",
     "evaluate": "alexnet.inference.evaluate",
+    "calibrate": "alexnet.inference.calibrate",
     "PerceptualDistance": "alexnet.inference.perceptual",
     "perceptual_distance": "alexnet.inference.perceptual",
     "Preprocessing": "alexnet.data.preprocess",

@@ -16,7 +16,8 @@ from alexnet.data.sources import open_source
 from alexnet.data.store import Store, pack
 from alexnet.errors import ImageError, UsageError, WeightsError
 from alexnet.evaluation.predict import probabilities
-from alexnet.inference.classifier import Classifier, Prediction, load
+from alexnet.inference.answers import Prediction
+from alexnet.inference.classifier import Classifier, load
 from alexnet.networks import create
 from alexnet.weights.card import Card, save
 
@@ -324,9 +325,9 @@ def test_run_without_weights_says_how_to_get_them(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_onnx_file_is_refused_as_not_yet_readable(tmp_path: Path) -> None:
+def test_file_that_is_onnx_in_name_alone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"\x08\x07")
-    with pytest.raises(UsageError, match="cannot be loaded yet"):
+    with pytest.raises(WeightsError, match="is no ONNX file"):
         load(tmp_path / "net.onnx")
 
 

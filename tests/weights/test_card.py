@@ -2,9 +2,10 @@
 
 import json
 import pickle
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load as from_bytes
@@ -14,6 +15,7 @@ from torch import Tensor
 from alexnet.errors import AlexNetError, WeightsError
 from alexnet.networks import create
 from alexnet.networks.layers import Network
+from alexnet.weights.calibration import Calibration, Known, Place
 from alexnet.weights.card import Card, checksum, fill, load, read_card, save
 
 CARD = Card(
@@ -44,7 +46,7 @@ def path(network: Network, tmp_path: Path) -> Path:
 
 def write(path: Path, tensors: dict[str, Tensor], of: Card = CARD, **changes: object) -> Path:
     """Write a weights file with a correct checksum, for cards and tensors that `save` refuses."""
-    entry = {"format": 1, "card": asdict(of), "sha256": checksum(of, tensors), **changes}
+    entry = {"format": 1, "card": of.to_json(), "sha256": checksum(of, tensors), **changes}
     path.write_bytes(to_bytes(tensors, metadata={"alexnet": json.dumps(entry)}))
     return path
 
@@ -111,6 +113,45 @@ def test_failed_write_is_reported(network: Network, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(AlexNetError, match="cannot write"):
         save(tmp_path / "file" / "net.safetensors", network, CARD)
+
+
+# --- calibration ---
+
+
+@pytest.fixture
+def calibrated(network: Network, tmp_path: Path) -> Path:
+    mean, projection, centres = (np.random.default_rng(0).random(shape, np.float32) for shape in ((4,), (4, 2), (3, 2)))
+    known = Known(1.5, 0.1 + 0.2, (Place("pool5", mean, projection, centres),))
+    card = replace(CARD, calibration=Calibration(0.75, known, mean, {"images": {"val": 9}}))
+    save(tmp_path / "calibrated.safetensors", network, card)
+    return tmp_path / "calibrated.safetensors"
+
+
+def test_calibration_and_its_tensors_come_back(network: Network, path: Path, calibrated: Path) -> None:
+    again, card = load(calibrated)
+    batch = torch.rand(2, 3, 64, 64)
+    assert card.calibration is not None
+    assert card.calibration.known is not None
+    assert card.calibration.known.threshold == 0.1 + 0.2
+    assert card == read_card(calibrated) != read_card(path)
+    assert torch.equal(again(batch), network(batch))
+    save(calibrated.with_name("again.safetensors"), again, card)
+    assert calibrated.with_name("again.safetensors").read_bytes() == calibrated.read_bytes()
+
+
+def test_file_without_a_calibration_is_as_it_was_before_there_were_any(path: Path) -> None:
+    head = path.read_bytes()[:5000]
+    assert b"calibration" not in head
+    assert b'\\"format\\": 1' in head
+
+
+def test_changed_calibration_is_detected(calibrated: Path) -> None:
+    content = calibrated.read_bytes()
+    calibrated.write_bytes(content.replace(b"0.75", b"0.85"))
+    assert "altered" in refusal(calibrated)
+    changed = from_bytes(content)["calibration.pool5.projection"].numpy().tobytes()
+    calibrated.write_bytes(content.replace(changed, changed[::-1]))
+    assert "altered" in refusal(calibrated)
 
 
 # --- damage ---
@@ -212,16 +253,16 @@ def test_file_without_a_card_is_refused_with_the_fields_of_a_card(metadata: dict
     (tmp_path / "w.safetensors").write_bytes(to_bytes({"w": torch.zeros(1)}, metadata=metadata))
     line = refusal(tmp_path / "w.safetensors")
     assert "has no card" in line
-    assert all(key in line for key in asdict(CARD))
+    assert all(key in line for key in CARD.to_json())
 
 
 def test_missing_keys_of_a_card_are_named(tmp_path: Path) -> None:
-    half = {key: value for key, value in asdict(CARD).items() if key not in ("class_names", "preprocessing")}
+    half = {key: value for key, value in CARD.to_json().items() if key not in ("class_names", "preprocessing")}
     assert "lacks class_names, preprocessing" in refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, card=half))
 
 
 def test_card_of_a_later_format_is_refused(tmp_path: Path) -> None:
-    assert "newer alexnet" in refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, format=2))
+    assert "newer alexnet" in refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, format=3))
 
 
 @pytest.mark.parametrize("entry", ["[]", "not JSON", '{"format": 1, "card": 5}', "null"])

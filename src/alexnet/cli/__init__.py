@@ -21,6 +21,7 @@ import typer
 from alexnet import __version__
 from alexnet.cli import (
     benchmark,
+    calibrate,
     check,
     compare,
     demo,
@@ -28,6 +29,7 @@ from alexnet.cli import (
     evaluate,
     experiment,
     explain,
+    export,
     pack,
     predict,
     pretrain,
@@ -127,11 +129,13 @@ for command in (
     pack.pack,
     train.train,
     pretrain.pretrain,
+    calibrate.calibrate,
     evaluate.evaluate,
     predict.predict,
     embed.embed,
     compare.compare,
     explain.explain,
+    export.export,
     benchmark.benchmark,
     experiment.experiment,
 ):

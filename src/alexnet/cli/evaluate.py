@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alexnet.cli.options import (
+    AnyModel,
     AsJson,
+    Coverage,
     DataOrStore,
     Device,
     IncludeTrained,
     LabelColumn,
-    Model,
     Precision,
     Views,
     with_column,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Model,
+    model: AnyModel,
     data: DataOrStore,
     views: Views = 1,
     split: Annotated[
@@ -39,6 +40,15 @@ def evaluate(
         ),
     ] = None,
     include_trained: IncludeTrained = False,
+    unknown: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|NAME",
+            help="Images of none of the classes: how many are called unknown, and how many of DATA's.",
+            show_default=False,
+        ),
+    ] = None,
+    coverage: Coverage = None,
     batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
     label_column: LabelColumn = None,
     device: Device = "auto",
@@ -50,7 +60,8 @@ def evaluate(
 
     data = with_column(data, label_column)
     with bar("evaluating") as progress:
-        measured = measure(model, data, views, split, out, batch_size, device, precision, progress, include_trained)
+        asked = (model, data, views, split, out, batch_size, device, precision, progress, include_trained)
+        measured = measure(*asked, unknown, coverage)
     scores = measured.to_json()
     if as_json:
         print_json(scores)
@@ -76,8 +87,29 @@ def print_scores(scores: dict[str, Any]) -> None:
         f"{scores['images']} images ({scores['split']}), {views} of each",
         f"top-1 {scores['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5_told(scores)}",
         f"macro-F1 {scores['macro_f1']:.2%}, expected calibration error {scores['ece']:.2%}",
+        *_known(scores),
         *(scores["files"] or ["give --out FOLDER to write the metrics, the confusion matrix and the predictions"]),
     )
+
+
+def _known(scores: dict[str, Any]) -> list[str]:
+    """Lines on images that are called unknown, and on sets of classes, where these were measured."""
+    lines = []
+    for key, said in (("own_unknown", "lost"), ("foreign_unknown", "caught")):
+        if found := scores.get(key):
+            low, high = found["interval"]
+            unread = f"; {found['unreadable']} could not be read" if found["unreadable"] else ""
+            lines.append(
+                f"{found['data']}: {found['unknown']} of {found['images']} called unknown, "
+                f"{said}: {found['share']:.2%} (95 % interval {low:.2%} to {high:.2%}){unread}"
+            )
+    if found := scores.get("sets"):
+        low, high = found["interval"]
+        lines.append(
+            f"sets for a coverage of {found['asked']:.1%}: {found['covered']:.2%} hold the right class (95 % interval "
+            f"{low:.2%} to {high:.2%}); {found['classes']:.2f} classes on average, {found['one']:.1%} of one class"
+        )
+    return lines
 
 
 def _confused(pairs: list[dict[str, Any]]) -> "Table":

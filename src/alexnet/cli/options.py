@@ -40,12 +40,29 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+AnyModel = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help=f"{typing.get_args(Model)[1].help[:-1]}; or an export (alexnet export), which needs no torch.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
 Views = Annotated[
     int,
     typer.Option(
         help="1: the centre; 10: corners, centre and their mirror images, averaged; 9: a grid of 3 x 3, as for "
         "cuda-convnet's networks."
+    ),
+]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Also a set of classes for each image that holds the right one with this chance, such as 0.95; the model "
+        "must be calibrated (alexnet calibrate).",
+        show_default=False,
     ),
 ]
 IncludeTrained = Annotated[
@@ -174,6 +191,9 @@ def expand(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
 
 def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
     """Yield the images in a folder and its sub-folders, in natural order, without litter; a file yields itself."""
+    if path.is_file():
+        yield path, None
+        return
     from alexnet.data.sources.told import tell_passed_over
     from alexnet.data.sources.walk import Walk
 
@@ -181,7 +201,7 @@ def _below(path: Path) -> Iterator[tuple[Path, str | None]]:
     try:
         walk.entries()
     except (FileNotFoundError, NotADirectoryError):
-        yield path, None  # a file, or missing, which its reader reports
+        yield path, None  # missing, or no file, which its reader reports
         return
     except OSError:
         pass  # found again, and named, below

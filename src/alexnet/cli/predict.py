@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, Device, Model, Views, expand
+from alexnet.cli.options import AnyModel, AsJson, Coverage, Device, Views, expand
 from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.errors import UsageError
 
 if TYPE_CHECKING:
-    from alexnet.inference.classifier import Prediction
+    from alexnet.inference.answers import Prediction
+
+FEW = 16  # images up to which an export is opened for few
 
 
 def predict(
-    model: Model,
+    model: AnyModel,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE|FOLDER...", help="Image files, or folders of images.", show_default=False),
     ],
     top: Annotated[int, typer.Option(help="Number of most probable classes to print for each image.", min=1)] = 5,
     views: Views = 1,
+    coverage: Coverage = None,
     device: Device = "auto",
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, and nothing else, to standard output.")] = False,
@@ -31,11 +34,13 @@ def predict(
     """Classify images, in the order given. Exit code 3 if any cannot be read."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
-    from alexnet.inference import classifier
+    from alexnet.inference.answers import Prediction
+    from alexnet.inference.loading import load
 
     asked = list(expand(images))
-    guessed = iter(classifier.load(model, device).predict((path for path, error in asked if not error), top, views))
-    answers = [classifier.Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
+    loaded = load(model, device, brief=len(asked) <= FEW)
+    guessed = iter(loaded.predict((path for path, error in asked if not error), top, views, coverage))
+    answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
     elif as_csv:
@@ -50,12 +55,17 @@ def predict(
 
 def _print_csv(answers: Iterable["Prediction"]) -> None:
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["path", "rank", "label", "probability", "error"])
+    answers = list(answers)
+    tells, sets = (any(getattr(each, name) is not None for each in answers) for name in ("unknown_score", "classes"))
+    more = [*(["unknown", "unknown_score"] if tells else []), *(["in_set"] if sets else [])]
+    table.writerow(["path", "rank", "label", "probability", "error", *more])
     for answer in answers:
         if answer.error:
-            table.writerow([answer.path, "", "", "", answer.error])
+            table.writerow([answer.path, "", "", "", answer.error, *[""] * len(more)])
         for rank, guess in enumerate(answer.predictions, 1):
-            table.writerow([answer.path, rank, guess.label, f"{guess.probability:.6f}", ""])
+            told = [int(answer.unknown or False), f"{answer.unknown_score or 0:.6f}"] if tells else []
+            held = [int(guess.label in (answer.classes or ()))] if sets else []
+            table.writerow([answer.path, rank, guess.label, f"{guess.probability:.6f}", "", *told, *held])
 
 
 def print_answers(answers: Iterable["Prediction"]) -> None:
@@ -63,5 +73,9 @@ def print_answers(answers: Iterable["Prediction"]) -> None:
     for answer in answers:
         if not answer.error:
             print(printable(str(answer.path)), *([f"({answer.note})"] if answer.note else []))
+        if answer.unknown:
+            print(f"  unknown (nearest: {printable(answer.predictions[0].label)})")
         for guess in answer.predictions:
             print(f"  {guess.probability:7.2%}  {guess.label}")
+        if answer.classes is not None:
+            print(f"  set: {printable(', '.join(answer.classes))}")

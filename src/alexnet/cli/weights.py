@@ -130,10 +130,8 @@ def _facts(name: str, entry: "Published") -> dict[str, Any]:
 
 def _card(stored: "Stored") -> dict[str, Any]:
     """The card with the number of parameters."""
-    from dataclasses import asdict
-
     values = sum(tensor.numel() for tensor in stored.tensors.values() if tensor.is_floating_point())
-    return {**asdict(stored.card), "values": values}
+    return {**stored.card.to_json(), "values": values}
 
 
 def _told(value: Any) -> str:

@@ -54,14 +54,21 @@ class Form:
 
     def pack(self, source: ImageSource) -> "Packed":
         """As `read`, with what packing notes about the image."""
-        at_least = None if self.exact else enough_for(self.size)
         notes: list[str] = []
-        decoded, values = decode_values(source, at_least=at_least, value_range=self.value_range, notes=notes)
+        decoded, values = self._decoded(source, notes)
         height, width = decoded.shape[:2]
         pixels = fitted(decoded, self.size, self.fit)
         seen = decoded if self.fit == "pad" else pixels
         color = tuple(seen[0, 0].tolist()) if is_blank(seen) else None
         return Packed(pixels, width, height, values, color, tuple(notes))
+
+    def decode(self, source: ImageSource) -> Pixels:
+        """The pixels that the stored form is made of, uint8 (H, W, 3); ImageError if they cannot be read."""
+        return self._decoded(source, None)[0]
+
+    def _decoded(self, source: ImageSource, notes: list[str] | None) -> tuple[Pixels, Values]:
+        at_least = None if self.exact else enough_for(self.size)
+        return decode_values(source, at_least=at_least, value_range=self.value_range, notes=notes)
 
     def options(self) -> str:
         """The options of `alexnet pack` for this form."""

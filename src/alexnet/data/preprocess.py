@@ -5,7 +5,6 @@ N images of S x S pixels, stored as (N, H, W, C); networks take (N, C, H, W) in 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,10 +12,9 @@ from torch import Tensor
 
 from alexnet.data.form import Form
 from alexnet.data.images import ImageSource, ValueRange
+from alexnet.data.places import mirrored, places
 from alexnet.errors import UsageError
 from alexnet.ops.views import ColorMap, Images, Windows, render
-
-VIEWS = (1, 9, 10)
 
 
 @dataclass(frozen=True)
@@ -76,33 +74,17 @@ class Preprocessing:
     ) -> Tensor:
         """The evaluation views of stored images.
 
-        images: N of uint8 (S, S, 3). views: 1, the centre; 10, the four corners and the centre, then their mirror
-        images (Krizhevsky et al. 2012, section 4.1); 9, corners, midpoints of the sides and centre, not mirrored
-        (cuda-convnet's networks for CIFAR-10). device: None for that of the images.
+        images: N of uint8 (S, S, 3). views: 1, 9 or 10 (`alexnet.data.places`). device: None for that of the images.
 
         Returns `dtype` (N * views, 3, input_size, input_size), channels last, normalized; view v of image n at index
         n * views + v.
         """
-        check_views(views)
-        far = self.resize - self.input_size
-        middle = far // 2
-        places = {
-            1: [(middle, middle)],
-            9: [(top, left) for top in (0, middle, far) for left in (0, middle, far)],
-            10: [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)] * 2,
-        }
-        tops, lefts = zip(*places[views] * len(images), strict=True)
+        tops, lefts = zip(*places(views, self.resize, self.input_size) * len(images), strict=True)
         shown = squares(len(images[0]), tops, lefts, self.resize, self.input_size)
-        mirrored = (torch.arange(len(tops)) % views >= 5) & (views == 10)
+        flips = torch.tensor(mirrored(views) * len(images))
         colors = ColorMap.identity(len(tops)).normalized(self.mean, self.std)
         repeated = images if views == 1 else [image for image in images for _ in range(views)]
-        return render(repeated, replace(shown, mirrored=mirrored), colors, self.input_size, dtype, device)
-
-
-def check_views(views: int) -> None:
-    """Raise UsageError for an unknown number of views."""
-    if not isinstance(views, Integral) or views not in VIEWS:
-        raise UsageError(f"views is {views!r}; take 1 (the centre), 10 (the paper's) or 9 (cuda-convnet's)")
+        return render(repeated, replace(shown, mirrored=flips), colors, self.input_size, dtype, device)
 
 
 def squares(side: int, tops: Sequence[int], lefts: Sequence[int], resized: int, size: int) -> Windows:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.preprocess import Preprocessing, check_views
+from alexnet.data.places import check_views
+from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store import Store
 from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, Diverged
@@ -25,12 +26,14 @@ def probabilities(
     device: str | torch.device = "cpu",
     precision: str = "auto",
     progress: Callable[[int, int], None] | None = None,
+    temperature: float = 1.0,
 ) -> Tensor:
     """Class probabilities for the images of `store` at `indices`: float32 (N, K) on the CPU.
 
     views: 1, 9 or 10 (`Preprocessing.views`), over which softmax outputs are averaged. batch_size: views per forward
     pass; it does not change the result. precision: "auto", "float32" or "bfloat16". progress: called with (images done,
-    N). The network is moved to `device`; each layer keeps its training or evaluation mode.
+    N). temperature: by what logits are divided. The network is moved to `device`; each layer keeps its training or
+    evaluation mode.
     """
     check_views(views)
     indices = np.asarray(indices, dtype=np.int64)
@@ -44,13 +47,15 @@ def probabilities(
         prepared = Prepared(network, device, dtype)
         for start in range(0, len(indices), step):
             images = store.mapped(indices[start : start + step])
-            batches.append(of_images(prepared, preprocessing, images, views))
+            batches.append(of_images(prepared, preprocessing, images, views, temperature))
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
     return torch.cat(batches)
 
 
-def of_images(prepared: Prepared, preprocessing: Preprocessing, images: Images, views: int) -> Tensor:
+def of_images(
+    prepared: Prepared, preprocessing: Preprocessing, images: Images, views: int, temperature: float = 1.0
+) -> Tensor:
     """One batch: N of uint8 (S, S, 3) -> float32 (N, K) on the CPU, softmax outputs averaged over the views.
 
     Averaging softmax outputs over views is from Krizhevsky et al. 2012, section 4.1. Diverged where an output is not
@@ -58,7 +63,7 @@ def of_images(prepared: Prepared, preprocessing: Preprocessing, images: Images, 
     """
     with torch.inference_mode():
         logits = prepared(preprocessing.views(images, views, prepared.dtype, prepared.device))
-        averaged: Tensor = logits.float().softmax(1).view(len(images), views, -1).mean(1).cpu()
+        averaged: Tensor = (logits.float() / temperature).softmax(1).view(len(images), views, -1).mean(1).cpu()
     if not averaged.isfinite().all():
         name = prepared.network.name
         raise Diverged(f"network {name!r} gave outputs that are not finite; its weights may have diverged")

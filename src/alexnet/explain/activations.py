@@ -37,11 +37,13 @@ def compute_activations(
     images: Images,
     layers: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    temperature: float = 1.0,
 ) -> Activations:
     """Run the network on the centre view of each image.
 
     images: N >= 1 in stored form, uint8 (S, S, 3). layers: those whose peaks are recorded. progress: called with
-    (images done, N). UsageError for an unknown layer, AlexNetError for outputs that are not finite.
+    (images done, N). temperature: by what logits are divided. UsageError for an unknown layer, AlexNetError for outputs
+    that are not finite.
     """
     for layer in layers:
         check_layer(network, layer)
@@ -50,7 +52,7 @@ def compute_activations(
     with evaluating(network):
         for start in range(0, len(images), BATCH):
             batch = centre_views(network, preprocessing, images[start : start + BATCH])
-            batches.append(_compute_batch(prepared, batch, layers))
+            batches.append(_compute_batch(prepared, batch, layers, temperature))
             if progress:
                 progress(min(start + BATCH, len(images)), len(images))
     return Activations(
@@ -135,7 +137,7 @@ def last_hidden(network: Network) -> tuple[str, str]:
     return stage, stages[dense[-2]][0] if len(dense) > 1 else stage
 
 
-def _compute_batch(prepared: Prepared, batch: Tensor, layers: Sequence[str]) -> Activations:
+def _compute_batch(prepared: Prepared, batch: Tensor, layers: Sequence[str], temperature: float) -> Activations:
     network = prepared.network
     hidden, last = last_hidden(network)[0], list(network.stages())[-1][0]
     outputs = dict(prepared.outputs(batch, {*layers, hidden, last}))
@@ -145,7 +147,7 @@ def _compute_batch(prepared: Prepared, batch: Tensor, layers: Sequence[str]) -> 
     vectors, logits = outputs[hidden].flatten(1).float().cpu(), outputs[last]
     if not (logits.isfinite().all() and vectors.isfinite().all()):
         raise AlexNetError(f"network {network.name!r} gave values that are not finite; its weights may have diverged")
-    return Activations(logits.float().softmax(1).cpu(), vectors, peaks, positions)
+    return Activations((logits.float() / temperature).softmax(1).cpu(), vectors, peaks, positions)
 
 
 def _peaks(maps: Tensor) -> tuple[Tensor, Tensor]:

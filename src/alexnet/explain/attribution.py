@@ -23,12 +23,12 @@ PATCH, STEP = 6, 24  # the occluding square has a sixth of the image's side and 
 AT_ONCE = 32  # occluded images per forward pass
 
 
-def occlusion(network: Network | Prepared, batch: Tensor, label: int) -> NDArray[np.float32]:
+def occlusion(network: Network | Prepared, batch: Tensor, label: int, temperature: float = 1.0) -> NDArray[np.float32]:
     """The drop in the probability of `label` when a square around a pixel is occluded: (S, S), in -1..1.
 
-    batch: float (1, 3, S, S), one normalised view; occluded pixels get the mean colour, 0 here. A pixel's value is the
-    mean over the squares that cover it; negative where occlusion raises the probability. network: prepared on the
-    batch's device, or one that is prepared here.
+    batch: float (1, 3, S, S), one normalised view; occluded pixels get the mean colour, 0 here. temperature: by
+    what logits are divided. A pixel's value is the mean over the squares that cover it; negative where occlusion raises
+    the probability. network: prepared on the batch's device, or one that is prepared here.
     """
     from captum.attr import Occlusion
 
@@ -38,7 +38,7 @@ def occlusion(network: Network | Prepared, batch: Tensor, label: int) -> NDArray
     prepared = network if isinstance(network, Prepared) else Prepared(network, batch.device, torch.float32)
 
     def probability(images: Tensor) -> Tensor:
-        return prepared(images).float().softmax(1)
+        return (prepared(images).float() / temperature).softmax(1)
 
     with evaluating(prepared.network), torch.no_grad():
         drop = Occlusion(probability).attribute(
@@ -87,23 +87,25 @@ def figure(
     class_names: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
     truths: Sequence[int | None] = (),
+    temperature: float = 1.0,
 ) -> Figure:
     """One row for each image: the image, occlusion and Grad-CAM for its label.
 
     images: N in stored form, uint8 (S, S, 3). labels: the class to explain in each image. progress: called with (images
-    done, N). truths: the true classes, None if unknown; empty if all are.
+    done, N). truths: the true classes, None if unknown; empty if all are. temperature: by what logits are divided.
     """
     batch = centre_views(network, preprocessing, list(images))
     prepared = Prepared(network, batch.device, torch.float32)
     with evaluating(network), torch.no_grad():
-        probabilities = prepared(batch).float().softmax(1).cpu()
+        probabilities = (prepared(batch).float() / temperature).softmax(1).cpu()
     known = truths or [None] * len(images)
     views = view_pixels(preprocessing, list(images))
     rows = []
     for index, (view, label, truth) in enumerate(zip(views, labels, known, strict=True)):
         title = _title(class_names, label, float(probabilities[index, label]), truth)
         one = batch[index : index + 1]
-        rows.append(AttributionRow(view, title, occlusion(prepared, one, label), grad_cam(network, one, label)))
+        maps = (occlusion(prepared, one, label, temperature), grad_cam(network, one, label))
+        rows.append(AttributionRow(view, title, *maps))
         if progress:
             progress(index + 1, len(images))
     return attribution_figure(rows, last_map_layer(network))

@@ -2,21 +2,30 @@
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.preprocess import check_views
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.data.places import check_views
 from alexnet.data.sources import Data, spec_of
+from alexnet.data.store import Store
 from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.files import write_json
-from alexnet.inference.classifier import Classifier, load
+from alexnet.inference.answers import Answering
+from alexnet.inference.classifier import Classifier
 from alexnet.inference.inputs import as_path, check_count
+from alexnet.inference.loading import load
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
-from alexnet.plots import pictures
+from alexnet.inference.unknown import Progress, of_foreign, of_own, of_sets
+
+MEASURED = ("own_unknown", "foreign_unknown", "sets")  # only where they were asked for
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +76,9 @@ class Evaluation:
     left_out: int  # images of the part that the model was trained on and that were not measured
     leaks: dict[str, Any]  # equal pictures in the data: `alexnet.data.duplicates.Leaks.to_json`
     files: tuple[str, ...] = ()  # that were written
+    own_unknown: dict[str, Any] | None = None  # `alexnet.inference.unknown.Called.to_json` of these images
+    foreign_unknown: dict[str, Any] | None = None  # the same of foreign ones, where some were given
+    sets: dict[str, Any] | None = None  # `alexnet.inference.unknown.of_sets`, where a coverage was asked for
 
     def __repr__(self) -> str:
         """ "<Evaluation of runs/x on flowers17, test, 136 images: top-1 94.12% (88.86% to 96.97%), top-5 99.26%>"."""
@@ -75,15 +87,14 @@ class Evaluation:
         return f"<Evaluation of {subject}: top-1 {self.top1:.2%} ({low:.2%} to {high:.2%}){top5_told(self.to_json())}>"
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name as plain numbers, texts and lists."""
-        return {
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()},
-            "confusion": [list(row) for row in self.confusion],
-        }
+        """The fields by name as plain numbers, texts and lists; of the last three those that were measured."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values["confusion"] = [list(row) for row in self.confusion]
+        return {name: value for name, value in values.items() if name not in MEASURED or value is not None}
 
 
 def evaluate(
-    model: str | os.PathLike[str] | Classifier,
+    model: str | os.PathLike[str] | Answering,
     data: Data,
     views: int = 1,
     split: str | None = None,
@@ -91,18 +102,23 @@ def evaluate(
     batch_size: int = 64,
     device: str = "auto",
     precision: str = "float32",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     include_trained: bool = False,
+    unknown: Data | None = None,
+    coverage: float | None = None,
 ) -> Evaluation:
     """Measure a model on one part of some data.
 
-    model: as for `load`, or a loaded Classifier, which keeps its own device and precision.
+    model: as for `load`, or what it gives, a Classifier or an Exported, which keeps its own device and precision.
     data: a name or path as for `named_store`, or arrays (images, labels). views: 1, 9 or 10. split: "train", "val",
     "test" or "all"; None: test where there is one, else val, else all. The parts are those that the model's run
     recorded where `data` is what it was trained on, wherever it lies now, else those that the data itself gives; of
     other data the images that the model was trained on are left out, unless `include_trained`.
     out: a folder for metrics.json, confusion.png and predictions.csv; None: evaluation-<split>-<views>/ in the run's
     folder, nothing for a weights file. device, precision: as for `load`. progress: called with (images done, N).
+    unknown: data of none of the classes, as for `alexnet.data.sources.open_images`, to tell how many of its images are
+    taken for none of them, and how many of the measured ones. coverage: of sets of classes, above 0 and below 1, to
+    tell how many hold the right one.
     Raises UsageError for a part that does not exist, DataError for classes that the network does not know.
     """
     check_views(views)
@@ -110,36 +126,64 @@ def evaluate(
     check_count("batch size", batch_size)
     named = None if out is None else as_path("out", out)
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
-    classifier = model if isinstance(model, Classifier) else load(model, device, precision)
+    classifier = model if isinstance(model, Answering) else load(model, device, precision)
+    classifier.check_views(views)
+    measured = _foreign(classifier, unknown, coverage, views, progress)
     found = open_data(classifier.origin, data, classifier, progress)
     indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
     if leaking := found.leaks():
         logger.warning("%s", leaking)
-    chances = probabilities(
-        classifier.network,
-        classifier.preprocessing,
-        store,
-        indices,
-        views,
-        batch_size,
-        device=classifier.device,
-        precision=str(classifier.precision).removeprefix("torch."),
-        progress=progress,
-    )
+    chances = _chances(classifier, store, indices, views, batch_size, progress)
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
+    if unknown is not None:
+        measured["own_unknown"] = of_own(classifier, name, store, indices, progress).to_json()
+    if coverage is not None:
+        measured["sets"] = of_sets(classifier.sets(chances.numpy(), coverage, views), labels, coverage)
+    scores |= measured
     facts: dict[str, Any] = {"model": classifier.name, "data": name}
     facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
     facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
     folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
     if folder is None:
         return _evaluation(facts, scores, [])
+    from alexnet.plots import pictures  # imports matplotlib, which takes half a second
+
     files = [folder / file for file in ("metrics.json", "confusion.png", "predictions.csv")]
     write_json(files[0], {**facts, **scores})
     pictures.confusion(scores["confusion"], classifier.class_names, files[1])
     write_predictions(files[2], [store.paths[i] for i in indices], labels, chances, classifier.class_names)
     return _evaluation(facts, scores, files)
+
+
+def _foreign(
+    model: Answering, unknown: Data | None, coverage: float | None, views: int, progress: Progress | None
+) -> dict[str, Any]:
+    """What is measured on foreign images; UsageError where the model cannot tell them, or hold the coverage."""
+    if coverage is not None:
+        model.sets(np.full((1, len(model.class_names)), 1 / len(model.class_names), np.float32), coverage, views)
+    return {} if unknown is None else {"foreign_unknown": of_foreign(model, unknown, progress).to_json()}
+
+
+def _chances(
+    model: Answering,
+    store: Store,
+    indices: NDArray[np.int64],
+    views: int,
+    batch_size: int,
+    progress: Progress | None,
+) -> Tensor:
+    """Class probabilities of stored images, float32 (N, K) on the processor, whatever the model computes with."""
+    if isinstance(model, Classifier):
+        asked = (store, indices, views, batch_size, model.device, str(model.precision).removeprefix("torch."), progress)
+        return probabilities(model.network, model.preprocessing, *asked, model.temperature)
+    step, found = max(1, batch_size // views), []
+    for start in range(0, len(indices), step):
+        found.append(model.probabilities(store.mapped(indices[start : start + step]), views))
+        if progress:
+            progress(min(start + step, len(indices)), len(indices))
+    return torch.from_numpy(np.concatenate(found))
 
 
 def _evaluation(facts: dict[str, Any], scores: dict[str, Any], files: list[Path]) -> Evaluation:

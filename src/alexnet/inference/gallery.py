@@ -100,13 +100,15 @@ def _look_at(
     some = f"{len(chosen):,} of " if len(chosen) < len(rows) else ""
     logger.info("looking at %s%s images", some, f"{len(rows):,}")
     images = found.store.mapped(chosen)
-    seen = compute_activations(classifier.network, classifier.preprocessing, images, layers, progress)
+    seen = compute_activations(
+        classifier.network, classifier.preprocessing, images, layers, progress, classifier.temperature
+    )
     return Part(chosen, images, torch.from_numpy(found.labels[chosen]), seen, len(rows))
 
 
 def given_examples(classifier: Classifier, paths: Sequence[Path], images: list[Pixels]) -> Examples:
     """The caller's images, titled by the names of their files."""
-    seen = compute_activations(classifier.network, classifier.preprocessing, images)
+    seen = compute_activations(classifier.network, classifier.preprocessing, images, temperature=classifier.temperature)
     nothing: list[int | None] = [None] * len(images)
     return Examples(images, [path.name for path in paths], nothing, nothing, seen)
 
@@ -184,6 +186,7 @@ def of_examples(
             names,
             progress,
             truths=[examples.truths[place] for place in asked],
+            temperature=classifier.temperature,
         ),
     )
     for number, place in enumerate(asked if examples.rows[0] is None else asked[:1], 1):

@@ -1,24 +1,27 @@
 """What a classifier takes as images: one or many, of several kinds, checked before any of them is read.
 
-N images of H x W pixels.
+N images of H x W pixels. torch is not imported: what is a tensor, only a caller who has imported it can give.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, uint8
 
 from alexnet.data.images import ImageSource, Pixels, decode
 from alexnet.errors import ImageError, UsageError
 
-ImageInput: TypeAlias = str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[np.uint8] | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ImageInput: TypeAlias = Union[str, os.PathLike[str], IO[bytes], Image.Image, NDArray[np.uint8], "Tensor"]
 ImageInputs: TypeAlias = ImageInput | Iterable[ImageInput]
 """One image or many, as `Classifier.predict` documents it."""
 
@@ -39,7 +42,7 @@ def each_image(images: ImageInputs) -> Iterable[ImageInput]:
     """
     if isinstance(images, np.ndarray) and images.dtype.kind in "OU":  # an array of paths, as from a table's column
         images = images.tolist()
-    if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
+    if (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim == 4:
         return [_checked(image, place) for place, image in enumerate(images)]
     if _is_single(images) or isinstance(images, Mapping) or not isinstance(images, Iterable):
         return [_checked(images)]
@@ -54,14 +57,14 @@ def pixels_of(image: ImageInput, read: Callable[[ImageSource], Pixels] = decode)
     """
     if isinstance(image, (str, os.PathLike)):
         return read(Path(os.fsdecode(image)))
-    if isinstance(image, Tensor):
+    if _is_tensor(image):
         return read(image.permute(1, 2, 0).numpy(force=True))
     if isinstance(image, np.ndarray):
         return read(_array_source(image))
     if isinstance(image, Image.Image):
         with _SHARED:
             return read(image)
-    return read(_content(image))
+    return read(_content(cast(IO[bytes], image)))
 
 
 def path_of(image: ImageInput) -> str | None:
@@ -85,10 +88,15 @@ def as_path(name: str, value: object) -> Path:
     return Path(os.fsdecode(value))
 
 
+def _is_tensor(image: object) -> TypeGuard["Tensor"]:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(image, torch.Tensor)
+
+
 def _is_single(image: object) -> bool:
     """Whether this is one object and not a collection, although it may be iterable."""
-    single = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, np.ndarray, Tensor)
-    return isinstance(image, single) or hasattr(image, "read")
+    single = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, np.ndarray)
+    return isinstance(image, single) or _is_tensor(image) or hasattr(image, "read")
 
 
 def _checked(image: Any, place: int | None = None) -> ImageInput:
@@ -106,8 +114,8 @@ def _refusal(image: object) -> str | None:
     if isinstance(image, np.ndarray):
         right = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in CHANNELS)
         return _array_refusal("an array", image, image.dtype == np.uint8, right)
-    if isinstance(image, Tensor):
-        return _array_refusal("a tensor", image, image.dtype == uint8, image.ndim == 3 and len(image) == 3)
+    if _is_tensor(image):
+        return _array_refusal("a tensor", image, str(image.dtype) == "torch.uint8", image.ndim == 3 and len(image) == 3)
     if isinstance(image, (bytes, bytearray, memoryview)):
         return f"{type(image).__name__}: give io.BytesIO(data) for the content of a file"
     if hasattr(image, "read"):
@@ -115,7 +123,9 @@ def _refusal(image: object) -> str | None:
     return "None" if image is None else f"of type {type(image).__name__}"
 
 
-def _array_refusal(kind: str, image: NDArray[np.uint8] | Tensor, is_uint8: bool, right_shape: bool) -> str | None:
+def _array_refusal(
+    kind: str, image: Union[NDArray[np.uint8], "Tensor"], is_uint8: bool, right_shape: bool
+) -> str | None:
     shape = tuple(image.shape)
     if not is_uint8:
         dtype = str(image.dtype).removeprefix("torch.")

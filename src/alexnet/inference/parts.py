@@ -18,7 +18,7 @@ from alexnet.data.sources.synsets import usual_name
 from alexnet.data.splits import PARTS
 from alexnet.data.store import Store, named_store
 from alexnet.errors import DataError, UsageError, unknown_name
-from alexnet.inference.classifier import Classifier
+from alexnet.inference.answers import Answering
 from alexnet.runs.folder import RunFolder
 
 OWN = 0.9  # data of which a run divided at least this share of the images is the run's own
@@ -84,7 +84,7 @@ def _without_trained(rows: NDArray[np.int64], trained: NDArray[np.bool_], includ
 
 
 def open_data(
-    model: Path | None, data: Data, classifier: Classifier, progress: Callable[[int, int], None] | None = None
+    model: Path | None, data: Data, classifier: Answering, progress: Callable[[int, int], None] | None = None
 ) -> Labelled:
     """Open data for a model: the parts are those of the model's run where `data` is what it was trained on.
 
@@ -95,7 +95,7 @@ def open_data(
     run = run_of(model) if model else None
     store = named_store(
         data,
-        **vars(classifier.preprocessing.form),
+        **vars(classifier.form),
         progress=progress,
         look=lambda source: class_map(source.class_names, classifier.class_names),
     )
@@ -121,18 +121,18 @@ def run_of(model: Path) -> RunData | None:
 
     The only reader of a run's files in inference. UsageError if they are damaged.
     """
-    folder = model if model.is_dir() else model.absolute().parent.parent  # of <run>/weights/best.safetensors
-    run = RunFolder(folder)
-    if not run.is_run or not (folder / "split.csv").is_file():
+    folders = [model] if model.is_dir() else model.absolute().parents[:2]  # of <run>/weights/best.safetensors
+    run = next((run for run in map(RunFolder, folders) if run.is_run and (run.path / "split.csv").is_file()), None)
+    if run is None:
         return None
     config, rows = run.read_config(), run.read_split()
-    keys = list(_occurrences(row.path for row in rows))
+    keys = list(keys_of(row.path for row in rows))
     parts = {key: row.split for key, row in zip(keys, rows, strict=True)}
     digests = {key: row.digest for key, row in zip(keys, rows, strict=True) if row.digest}
     return RunData(config.data, config.fingerprint, parts, digests)
 
 
-def _occurrences(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
+def keys_of(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
     """Each path with its occurrence, 0 for the first: data may list a file twice, in different parts."""
     seen: Counter[str] = Counter()
     for path in paths:
@@ -185,7 +185,7 @@ def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_] 
                 stacklevel=4,  # the caller of `evaluate`
             )
         return None
-    by_path = np.array([run.parts.get(key, "") for key in _occurrences(store.paths)], dtype="<U5")
+    by_path = np.array([run.parts.get(key, "") for key in keys_of(store.paths)], dtype="<U5")
     if run.digests:
         found = _by_content(store, run)
         if (found != "").any() or not (by_path != "").any():
@@ -206,7 +206,7 @@ def parts_of(store: Store, data: Data, run: RunData | None) -> NDArray[np.str_] 
 def _by_content(store: Store, run: RunData) -> NDArray[np.str_]:
     """The parts by pixels; of equal pictures in several parts, the path tells them apart."""
     of_digest, found = run.part_of_digest(), []
-    for key, digest in zip(_occurrences(store.paths), store.digests, strict=True):
+    for key, digest in zip(keys_of(store.paths), store.digests, strict=True):
         same_place = run.digests.get(key) == digest
         found.append(run.parts[key] if same_place else of_digest.get(digest, ""))
     return np.array(found, dtype="<U5")

@@ -196,6 +196,9 @@ def gaussian_(layer: nn.Conv2d | nn.Linear | LocallyConnected2d, std: float, bia
         nn.init.constant_(layer.bias, bias)
 
 
+DRAWING = (Tensor.normal_, Tensor.uniform_)  # which some of `torch.nn.init` call without being skipped themselves
+
+
 class skip_init(TorchFunctionMode):  # noqa: N801 - a context manager, as torch.no_grad is
     """Skip weight initialisation, for shape inspection: a context manager.
 
@@ -206,8 +209,8 @@ class skip_init(TorchFunctionMode):  # noqa: N801 - a context manager, as torch.
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Skip the functions of `torch.nn.init` and call all others."""
+        """Skip the functions of `torch.nn.init`, and drawing numbers into a tensor; call all others."""
         kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
+        if getattr(func, "__module__", None) == "torch.nn.init" or func in DRAWING:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)

@@ -37,6 +37,7 @@ from alexnet.networks.modern import Modern
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import Config, RunFolder, SplitRow
 from alexnet.runs.place import check_writable, new_folder
+from alexnet.training.calibrating import at_temperature, calibrate
 from alexnet.training.division import distinct, split
 from alexnet.training.logistic import Choice, choose
 from alexnet.training.recipes import RECIPES
@@ -101,10 +102,13 @@ def train(data: Data, recipe: Recipe, out: Path | None = None) -> Path:
     folder = new_folder(out or Path("runs") / f"{store.name}-{card.network}-probe", numbered=out is None)
     _write_begin(folder, data, store, recipe, begun, splits, environment(device, dtype))
     save(RunFolder(folder).weights, network, card)
+    preprocessing = Preprocessing.from_json(card.preprocessing)
+    calibrated = calibrate(RunFolder(folder), network.to(device), preprocessing, store, parts, device)
     rows = parts[judged]
     chances = probabilities(
         network, begun.preprocessing, store, rows, device=device, precision=str(dtype).removeprefix("torch.")
     )
+    chances = at_temperature(chances, calibrated)
     found = metrics(chances, torch.from_numpy(store.labels[rows]), store.class_names)
     seconds = time.perf_counter() - began
     told = {"split": judged, "views": 1, **found, "epochs": 1, "best_epoch": 1, "chosen_on": choice.chosen_on}
@@ -208,6 +212,7 @@ def _with_layer(
         class_names=list(store.class_names),
         preprocessing=dataclasses.replace(begun.preprocessing, **form).to_json(),
         training={**training, "images": {part: len(parts[part]) for part in PARTS}},
+        calibration=None,
     )
 
 

@@ -29,6 +29,7 @@ from alexnet.evaluation.table import write_predictions
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.runs.checkpoint import Progress
+from alexnet.training.calibrating import at_temperature, calibrate
 from alexnet.training.division import class_weights, split
 from alexnet.training.initial import begin_from, freeze, frozen, training_mode
 from alexnet.training.optimizer import (
@@ -232,6 +233,9 @@ class Supervised:
         part = next(part for part in ("test", "val", "train") if len(state.parts[part]))
         rows = state.parts[part]
         chances, labels = self._final_probabilities(progress, part), store.labels[rows]
+        preprocessing, device = state.loader.preprocessing, state.device
+        calibrated = calibrate(folder, self.kept, preprocessing, store, state.parts, device)
+        chances = at_temperature(chances, calibrated)
         found = metrics(chances, labels, store.class_names)
         names = [store.paths[row] for row in rows]
         write_predictions(state.path / "predictions.csv", names, labels, chances, store.class_names)
@@ -246,6 +250,7 @@ class Supervised:
                 "best_epoch": progress.best_epoch,
                 "chosen_on": "val" if self.chooses else None,  # the part that chose the epoch
                 "leaks": self.leaks().to_json(),
+                "temperature": calibrated and calibrated.temperature,
                 "seconds": progress.seconds,
                 "images_per_second": float(np.median([row["images_per_second"] for row in progress.rows])),
             }

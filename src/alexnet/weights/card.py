@@ -3,7 +3,8 @@
 The file's metadata has one entry, "alexnet": the JSON text {"format": 1, "card": {...}, "sha256": "..."}. It is a
 single entry because safetensors writes several in random order, and equal weights must give equal bytes. The checksum
 covers the card and every tensor's name, type, shape and bytes, in the order of the names (`checksum`); it is verified
-when weights are loaded. Nothing is unpickled.
+when weights are loaded. Nothing is unpickled. A card with a calibration makes the format 2, which earlier versions
+refuse; its tensors stand beside the network's, see `alexnet.weights.calibration`.
 """
 
 import hashlib
@@ -11,11 +12,13 @@ import json
 import os
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -23,10 +26,11 @@ from torch import Tensor
 from alexnet.errors import UsageError, WeightsError
 from alexnet.files import whole_file
 from alexnet.networks import create
-from alexnet.networks.layers import Network
+from alexnet.networks.layers import Network, skip_init
+from alexnet.weights.calibration import PREFIX, Calibration
 
 KEY = "alexnet"  # the metadata entry
-FORMAT = 1
+FORMAT, CALIBRATED = 1, 2  # without and with a calibration
 BEST = Path("weights", "best.safetensors")  # inside a run's folder: the weights of its best epoch
 MAX_HEADER = 100_000_000  # bytes; safetensors itself refuses longer headers
 
@@ -42,6 +46,7 @@ class Card:
     class_names: list[str]  # in the order of the network's outputs; empty for pre-trained layers
     preprocessing: dict[str, Any]  # data.preprocess.Preprocessing.to_json()
     training: dict[str, Any] = field(default_factory=dict)  # for information: data, recipe, epoch, images
+    calibration: Calibration | None = None  # None: probabilities as the network gives them, 'none of these' not told
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.num_classes:
@@ -49,16 +54,27 @@ class Card:
                 f"the card names {len(self.class_names)} classes for {self.num_classes} outputs; give one name each"
             )
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, `calibration` only where there is one and without its arrays."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "calibration"}
+        return values if self.calibration is None else {**values, "calibration": self.calibration.to_json()}
+
     @classmethod
-    def from_json(cls, values: object) -> "Card":
-        """The card that `dataclasses.asdict` turned into `values`; WeightsError says which keys are missing."""
+    def from_json(cls, values: object, arrays: Mapping[str, NDArray[np.float32]] | None = None) -> "Card":
+        """The card of which `to_json` gave `values`; WeightsError says which keys are missing.
+
+        arrays: the tensors of its calibration, as `Calibration.arrays` names them.
+        """
         given = values if isinstance(values, dict) else {}
-        missing = [f.name for f in fields(cls) if f.name not in given]
+        required = [f.name for f in fields(cls) if f.name != "calibration"]
+        missing = [name for name in required if name not in given]
         if missing:
             raise WeightsError(f"the card lacks {', '.join(missing)}")
         if not isinstance(given["class_names"], list):
             raise WeightsError(f"the card's class_names are {given['class_names']!r}, not a list of names")
-        return cls(**{f.name: given[f.name] for f in fields(cls)})
+        found = given.get("calibration")
+        calibration = None if found is None else Calibration.from_json(found, arrays or {})
+        return cls(**{name: given[name] for name in required}, calibration=calibration)
 
 
 class Loaded(NamedTuple):
@@ -106,9 +122,10 @@ def tensors_of(network: Network, card: Card, layers: Collection[str] | None = No
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], card: Card) -> None:
     """Write tensors, as `tensors_of` gives them, and their card; the file appears whole or not at all."""
-    entry = {"format": FORMAT, "card": asdict(card), "sha256": checksum(card, tensors)}
+    number = FORMAT if card.calibration is None else CALIBRATED
+    entry = {"format": number, "card": card.to_json(), "sha256": checksum(card, tensors)}
     with whole_file(Path(path), "wb") as file:
-        file.write(to_bytes(dict(tensors), metadata={KEY: json.dumps(entry, sort_keys=True)}))
+        file.write(to_bytes(_with_calibration(card, tensors), metadata={KEY: json.dumps(entry, sort_keys=True)}))
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
@@ -179,7 +196,7 @@ def read(path: str | Path) -> Stored:
     path = Path(path)
     card, sha256 = _read_header(path)
     with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(PREFIX)}  # noqa: SIM118
     found = checksum(card, tensors)
     if found != sha256:
         raise WeightsError(
@@ -213,8 +230,11 @@ def fill(network: Network, tensors: Mapping[str, Tensor], origin: str) -> None:
 
 
 def checksum(card: Card, tensors: Mapping[str, Tensor]) -> str:
-    """The hexadecimal SHA-256 of a weights file: of the card as JSON with sorted keys, then of the tensors."""
-    return tensors_sha256(json.dumps(asdict(card), sort_keys=True), tensors)
+    """The hexadecimal SHA-256 of a weights file: of the card as JSON with sorted keys, then of the tensors.
+
+    tensors: the network's; those of the card's calibration are added.
+    """
+    return tensors_sha256(json.dumps(card.to_json(), sort_keys=True), _with_calibration(card, tensors))
 
 
 def tensors_sha256(header: str, tensors: Mapping[str, Tensor]) -> str:
@@ -230,6 +250,12 @@ def tensors_sha256(header: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _with_calibration(card: Card, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a weights file: the network's and those of the card's calibration."""
+    arrays = card.calibration.arrays() if card.calibration else {}
+    return {**tensors, **{name: torch.tensor(array) for name, array in arrays.items()}}
+
+
 def _plain(tensor: Tensor) -> Tensor:
     """The tensor on the processor, contiguous; floating types as float32, integer counters unchanged."""
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
@@ -237,8 +263,8 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _build(origin: str, card: Card) -> Network:
-    """The network on the card. Its initial weights are overwritten, so they draw from a forked random generator."""
-    with torch.random.fork_rng(devices=[]):
+    """The network on the card, its weights not initialised: `fill` writes all of them. No random number is drawn."""
+    with skip_init():
         try:
             return create(card.network, card.num_classes, card.input_size, **card.differences)
         except UsageError as error:
@@ -251,6 +277,7 @@ def _read_header(path: Path) -> _Header:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name).numpy() for name in file.keys() if name.startswith(PREFIX)}  # noqa: SIM118
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged ({error}); take a fresh copy") from error
     if KEY not in metadata:
@@ -260,18 +287,19 @@ def _read_header(path: Path) -> _Header:
             f" found {', '.join(sorted(metadata)) or 'nothing'}; it was not written by alexnet"
         )
     try:
-        return _parse_header(metadata[KEY])
+        return _parse_header(metadata[KEY], arrays)
     except (WeightsError, ValueError) as error:
         raise WeightsError(f"{path} has a damaged card: {error}") from error
 
 
-def _parse_header(text: str) -> _Header:
+def _parse_header(text: str, arrays: Mapping[str, NDArray[np.float32]]) -> _Header:
     entry = json.loads(text)
     if not isinstance(entry, dict):
         raise WeightsError(f"expected a JSON object, found {text[:40]!r}")
-    if entry.get("format") != FORMAT:
-        raise WeightsError(f"expected format {FORMAT}, found {entry.get('format')!r}; a newer alexnet may read it")
-    return _Header(Card.from_json(entry.get("card")), entry.get("sha256"))
+    if entry.get("format") not in (FORMAT, CALIBRATED):
+        wanted = f"expected format {FORMAT} or {CALIBRATED}"
+        raise WeightsError(f"{wanted}, found {entry.get('format')!r}; a newer alexnet may read it")
+    return _Header(Card.from_json(entry.get("card"), arrays), entry.get("sha256"))
 
 
 def _refuse_other_formats(path: Path) -> None:

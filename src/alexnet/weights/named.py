@@ -19,6 +19,7 @@ from alexnet.weights.card import Card, Loaded, Stored, built, fill, has_card, mo
 from alexnet.weights.convert import recognised, to_file
 from alexnet.weights.convert.caffe_mean import channel_means as caffe_mean
 from alexnet.weights.convert.foreign import stored as with_card
+from alexnet.weights.exported import export_card
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,14 @@ def read_named(model: Named, network: str | None = None) -> Stored:
     path = file_of(model)
     if pretrained.is_name(model):
         network = pretrained.published(model).network
+    if export_card(path):
+        raise UsageError(
+            f"{path} is an export, which predict and evaluate take; this needs the network itself: give the run's "
+            "folder or the weights file that it was made from"
+        )
     foreign = None if has_card(path) else recognised(path)
     if foreign is None and path.suffix == ".onnx":
-        raise UsageError(f"{path} is an export, which cannot be loaded yet; give a run's folder or a weights file")
+        raise WeightsError(f"{path} is no ONNX file: it does not begin as one; take a fresh copy")
     if foreign is None:
         return read(path)
     found = foreign.read(path, network)
@@ -132,7 +138,9 @@ def _with_mean(card: Card, mean: Path) -> Card:
     """The card with the channel means of a mean image, and a note of it in place of the reader's."""
     notes = [note for note in card.training.get("notes", []) if "mean image" not in note]
     training = {**card.training, "notes": [*notes, f"channel means of {mean.name}"]}
-    return replace(card, preprocessing={**card.preprocessing, "mean": list(caffe_mean(mean))}, training=training)
+    return replace(
+        card, preprocessing={**card.preprocessing, "mean": list(caffe_mean(mean))}, training=training, calibration=None
+    )
 
 
 def class_list(path: Path) -> list[str]:

@@ -5,19 +5,25 @@ A module has NAME and ABOUT (one line), `recognises(path, head)` from a file's c
 pickled is executed.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from alexnet.errors import UsageError, WeightsError, unknown_name
-from alexnet.networks.layers import Network
-from alexnet.weights.card import Card
-from alexnet.weights.convert.foreign import Foreign
+
+if TYPE_CHECKING:
+    from alexnet.networks.layers import Network
+    from alexnet.weights.card import Card
+    from alexnet.weights.convert.foreign import Foreign
 
 FORMATS: tuple[str, ...] = ("torchvision", "numpy_dict", "cuda_convnet", "matconvnet", "keras", "onnx", "caffe")
 """Names of the formats and of their modules; caffe last, because its files begin with no signature."""
 HEAD = 4096  # bytes of a file that tell its format
+
+logger = logging.getLogger(__name__)
 
 
 class Format(Protocol):
@@ -29,10 +35,10 @@ class Format(Protocol):
     def recognises(self, path: Path, head: bytes) -> bool:
         """Whether the file is of this format. head: its first `HEAD` bytes."""
 
-    def read(self, path: Path, network: str | None = None) -> Foreign:
+    def read(self, path: Path, network: str | None = None) -> "Foreign":
         """What the file holds; network: the name of ours, where the file does not tell. WeightsError in one line."""
 
-    def write(self, network: Network, card: Card, path: Path) -> None:
+    def write(self, network: "Network", card: "Card", path: Path) -> None:
         """Write a network of ours; UsageError for one that the format cannot hold."""
 
 
@@ -51,7 +57,7 @@ def recognised(path: Path) -> Format | None:
     return next((each for each in formats().values() if each.recognises(path, head)), None)
 
 
-def convert(path: Path, network: str | None = None) -> Foreign:
+def convert(path: Path, network: str | None = None) -> "Foreign":
     """What a foreign weights file holds. network: its name among ours, for formats that do not tell.
 
     WeightsError for a file that cannot be read or is of no known format.
@@ -63,8 +69,8 @@ def convert(path: Path, network: str | None = None) -> Foreign:
     return found.read(path, network)
 
 
-def to_file(network: Network, card: Card, name: str, path: Path) -> None:
-    """Write a network in a foreign format; the file appears whole or not at all.
+def to_file(network: "Network", card: "Card", name: str, path: Path) -> None:
+    """Write a network in a foreign format; the file appears whole or not at all. Its calibration is left out.
 
     UsageError for an unknown format and for a network that it cannot hold.
     """
@@ -73,7 +79,11 @@ def to_file(network: Network, card: Card, name: str, path: Path) -> None:
         raise unknown_name("format of weights", name, known)
     if not hasattr(known[name], "write"):
         raise UsageError(f"{name} files are read, not written; give one of {', '.join(writers())}")
-    known[name].write(network, card, path)
+    if card.calibration is not None:
+        logger.warning(
+            "%s files keep no calibration: probabilities are those before it, 'none of these' is not told", name
+        )
+    known[name].write(network, replace(card, calibration=None), path)
 
 
 def writers() -> list[str]:

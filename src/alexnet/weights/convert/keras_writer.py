@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +74,7 @@ def _step(stage: nn.Module) -> Step:
 def write(network: Network, card: Card, path: Path) -> None:
     """Write config.json, metadata.json (with the card) and model.weights.h5 as a .keras file."""
     config = json.dumps(_config(network))
-    metadata = json.dumps({"keras_version": VERSION, "date_saved": "", "alexnet": asdict(card)})
+    metadata = json.dumps({"keras_version": VERSION, "date_saved": "", "alexnet": card.to_json()})
     weights = _weights(network)
     with whole_file(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
         for name, content in (("metadata.json", metadata), ("config.json", config), ("model.weights.h5", weights)):

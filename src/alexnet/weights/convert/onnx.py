@@ -25,17 +25,17 @@ from alexnet.weights.card import Card
 from alexnet.weights.convert import layouts, onnx_graph
 from alexnet.weights.convert.foreign import WARPED, Foreign
 from alexnet.weights.convert.onnx_graph import Layer
-from alexnet.weights.convert.onnx_writer import CARD, model
+from alexnet.weights.convert.onnx_writer import model
+from alexnet.weights.exported import CARD, is_onnx
 
 NAME = "onnx"
 ABOUT = "ONNX (.onnx)"
-FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72"  # those of ModelProto that may follow ir_version
 POOL5_PAD = [0, 0, 1, 1]  # the zoo's, for 224 px
 
 
 def recognises(path: Path, head: bytes) -> bool:
     """Whether it begins as a ModelProto does: ir_version, then another field."""
-    return len(head) > 2 and head[0] == 8 and 0 < head[1] < 32 and head[2] in FIELDS
+    return is_onnx(head)
 
 
 def read(path: Path, network: str | None = None) -> Foreign:
@@ -47,6 +47,14 @@ def read(path: Path, network: str | None = None) -> Foreign:
     cards = [entry.value for entry in found.metadata_props if entry.key == CARD]
     if cards:
         return _ours(found.graph, cards[0], path)
+    try:
+        return _matched(found, path, network)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; it is no export of ours either, for its metadata has no {CARD}") from error
+
+
+def _matched(found: Any, path: Path, network: str | None) -> Foreign:
+    """A graph without a card of ours, by its layers."""
     layers = [layer for layer in _folded(list(onnx_graph.chain(found.graph, path))) if not _does_nothing(layer)]
     names = [network] if network else list_networks()
     reasons = []

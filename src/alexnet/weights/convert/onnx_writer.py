@@ -1,15 +1,15 @@
-"""Our networks as ONNX graphs, in operators of version 17: every network, for one input size and any number of images.
+"""Our networks as ONNX graphs: every network, for one input size and any number of images.
 
 Tensors keep the names of the state dict. Dropout is left out, as it does nothing in evaluation mode.
 """
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from alexnet.errors import UsageError
@@ -18,8 +18,8 @@ from alexnet.ops import LocalResponseNorm
 from alexnet.weights.card import Card
 from alexnet.weights.convert import layouts
 from alexnet.weights.convert.onnx_graph import library
+from alexnet.weights.exported import CARD
 
-CARD = "alexnet.card"  # the entry of the metadata
 OPSET, IR = 17, 8
 Array = npt.NDArray[Any]
 PLAIN = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
@@ -28,7 +28,8 @@ PLAIN = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
 def model(network: Network, card: Card) -> Any:
     """A ModelProto: images float32 (N, 3, S, S), normalised as the card's preprocessing says -> logits (N, K)."""
     helper = library("writing ONNX").helper
-    graph = _Graph(network, card.input_size)
+    graph = NetworkGraph(network, card.input_size, OPSET)
+    graph.nodes[-1].output[0] = "logits"
     images = helper.make_tensor_value_info("images", 1, ["N", 3, card.input_size, card.input_size])
     logits = helper.make_tensor_value_info("logits", 1, ["N", network.num_classes])
     body = helper.make_graph(graph.nodes, network.name, [images], [logits], graph.tensors)
@@ -38,19 +39,44 @@ def model(network: Network, card: Card) -> Any:
     found.doc_string = (
         "images: RGB, (value - mean) / std of the card's preprocessing, values 0 to 255; logits: before softmax"
     )
-    helper.set_model_props(found, {CARD: json.dumps(asdict(card), sort_keys=True)})
+    helper.set_model_props(found, {CARD: json.dumps(card.to_json(), sort_keys=True)})
     return found
 
 
-class _Graph:
+class Graph:
     """The nodes and tensors of a graph, built in the order of computation."""
 
-    def __init__(self, network: Network, side: int) -> None:
+    def __init__(self) -> None:
         onnx = library("writing ONNX")
         self.make, self.to_tensor = onnx.helper.make_node, onnx.numpy_helper.from_array
         self.nodes: list[Any] = []
         self.tensors: list[Any] = []
-        self.current = "images"
+        self.current = ""  # the output of the last node
+
+    def constant(self, name: str, value: Any) -> str:
+        """Add a tensor; returns its name."""
+        self.tensors.append(self.to_tensor(np.ascontiguousarray(value).reshape(np.shape(value)), name))
+        return name
+
+    def node(self, kind: str, name: str, *inputs: str, **settings: Any) -> str:
+        """Add a node that reads the current map, or `inputs`; the first of its outputs becomes the current one."""
+        made = settings.pop("outputs", [f"{name}.out"])
+        self.nodes.append(self.make(kind, list(inputs) or [self.current], made, name=name, **settings))
+        self.current = str(made[0])
+        return self.current
+
+
+class NetworkGraph(Graph):
+    """A network, from "images" to `current`, the logits.
+
+    outputs: the name of each stage's output, and its shape for one image, by the stage's name.
+    opset: the version of the operators, 17 or later.
+    """
+
+    def __init__(self, network: Network, side: int, opset: int) -> None:
+        super().__init__()
+        self.opset, self.current = opset, "images"
+        self.outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         before = torch.zeros(1, 3, side, side)
         device = next(network.parameters()).device
         with evaluating(network), torch.inference_mode():
@@ -59,23 +85,12 @@ class _Graph:
         for name, stage in network.stages():
             self.stage(paths[name], stage, tuple(before.shape))
             before = maps[name]
-        self.nodes[-1].output[0] = "logits"
-
-    def constant(self, name: str, value: Any) -> str:
-        self.tensors.append(self.to_tensor(np.ascontiguousarray(value), name))
-        return name
+            self.outputs[name] = self.current, tuple(before.shape)
 
     def parameters(self, name: str, stage: nn.Module, keys: tuple[str, ...]) -> list[str]:
         state = stage.state_dict()
         found = {key: state[key].detach().float().cpu().numpy() for key in keys if key in state}
         return [self.constant(f"{name}.{key}", value) for key, value in found.items()]
-
-    def node(self, kind: str, name: str, *inputs: str, **settings: Any) -> str:
-        """Add a node that reads the current map, or `inputs`; the first of its outputs becomes the current one."""
-        made = settings.pop("outputs", [f"{name}.out"])
-        self.nodes.append(self.make(kind, list(inputs) or [self.current], made, name=name, **settings))
-        self.current = str(made[0])
-        return self.current
 
     def stage(self, name: str, stage: nn.Module, shape: tuple[int, ...]) -> None:
         """shape: of what the stage reads."""
@@ -108,6 +123,8 @@ class _Graph:
             self.pool(name, stage)
         elif isinstance(stage, AdaptiveAvgPool2d):
             self.adaptive(name, stage, shape)
+        elif isinstance(stage, Enlarge):
+            self.products(name, *(_enlarging(side, stage.size) for side in shape[2:]))
         elif isinstance(stage, LocalResponseNorm):
             self.norm(name, stage)
         elif isinstance(stage, LocallyConnected2d):
@@ -127,13 +144,20 @@ class _Graph:
             self.node("GlobalAveragePool", name)
             return
         like = torch.empty(0)
-        rows, columns = _windows(shape[2], stage.size, like), _windows(shape[3], stage.size, like)
-        left = self.constant(f"{name}.rows", (rows / rows.sum(1, keepdim=True)).numpy())
-        right = self.constant(f"{name}.columns", (columns / columns.sum(1, keepdim=True)).numpy().T)
+        rows, columns = (_windows(side, stage.size, like) for side in shape[2:])
+        self.products(name, *(each / each.sum(1, keepdim=True) for each in (rows, columns)))
+
+    def products(self, name: str, rows: torch.Tensor, columns: torch.Tensor) -> None:
+        """(N, C, H, W) -> (N, C, h, w): rows (h, H) @ maps @ columns (w, W), transposed."""
+        left, right = (
+            self.constant(f"{name}.{key}", each.numpy()) for key, each in (("rows", rows), ("columns", columns.T))
+        )
         self.node("MatMul", f"{name}.left", left, self.current)
         self.node("MatMul", name, self.current, right)
 
     def norm(self, name: str, stage: LocalResponseNorm) -> None:
+        if stage.size % 2 == 0:  # ONNX reaches one further ahead, we one further back
+            raise UsageError(f"{name} has a window of {stage.size}, which ONNX cannot centre; take an odd one")
         if stage.within_channel:
             return self.within(name, stage)
         alpha = stage.alpha_per_square * stage.size  # ONNX divides it by the window
@@ -142,7 +166,8 @@ class _Graph:
             self.node("LRN", name, **settings)
             return None
         parts = [f"{name}.{group}" for group in range(stage.groups)]
-        self.node("Split", f"{name}.split", outputs=parts, axis=1)
+        counted = {"num_outputs": stage.groups} if self.opset >= 18 else {}
+        self.node("Split", f"{name}.split", outputs=parts, axis=1, **counted)
         normed = [self.node("LRN", f"{part}.lrn", part, **settings) for part in parts]
         self.node("Concat", name, *normed, axis=1)
         return None
@@ -150,8 +175,6 @@ class _Graph:
     def within(self, name: str, stage: LocalResponseNorm) -> None:
         """x / (k + alpha' * size² * average of x² over the window, zeros outside counted) ** beta."""
         x, pad = self.current, (stage.size - 1) // 2
-        if stage.size % 2 == 0:
-            raise UsageError(f"{name} has a window of {stage.size}, which ONNX cannot centre; take an odd one")
         self.node("Mul", f"{name}.squares", x, x)
         window = {"kernel_shape": [stage.size] * 2, "strides": [1, 1], "pads": [pad] * 4, "count_include_pad": 1}
         self.node("AveragePool", f"{name}.mean", **window)
@@ -188,6 +211,11 @@ def _does_nothing(stage: nn.Module, shape: tuple[int, ...]) -> bool:
     if isinstance(stage, AdaptiveAvgPool2d):
         return shape[2] == shape[3] == stage.size
     return isinstance(stage, (nn.Dropout, nn.Identity))
+
+
+def _enlarging(side: int, size: int) -> torch.Tensor:
+    """(size, side): what each of `side` pixels of a line adds to each of `size`, as `Enlarge` resizes."""
+    return F.interpolate(torch.eye(side)[None], size, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 def _pair(side: Any) -> list[int]:

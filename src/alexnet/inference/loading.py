@@ -1,0 +1,34 @@
+"""Whatever a user names as a model, ready for use. torch is imported for networks, and not for exports."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+from alexnet.inference.runtime import Exported, open_export
+from alexnet.weights.exported import export_card
+
+if TYPE_CHECKING:
+    import torch
+
+    from alexnet.inference.classifier import Classifier
+
+
+def load(
+    path: str | os.PathLike[str],
+    device: Union[str, "torch.device"] = "auto",
+    precision: str = "float32",
+    brief: bool = False,
+) -> Union["Classifier", Exported]:
+    """The classifier in a run's folder, in a weights file, published, or in an export.
+
+    path: as for `alexnet.inference.classifier.load`, or a file that `alexnet export` wrote, which is known by its
+    content and used without torch: an `Exported`, with `predict` as a `Classifier` has. device, precision: as for
+    `Classifier`; an export takes "auto" or "cpu", and no precision but its own. brief: for few images, which exports
+    answer sooner and in less memory then (`alexnet.inference.runtime.open_export`). UsageError for a path that is none
+    of these, WeightsError for a file that is damaged.
+    """
+    if isinstance(path, (str, os.PathLike)) and (card := export_card(Path(os.fsdecode(path)))):
+        return open_export(Path(os.fsdecode(path)), card, str(device), str(precision), brief)
+    from alexnet.inference.classifier import load as load_network
+
+    return load_network(path, device, precision)
