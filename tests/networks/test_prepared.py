@@ -95,3 +95,15 @@ def test_it_computes_by_packed_layers_here_and_can_be_copied_and_pickled(trained
     assert bool(prepared._plans) == computes_in(torch.float32)
     for other in (copy.deepcopy(prepared), pickle.loads(pickle.dumps(prepared))):
         assert torch.equal(other(batch), wanted)
+
+
+@pytest.mark.skipif(not computes_in(torch.float32), reason="needs oneDNN")
+def test_weights_are_kept_once_whatever_stages_are_asked_for(trained: Make) -> None:
+    network = trained("cifar-80sec")
+    batch, prepared = images(network), Prepared(network, CPU, torch.bfloat16)
+    whole = prepared(batch)
+    parts = dict(prepared.outputs(batch, ["fc10", "pool2", "neuron64"]))
+    assert list(parts) == ["pool2", "neuron64", "fc10"]
+    assert torch.equal(parts["fc10"], whole)
+    assert len(prepared._plans) == 2
+    assert len(prepared._made) == 5  # three convolutions and two dense layers

@@ -23,7 +23,7 @@ from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, LocallyConnected
 from alexnet.ops.frozen import version
 from alexnet.ops.fusion import applied, fused, outputs_of
 from alexnet.ops.lrn import LocalResponseNorm
-from alexnet.ops.packed import computes_in, packed
+from alexnet.ops.packed import Made, computes_in, packed
 
 BOUNDS = {torch.float32: 2e-5, torch.bfloat16: 5e-2}
 """How far logits may be from those of the network itself in float32, as a share of the largest: tested for all."""
@@ -49,6 +49,7 @@ class Prepared:
         self.network, self.device, self.dtype = network, device, dtype
         self._held: dict[str, Tensor] = {}
         self._plans: dict[tuple[str, ...], list[tuple[str, Steps]]] = {}
+        self._made: Made = {}
         self._seen: list[int] = []
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -82,14 +83,14 @@ class Prepared:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without packed weights, which can be neither copied nor pickled."""
-        return {**self.__dict__, "_held": {}, "_plans": {}, "_seen": []}
+        return {**self.__dict__, "_held": {}, "_plans": {}, "_made": {}, "_seen": []}
 
     def _is_packed(self) -> bool:
         """Whether packed layers compute; what is kept is dropped where weights have changed since the last call."""
         found: list[int] = []
         hooked = _look_at(self.network, found)
         if found != self._seen:
-            self._seen, self._held, self._plans = found, {}, {}
+            self._seen, self._held, self._plans, self._made = found, {}, {}, {}
         plain = type(self.network).forward is Network.forward and not hooked
         return plain and self.device.type == "cpu" and computes_in(self.dtype)
 
@@ -104,7 +105,7 @@ class Prepared:
         names = tuple(name for name, _ in self.network.stages() if name in wanted)
         if names not in self._plans:
             with torch.inference_mode(mode=False), torch.no_grad():
-                self._plans[names] = list(_planned(self.network.stages(), names, self.dtype))
+                self._plans[names] = list(_planned(self.network.stages(), names, self.dtype, self._made))
         return self._plans[names]
 
 
@@ -121,7 +122,7 @@ def _look_at(module: nn.Module, found: list[int]) -> bool:
 
 
 def _planned(
-    stages: Iterable[tuple[str, nn.Module]], wanted: tuple[str, ...], dtype: torch.dtype
+    stages: Iterable[tuple[str, nn.Module]], wanted: tuple[str, ...], dtype: torch.dtype, made: Made
 ) -> Iterator[tuple[str, Steps]]:
     """(stage, what is computed for it from the one before it on), for each wanted."""
     largest, between = LARGEST_INPUT, list[tuple[str, nn.Module]]()
@@ -130,13 +131,13 @@ def _planned(
         if name in wanted:
             folded = fold(between)
             largest = largest_output(folded, largest)
-            yield name, steps_of(folded, dtype, relu=largest < LARGEST)
+            yield name, steps_of(folded, dtype, largest < LARGEST, made)
             between = []
 
 
-def steps_of(stages: Stages, dtype: torch.dtype, relu: bool) -> Steps:
-    """The callables that compute folded stages in order. relu: whether packed layers compute the ReLU after them."""
-    layers = [layer for _, layer in packed(stages, relu) if not isinstance(layer, nn.Identity)]
+def steps_of(stages: Stages, dtype: torch.dtype, relu: bool, made: Made) -> Steps:
+    """The callables that compute folded stages in order. relu, made: as for `packed`."""
+    layers = [layer for _, layer in packed(stages, relu, made) if not isinstance(layer, nn.Identity)]
     return [applied(step) for step in fused(_in_type(layer, dtype) for layer in layers)]
 
 

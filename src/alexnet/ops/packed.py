@@ -17,6 +17,8 @@ from alexnet.ops.native.operators import transformed
 
 MANY = 16
 """Rows from which a dense layer's weights are laid out for products of matrices: for one row that is the slower way."""
+Made = dict[tuple[int, bool], nn.Module]
+"""Packed layers by their layer's identity, which they hold, and whether they compute ReLU."""
 
 
 class PackedConv(nn.Module):
@@ -124,18 +126,24 @@ def computes_in(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def packed(layers: Iterable[tuple[str, nn.Module]], relu: bool = True) -> Iterator[tuple[str, nn.Module]]:
+def packed(
+    layers: Iterable[tuple[str, nn.Module]], relu: bool = True, made: Made | None = None
+) -> Iterator[tuple[str, nn.Module]]:
     """The named layers with every convolution and dense layer packed, and a ReLU that follows one computed with it.
 
-    relu: False leaves every ReLU by itself, where NaN must not become 0.
+    relu: False leaves every ReLU by itself, where NaN must not become 0. made: packed layers from earlier calls, which
+    are taken again, and to which new ones are added, so that weights are kept once.
     """
+    made = {} if made is None else made
     listed = list(layers)
     following = [*(layer for _, layer in listed[1:]), None]
     done = False
     for (name, layer), after in zip(listed, following, strict=False):
         if kind := _kind_of(layer):
             done = relu and type(after) is nn.ReLU
-            yield name, kind(layer, done)
+            key = (id(layer), done)
+            made[key] = made.get(key) or kind(layer, done)
+            yield name, made[key]
         else:
             yield name, nn.Identity() if done else layer
             done = False
