@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.func import functional_call
 
 from alexnet.bench import engines, stock
 from alexnet.bench.measure import Contender, Options, Series, measured
@@ -15,10 +14,11 @@ from alexnet.bench.table import Row, fastest, rate, times_as_fast
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store import open_store
-from alexnet.device import autocast, held_weights, pick_precision
+from alexnet.device import pick_precision
 from alexnet.evaluation.predict import probabilities
 from alexnet.memory import reuse_memory
 from alexnet.networks import create
+from alexnet.networks.prepared import Prepared
 
 BATCH = 64
 MARKS = {"bvlc": (engines.BEST, 2.5), "modern": (engines.FLOATING, 1.0)}  # rival, times as fast, network alone
@@ -104,11 +104,5 @@ def alone(network: str, batch_size: int, seconds: float, device: str) -> Work:
     side = net.input_size
     images = torch.randn(batch_size, 3, side, side, device=place)
     images = images.to(dtype).contiguous(memory_format=torch.channels_last)
-    weights = held_weights(net, dtype)
-
-    @torch.inference_mode()
-    def one() -> None:
-        with autocast(place, dtype):
-            functional_call(net, weights, (images,)).float()
-
-    return repeated(one, batch_size, seconds, device)
+    prepared = Prepared(net, place, dtype)
+    return repeated(lambda: prepared(images).float(), batch_size, seconds, device)
