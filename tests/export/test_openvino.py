@@ -87,3 +87,8 @@ def test_damaged_and_foreign_folders_are_told(written: Exported, tmp_path: Path)
         alexnet.load(folder)
     (folder / "model.xml").write_text("<net/>", encoding="utf-8")
     assert export_card(folder) is None
+
+
+def test_folders_are_refused_by_what_needs_the_network(written: Exported) -> None:
+    with pytest.raises(UsageError, match=r"model.xml is an export, which predict and evaluate take"):
+        load(written.path, "cpu")

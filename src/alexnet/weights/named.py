@@ -19,7 +19,7 @@ from alexnet.weights.card import Card, Loaded, Stored, built, fill, has_card, mo
 from alexnet.weights.convert import recognised, to_file
 from alexnet.weights.convert.caffe_mean import channel_means as caffe_mean
 from alexnet.weights.convert.foreign import stored as with_card
-from alexnet.weights.exported import export_card
+from alexnet.weights.exported import export_card, openvino_file
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,13 @@ Named = str | os.PathLike[str]
 def file_of(model: Named) -> Path:
     """The file that holds a model's weights; published ones are fetched where they are not here yet.
 
-    model: a name such as imagenet:bvlc, a run's folder, or a file. UsageError for what is none of these.
+    model: a name such as imagenet:bvlc, a run's folder, a file, or a folder for OpenVINO, whose .xml file it is.
+    UsageError for what is none of these.
     """
-    return pretrained.fetch(model) if pretrained.is_name(model) else model_file(model)
+    if pretrained.is_name(model):
+        return pretrained.fetch(model)
+    folder = isinstance(model, (str, os.PathLike)) and openvino_file(Path(os.fsdecode(model)))
+    return folder or model_file(model)
 
 
 def read_named(model: Named, network: str | None = None) -> Stored:
