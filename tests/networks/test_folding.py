@@ -1,5 +1,6 @@
 """A folded network gives what the network gives in evaluation mode, without BatchNorm and dropout."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,23 +9,9 @@ from torch import nn
 
 from alexnet.networks import create, list_networks
 from alexnet.networks.folding import folded
-from alexnet.networks.layers import Network, skip_init
+from alexnet.networks.layers import Network
 
-
-def trained(name: str, **differences: Any) -> Network:
-    """A network in float64 with random weights, and in BatchNorm random statistics and slopes of both signs."""
-    torch.manual_seed(0)
-    with skip_init():  # 60 million normal numbers take seconds
-        network = create(name, num_classes=3, **differences).double()
-    numbers = torch.randn(4099, dtype=torch.float64)
-    for parameter in network.parameters():
-        parameter.data = numbers.repeat(parameter.numel() // 4099 + 1)[: parameter.numel()].view_as(parameter) / 8
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            for tensor in (layer.weight, layer.bias, layer.running_mean):
-                nn.init.normal_(tensor)
-            nn.init.uniform_(layer.running_var, 0.2, 3)
-    return network
+Make = Callable[..., Network]
 
 
 def check(network: Network) -> Network:
@@ -39,8 +26,8 @@ def check(network: Network) -> Network:
 
 
 @pytest.mark.parametrize("name", list_networks())
-def test_every_published_network_gives_the_same_logits_without_batchnorm(name: str) -> None:
-    network = trained(name)
+def test_every_published_network_gives_the_same_logits_without_batchnorm(name: str, trained: Make) -> None:
+    network = trained(name).double()
     copy = check(network)
     kinds = {type(layer) for layer in copy.modules()}
     assert not kinds & {nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout}
@@ -58,12 +45,14 @@ def test_every_published_network_gives_the_same_logits_without_batchnorm(name: s
         ("modern", {"width": 0.25}, 0),
     ],
 )
-def test_batchnorm_before_zeros_at_the_border_stays(name: str, differences: dict[str, Any], left: int) -> None:
-    copy = check(trained(name, **differences))
+def test_batchnorm_before_zeros_at_the_border_stays(
+    name: str, differences: dict[str, Any], left: int, trained: Make
+) -> None:
+    copy = check(trained(name, **differences).double())
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in copy.modules()) == left
 
 
-def test_the_original_stays_and_the_copy_has_memory_of_its_own() -> None:
+def test_the_original_stays_and_the_copy_has_memory_of_its_own(trained: Make) -> None:
     network = trained("modern", width=0.25).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     copy = folded(network)

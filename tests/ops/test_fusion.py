@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 import alexnet
+from alexnet.errors import UsageError
 from alexnet.networks import list_networks
 from alexnet.ops import LocalResponseNorm, blocks, native
-from alexnet.ops.fusion import Fused, fused
+from alexnet.ops.fusion import Fused, applied, fused
 
 KERNELS = {
     "krizhevsky2012": ["lrn_pool", "lrn_within", "pool_lrn", "pool_lrn"],
@@ -58,6 +59,24 @@ def test_conv1_takes_its_gradient_over_blocks_where_that_is_faster(
     monkeypatch.setattr(blocks, "FASTER", faster)
     steps = list(fused(stage for _, stage in alexnet.create(name, 2).stages()))
     assert [type(step) for step in steps].count(blocks.ImageConv) == faster
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_kernels_whose_settings_are_read_once_give_the_same(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    steps = list(
+        fused([nn.ReLU(), LocalResponseNorm(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(), nn.MaxPool2d(2)])
+    )
+    for step in steps:
+        once = applied(step)
+        assert once is not step
+        for shape in ((2, 24, 9, 7), (1, 16, 5, 6), (2, 24, 9, 7), (0, 24, 9, 7)):
+            x = torch.randn(shape, dtype=dtype)
+            assert torch.equal(once(x), step(x))
+        with native.using("off"):
+            torch.testing.assert_close(once(x), step(x))
+        with pytest.raises(UsageError, match="window"):
+            once(torch.zeros(1, 16, 1, 1, dtype=dtype))
 
 
 def test_layers_with_hooks_are_called() -> None:

@@ -12,7 +12,6 @@ from alexnet.bench.pictures import PHOTO
 from alexnet.bench.table import Row, duration, share
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
-from alexnet.device import held_weights
 from alexnet.evaluation.predict import of_images
 from alexnet.inference.classifier import Classifier
 from alexnet.networks import create
@@ -57,6 +56,4 @@ def prediction(network: str, seconds: float, device: str, photo: list[int] | Non
         return repeated(lambda: classifier.predict([image]), 1, seconds, device)
     side = preprocessing.store_size
     images = list(torch.zeros(1, side, side, 3, dtype=torch.uint8))
-    loaded, place, dtype = classifier.network, classifier.device, classifier.precision
-    weights = held_weights(loaded, dtype)
-    return repeated(lambda: of_images(loaded, weights, preprocessing, images, 1, place, dtype), 1, seconds, device)
+    return repeated(lambda: of_images(classifier.prepared, preprocessing, images, 1), 1, seconds, device)

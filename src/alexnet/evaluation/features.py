@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store import Store
-from alexnet.device import autocast
 from alexnet.errors import Diverged, UsageError, unknown_name
 from alexnet.networks.layers import Network, evaluating
-from alexnet.ops.fusion import outputs_of
+from alexnet.networks.prepared import Prepared
 from alexnet.ops.views import Images
 
 BATCH = 64  # images through the network at once
@@ -45,29 +44,23 @@ def hidden_layer(network: Network) -> str:
 
 
 def of_images(
-    network: Network,
-    preprocessing: Preprocessing,
-    images: Images,
-    layers: Collection[str],
-    pool: str,
-    device: torch.device,
-    dtype: torch.dtype,
+    prepared: Prepared, preprocessing: Preprocessing, images: Images, layers: Collection[str], pool: str
 ) -> dict[str, Tensor]:
     """One batch: N of uint8 (S, S, 3) -> by stage its outputs for the centre views, float32 (N, D) on the processor.
 
-    pool: "average" takes the mean of each map over its places, "none" flattens maps, (C, H, W) in this order. The
-    network must be in evaluation mode on `device`. Diverged where an output is not finite.
+    pool: "average" takes the mean of each map over its places, "none" flattens maps, (C, H, W) in this order. Diverged
+    where an output is not finite.
     """
     found = {}
     with torch.inference_mode():
-        views = preprocessing.views(images, 1, dtype, device)  # not under autocast, which would convert its constants
-    with torch.inference_mode(), autocast(device, dtype):
-        for layer, output in outputs_of(network.stages(), layers, views):
+        views = preprocessing.views(images, 1, prepared.dtype, prepared.device)
+        for layer, output in prepared.outputs(views, layers):
             values = output.float()
             values = values.mean((2, 3)) if output.ndim == 4 and pool == "average" else values.flatten(1)
             found[layer] = values.cpu()
     if not all(values.isfinite().all() for values in found.values()):
-        raise Diverged(f"network {network.name!r} gave values that are not finite; its weights may have diverged")
+        name = prepared.network.name
+        raise Diverged(f"network {name!r} gave values that are not finite; its weights may have diverged")
     return {layer: found[layer] for layer in layers}
 
 
@@ -87,9 +80,10 @@ def of_store(
     progress: called with (images done, N). Each layer keeps its training or evaluation mode.
     """
     wanted = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
+    prepared = Prepared(network, device, dtype)
     with evaluating(network):
         for start in range(0, len(wanted), BATCH):
             images = store.mapped(wanted[start : start + BATCH])
-            yield of_images(network, preprocessing, images, layers, pool, device, dtype)
+            yield of_images(prepared, preprocessing, images, layers, pool)
             if progress:
                 progress(min(start + BATCH, len(wanted)), len(wanted))

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from alexnet.data.places import check_views
 from alexnet.data.preprocess import Preprocessing
 from alexnet.data.store import Store
-from alexnet.device import autocast, held_weights, pick_device, pick_precision
+from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, Diverged
 from alexnet.networks.layers import Network, evaluating
+from alexnet.networks.prepared import Prepared
 from alexnet.ops.views import Images
 
 
@@ -44,36 +44,27 @@ def probabilities(
     step = max(1, batch_size // views)
     batches = []
     with evaluating(network.to(device)):
-        weights = held_weights(network, dtype)
+        prepared = Prepared(network, device, dtype)
         for start in range(0, len(indices), step):
             images = store.mapped(indices[start : start + step])
-            batches.append(of_images(network, weights, preprocessing, images, views, device, dtype, temperature))
+            batches.append(of_images(prepared, preprocessing, images, views, temperature))
             if progress:
                 progress(min(start + step, len(indices)), len(indices))
     return torch.cat(batches)
 
 
 def of_images(
-    network: Network,
-    weights: dict[str, Tensor],
-    preprocessing: Preprocessing,
-    images: Images,
-    views: int,
-    device: torch.device,
-    dtype: torch.dtype,
-    temperature: float = 1.0,
+    prepared: Prepared, preprocessing: Preprocessing, images: Images, views: int, temperature: float = 1.0
 ) -> Tensor:
     """One batch: N of uint8 (S, S, 3) -> float32 (N, K) on the CPU, softmax outputs averaged over the views.
 
-    weights: weights converted to `dtype` by `alexnet.device.held_weights`. Averaging softmax outputs over views is
-    from Krizhevsky et al. 2012, section 4.1. The network must be in evaluation mode on `device`. Diverged where an
-    output is not finite.
+    Averaging softmax outputs over views is from Krizhevsky et al. 2012, section 4.1. Diverged where an output is not
+    finite.
     """
     with torch.inference_mode():
-        batch = preprocessing.views(images, views, dtype, device)
-        with autocast(device, dtype):
-            logits = functional_call(network, weights, (batch,))
+        logits = prepared(preprocessing.views(images, views, prepared.dtype, prepared.device))
         averaged: Tensor = (logits.float() / temperature).softmax(1).view(len(images), views, -1).mean(1).cpu()
     if not averaged.isfinite().all():
-        raise Diverged(f"network {network.name!r} gave outputs that are not finite; its weights may have diverged")
+        name = prepared.network.name
+        raise Diverged(f"network {name!r} gave outputs that are not finite; its weights may have diverged")
     return averaged

@@ -1,7 +1,7 @@
 """Run a network on images and record its probabilities, its last hidden vectors and the peak of every unit.
 
 N images, K classes; a convolutional layer of C units gives maps (N, C, H, W), a dense one values (N, C). Everything is
-computed in float32 on the network's device, from the stage outputs that `network(x, return_maps=True)` returns.
+computed in float32 on the network's device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +14,7 @@ from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import AlexNetError, UsageError, unknown_name
 from alexnet.networks.layers import Network, evaluating
+from alexnet.networks.prepared import Prepared
 from alexnet.ops.views import Images
 from alexnet.plots.canvas import unnormalized
 
@@ -47,11 +48,13 @@ def compute_activations(
     for layer in layers:
         check_layer(network, layer)
     batches: list[Activations] = []
-    for start in range(0, len(images), BATCH):
-        batch = centre_views(network, preprocessing, images[start : start + BATCH])
-        batches.append(_compute_batch(network, batch, layers, temperature))
-        if progress:
-            progress(min(start + BATCH, len(images)), len(images))
+    prepared = Prepared(network, _device(network), torch.float32)
+    with evaluating(network):
+        for start in range(0, len(images), BATCH):
+            batch = centre_views(network, preprocessing, images[start : start + BATCH])
+            batches.append(_compute_batch(prepared, batch, layers, temperature))
+            if progress:
+                progress(min(start + BATCH, len(images)), len(images))
     return Activations(
         torch.cat([each.probabilities for each in batches]),
         torch.cat([each.vectors for each in batches]),
@@ -134,12 +137,14 @@ def last_hidden(network: Network) -> tuple[str, str]:
     return stage, stages[dense[-2]][0] if len(dense) > 1 else stage
 
 
-def _compute_batch(network: Network, batch: Tensor, layers: Sequence[str], temperature: float) -> Activations:
-    logits, outputs = stage_outputs(network, batch)
+def _compute_batch(prepared: Prepared, batch: Tensor, layers: Sequence[str], temperature: float) -> Activations:
+    network = prepared.network
+    hidden, last = last_hidden(network)[0], list(network.stages())[-1][0]
+    outputs = dict(prepared.outputs(batch, {*layers, hidden, last}))
     peaks, positions = {}, {}
     for layer in layers:
         peaks[layer], positions[layer] = _peaks(outputs[layer])
-    vectors = outputs[last_hidden(network)[0]].flatten(1).float().cpu()
+    vectors, logits = outputs[hidden].flatten(1).float().cpu(), outputs[last]
     if not (logits.isfinite().all() and vectors.isfinite().all()):
         raise AlexNetError(f"network {network.name!r} gave values that are not finite; its weights may have diverged")
     return Activations((logits.float() / temperature).softmax(1).cpu(), vectors, peaks, positions)

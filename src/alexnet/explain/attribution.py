@@ -15,6 +15,7 @@ from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
 from alexnet.explain.activations import centre_views, last_map_layer, view_pixels
 from alexnet.networks.layers import Network, evaluating
+from alexnet.networks.prepared import Prepared
 from alexnet.plots.attribution import AttributionRow, attribution_figure
 from alexnet.plots.canvas import shorten
 
@@ -22,23 +23,24 @@ PATCH, STEP = 6, 24  # the occluding square has a sixth of the image's side and 
 AT_ONCE = 32  # occluded images per forward pass
 
 
-def occlusion(network: Network, batch: Tensor, label: int, temperature: float = 1.0) -> NDArray[np.float32]:
+def occlusion(network: Network | Prepared, batch: Tensor, label: int, temperature: float = 1.0) -> NDArray[np.float32]:
     """The drop in the probability of `label` when a square around a pixel is occluded: (S, S), in -1..1.
 
-    batch: float (1, 3, S, S), one normalised view; occluded pixels get the mean colour, 0 here. temperature: by
-    what logits are divided. A pixel's value is the
-    mean over the squares that cover it; negative where occlusion raises the probability.
+    batch: float (1, 3, S, S), one normalised view; occluded pixels get the mean colour, 0 here. A pixel's value is the
+    mean over the squares that cover it; negative where occlusion raises the probability. network: prepared on the
+    batch's device, or one that is prepared here. temperature: by what logits are divided.
     """
     from captum.attr import Occlusion
 
     side = batch.shape[3]
     patch, step = max(1, side // PATCH), max(1, side // STEP)
 
-    def probability(images: Tensor) -> Tensor:
-        probabilities: Tensor = (network(images).float() / temperature).softmax(1)
-        return probabilities
+    prepared = network if isinstance(network, Prepared) else Prepared(network, batch.device, torch.float32)
 
-    with evaluating(network), torch.no_grad():
+    def probability(images: Tensor) -> Tensor:
+        return (prepared(images).float() / temperature).softmax(1)
+
+    with evaluating(prepared.network), torch.no_grad():
         drop = Occlusion(probability).attribute(
             batch,
             strides=(3, step, step),
@@ -93,15 +95,16 @@ def figure(
     done, N). truths: the true classes, None if unknown; empty if all are. temperature: by what logits are divided.
     """
     batch = centre_views(network, preprocessing, list(images))
+    prepared = Prepared(network, batch.device, torch.float32)
     with evaluating(network), torch.no_grad():
-        probabilities = (network(batch).float() / temperature).softmax(1).cpu()
+        probabilities = (prepared(batch).float() / temperature).softmax(1).cpu()
     known = truths or [None] * len(images)
     views = view_pixels(preprocessing, list(images))
     rows = []
     for index, (view, label, truth) in enumerate(zip(views, labels, known, strict=True)):
         title = _title(class_names, label, float(probabilities[index, label]), truth)
         one = batch[index : index + 1]
-        maps = (occlusion(network, one, label, temperature), grad_cam(network, one, label))
+        maps = (occlusion(prepared, one, label, temperature), grad_cam(network, one, label))
         rows.append(AttributionRow(view, title, *maps))
         if progress:
             progress(index + 1, len(images))

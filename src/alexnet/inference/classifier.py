@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
-from alexnet.device import held_weights, pick_device, pick_precision
+from alexnet.device import pick_device, pick_precision
 from alexnet.errors import ImageError, UsageError
 from alexnet.evaluation import features
 from alexnet.evaluation.calibrate import check_share
@@ -20,6 +20,7 @@ from alexnet.evaluation.predict import of_images
 from alexnet.inference.answers import BATCH, Answering, Answers
 from alexnet.inference.inputs import ImageInputs, as_path
 from alexnet.networks.layers import Network
+from alexnet.networks.prepared import Prepared
 from alexnet.weights.calibration import Known
 from alexnet.weights.card import Card
 from alexnet.weights.card import save as save_weights
@@ -54,7 +55,7 @@ class Classifier(Answering):
         self.origin = origin
         moved = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: Network = moved.eval()
-        self._weights = held_weights(self.network, self.precision)
+        self.prepared = Prepared(self.network, self.device, self.precision)
 
     @property
     def name(self) -> str:
@@ -108,16 +109,15 @@ class Classifier(Answering):
 
     def probabilities(self, stored: Sequence[Pixels], views: int = 1) -> NDArray[np.float32]:
         """N of uint8 (S, S, 3) -> float32 (N, K), averaged over the views."""
-        network = (self.network, self._weights, self.preprocessing)
-        return of_images(*network, stored, views, self.device, self.precision, self.temperature).numpy()
+        return of_images(self.prepared, self.preprocessing, stored, views, self.temperature).numpy()
 
     def answers(self, stored: Sequence[Pixels], views: int = 1) -> Answers:
         """N of uint8 (S, S, 3) -> the same probabilities, and the scores for 'none of these', of the centre views."""
         if self.known is None or self.card.calibration is None:
             return Answers(self.probabilities(stored, views), None)
         last = list(self.network.stages())[-1][0]
-        parts = (self.network, self.preprocessing, stored, [*self.known.layers, last], "average")
-        found = {name: each.numpy() for name, each in features.of_images(*parts, self.device, self.precision).items()}
+        asked = (self.prepared, self.preprocessing, stored, [*self.known.layers, last], "average")
+        found = {name: each.numpy() for name, each in features.of_images(*asked).items()}
         chances = self.card.calibration.probabilities(found.pop(last))
         return Answers(chances if views == 1 else self.probabilities(stored, views), self.known.unknown(chances, found))
 
@@ -133,8 +133,7 @@ class Classifier(Answering):
 
     def _vectors(self, stored: list[Pixels], layer: str, pool: str) -> Tensor:
         """N of uint8 (S, S, 3) -> what this stage gives, float32 (N, D) on the processor."""
-        parts = (self.network, self.preprocessing, stored, [layer], pool, self.device, self.precision)
-        return features.of_images(*parts)[layer]
+        return features.of_images(self.prepared, self.preprocessing, stored, [layer], pool)[layer]
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "auto", precision: str = "float32") -> Classifier:

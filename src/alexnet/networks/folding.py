@@ -11,7 +11,8 @@ networks for CIFAR-10; none as published).
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,6 @@ class Folded(Network):
         yield from self.named_children()
 
 
-@torch.no_grad()
 def folded(network: Network) -> Network:
     """A copy of `network` in evaluation mode: BatchNorm folded into its neighbours, no dropout; it takes no gradients.
 
@@ -45,38 +45,57 @@ def folded(network: Network) -> Network:
     folded in float64 and rounded once to their type. For float (N, 3, H, W) the logits (N, K) are the original's in
     evaluation mode up to rounding: in float32 about 1e-6 of the largest.
     """
-    stages = [(name, copy.deepcopy(stage)) for name, stage in network.stages() if not isinstance(stage, nn.Dropout)]
-    place = 0
-    while place < len(stages):
-        if _fold(stages, place):
-            del stages[place]
-        else:
-            place += 1
+    stages = [(name, copy.deepcopy(stage)) for name, stage in fold(network.stages())]
     return Folded(network, stages).eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def fold(stages: Iterable[tuple[str, nn.Module]]) -> Stages:
+    """Stages of a network in order, as `folded` has them: a layer that changes is a copy, others are those given."""
+    left = [(name, stage) for name, stage in stages if not isinstance(stage, nn.Dropout)]
+    place = 0
+    while place < len(left):
+        if _fold(left, place):
+            del left[place]
+        else:
+            place += 1
+    return left
+
+
 def _fold(stages: Stages, place: int) -> bool:
-    """Whether the stage at `place` was a BatchNorm and is now part of the layer before or after it."""
+    """Whether the stage at `place` was a BatchNorm and is now part of a copy of the layer before or after it."""
     norm = stages[place][1]
     if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) or norm.running_mean is None:
         return False
-    before = stages[place - 1][1] if place else None
-    if isinstance(before, nn.Conv2d | nn.Linear):
-        _scale_outputs(before, *_affine(norm))
+    if place and isinstance(stages[place - 1][1], nn.Conv2d | nn.Linear):
+        _scale_outputs(_own(stages, place - 1), *affine(norm))
         return True
-    following = (stage for _, stage in stages[place + 1 :] if not isinstance(stage, AdaptiveAvgPool2d | nn.Flatten))
-    after = next(following, None)
-    if isinstance(after, nn.Linear) or (isinstance(after, nn.Conv2d) and _is_unpadded(after)):
-        _scale_inputs(after, *_affine(norm))
+    after = place + 1
+    while after < len(stages) and isinstance(stages[after][1], AdaptiveAvgPool2d | nn.Flatten):
+        after += 1
+    if after < len(stages) and _takes_shifts(stages[after][1]):
+        _scale_inputs(_own(stages, after), *affine(norm))
         return True
     return False
+
+
+def _own(stages: Stages, place: int) -> Any:
+    """The layer at `place`, replaced by a copy."""
+    name, layer = stages[place]
+    stages[place] = name, copy.deepcopy(layer)
+    return stages[place][1]
+
+
+def _takes_shifts(layer: nn.Module) -> bool:
+    """Whether a shift of the layer's input is a shift of its output: of a convolution, without zeros at the border."""
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and _is_unpadded(layer))
 
 
 def _is_unpadded(conv: nn.Conv2d) -> bool:
     return conv.padding in ((0, 0), "valid")
 
 
-def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """The scale and shift of each channel, float64 (C)."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -98,6 +98,22 @@ class Fused:
         return x
 
 
+class Applied:
+    """A `Fused` whose layers do not change, without gradients: its settings are read once."""
+
+    def __init__(self, step: Fused) -> None:
+        self._step, self._kernel = step, operators.Applied(step.kernel, stage_of(step.layers))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the output of the last layer, in x's dtype."""
+        return self._kernel(x) if operators.takes(x) else self._step(x)
+
+
+def applied(step: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A step of `fused`, read once where it is a kernel other than BatchNorm's."""
+    return Applied(step) if isinstance(step, Fused) and step.kernel != "norm" else step
+
+
 def kind_of(layer: nn.Module) -> str | None:
     """The kind of a layer that the kernels support, else None.
 

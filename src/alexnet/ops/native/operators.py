@@ -145,14 +145,43 @@ def _check(kernel: str, x: Tensor, stage: Stage) -> None:
         raise UsageError(f"{kernel} got a map of {tuple(x.shape[2:])}; the pool's window of {stage.kernel} is larger")
 
 
+class Applied:
+    """`apply` of one kernel with settings that stay, without gradients: a tenth of the time of an operator of torch."""
+
+    def __init__(self, kernel: str, stage: Stage) -> None:
+        self._kernel, self._stage = kernel, stage
+        self._jobs: dict[tuple[torch.Size, int], tuple[_Stage, tuple[int, ...]]] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Float32 or bfloat16 (N, C, H, W), for which `takes` is true -> the kernel's output, channels last."""
+        x, key = _last(x), (x.shape, torch.get_num_threads())
+        if key not in self._jobs:
+            self._jobs = {**self._jobs, key: self._job(x)}
+        settings, shape = self._jobs[key]
+        y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        if y.numel():
+            native.call(f"{self._kernel}_forward_{native.TYPES[x.dtype]}", ctypes.byref(settings), x, y)
+        return y
+
+    def _job(self, x: Tensor) -> tuple[_Stage, tuple[int, ...]]:
+        """The kernel's settings for inputs like x, and the shape of its output."""
+        _check(self._kernel, x, self._stage)
+        return _settings(self._stage, x), (*x.shape[:2], *map(self._stage.pooled, x.shape[2:]))
+
+
 def _call(kernel: str, stage: Stage, x: Tensor, *others: Tensor) -> None:
+    settings = _settings(stage, x)
+    if len(x):
+        native.call(f"{kernel}_{native.TYPES[x.dtype]}", ctypes.byref(settings), x, *others)
+
+
+def _settings(stage: Stage, x: Tensor) -> _Stage:
+    """What a kernel is told of a stage and of its input (N, C, H, W)."""
     count, channels, height, width = x.shape
     fields = {field[0]: getattr(stage, field[0]) for field in _Stage._fields_ if hasattr(stage, field[0])}
     fields |= {"images": count, "height": height, "width": width, "channels": channels // stage.blocks}
     fields |= {"pooled_height": stage.pooled(height), "pooled_width": stage.pooled(width)}
-    settings = _Stage(**fields, threads=torch.get_num_threads())
-    if count:
-        native.call(f"{kernel}_{native.TYPES[x.dtype]}", ctypes.byref(settings), x, *others)
+    return _Stage(**fields, threads=torch.get_num_threads())
 
 
 def _like(x: Tensor, height: int, width: int) -> Tensor:

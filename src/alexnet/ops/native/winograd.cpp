@@ -1,0 +1,90 @@
+// The two linear maps around the products of a 3 x 3 convolution by Winograd's F(2 x 2, 3 x 3) (alexnet/ops/winograd.py).
+//
+// A map of H x W pixels has R x Q tiles of 2 x 2 output pixels; each reads 4 x 4 input pixels, from one row and column
+// before its own on. Pixels outside the map count as zero. Maps are channels last; between the two maps values lie as
+// [16 points][groups][images * R * Q tiles][channels of the group].
+#include "exports.h"
+
+namespace {
+
+struct Winograd {
+    int64_t images, height, width;     // of the maps, in and out
+    int64_t rows, columns;             // of tiles
+    int64_t groups, channels;          // channels of one group: of the input to split, of the output to join
+    int32_t relu, threads;
+};
+
+constexpr int SIDE = 4, POINTS = SIDE * SIDE;
+
+// B^T d for one row or column of four: (d0 - d2, d1 + d2, d2 - d1, d1 - d3).
+inline void spread(const Floats* d, long step, Floats* out, long out_step) {
+    out[0] = d[0] - d[2 * step];
+    out[out_step] = d[step] + d[2 * step];
+    out[2 * out_step] = d[2 * step] - d[step];
+    out[3 * out_step] = d[step] - d[3 * step];
+}
+
+// A^T m for one row or column of four: (m0 + m1 + m2, m1 - m2 - m3).
+inline void gather(const Floats* m, long step, Floats* out, long out_step) {
+    out[0] = m[0] + m[step] + m[2 * step];
+    out[out_step] = m[step] - m[2 * step] - m[3 * step];
+}
+
+template <class T>
+void split(const Winograd& job, const T* x, T* v) {
+    const long wide = job.groups * job.channels, tiles = job.images * job.rows * job.columns;
+    parallel(job.images * job.rows, job.threads, 0, [&](long task, float*) {
+        const T* image = x + task / job.rows * job.height * job.width * wide;
+        const long top = task % job.rows * 2 - 1;
+        for (long column = 0; column < job.columns; column++)
+            for (long channel = 0; channel < wide; channel += LANES) {
+                const long group = channel / job.channels;
+                Floats d[POINTS], half[POINTS], out[POINTS];
+                for (long i = 0; i < POINTS; i++) {
+                    const long row = top + i / SIDE, place = column * 2 - 1 + i % SIDE;
+                    const bool inside = row >= 0 && row < job.height && place >= 0 && place < job.width;
+                    d[i] = inside ? load(image + (row * job.width + place) * wide + channel) : all(0);
+                }
+                for (long i = 0; i < SIDE; i++) spread(d + i, SIDE, half + i, SIDE);
+                for (long i = 0; i < SIDE; i++) spread(half + SIDE * i, 1, out + SIDE * i, 1);
+                T* to = v + (group * tiles + task * job.columns + column) * job.channels + channel % job.channels;
+                for (long i = 0; i < POINTS; i++) store(to + i * tiles * wide, out[i]);
+            }
+    });
+}
+
+template <class T>
+void join(const Winograd& job, const T* m, const float* bias, T* y) {
+    const long wide = job.groups * job.channels, tiles = job.images * job.rows * job.columns;
+    const float floor = job.relu ? 0.0f : -__builtin_inff();
+    parallel(job.images * job.rows, job.threads, 0, [&](long task, float*) {
+        T* image = y + task / job.rows * job.height * job.width * wide;
+        const long top = task % job.rows * 2;
+        for (long column = 0; column < job.columns; column++)
+            for (long channel = 0; channel < wide; channel += LANES) {
+                const long group = channel / job.channels;
+                const T* from = m + (group * tiles + task * job.columns + column) * job.channels + channel % job.channels;
+                Floats d[POINTS], half[2 * SIDE], out[4];
+                for (long i = 0; i < POINTS; i++) d[i] = load(from + i * tiles * wide);
+                for (long i = 0; i < SIDE; i++) gather(d + i, SIDE, half + i, SIDE);
+                for (long i = 0; i < 2; i++) gather(half + SIDE * i, 1, out + 2 * i, 1);
+                for (long i = 0; i < 4; i++) {
+                    const long row = top + i / 2, place = column * 2 + i % 2;
+                    if (row < job.height && place < job.width)
+                        store(image + (row * job.width + place) * wide + channel,
+                              at_least(out[i] + load(bias + channel), floor));
+                }
+            }
+    });
+}
+
+}  // namespace
+
+EXPORT NAME(winograd, split, float32, ISA)(const Winograd* job, const float* x, float* v) { split(*job, x, v); }
+EXPORT NAME(winograd, split, bfloat16, ISA)(const Winograd* job, const bf16* x, bf16* v) { split(*job, x, v); }
+EXPORT NAME(winograd, join, float32, ISA)(const Winograd* job, const float* m, const float* bias, float* y) {
+    join(*job, m, bias, y);
+}
+EXPORT NAME(winograd, join, bfloat16, ISA)(const Winograd* job, const bf16* m, const float* bias, bf16* y) {
+    join(*job, m, bias, y);
+}
