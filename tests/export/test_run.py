@@ -23,6 +23,8 @@ from alexnet.export.verify import prove
 from alexnet.inference.classifier import load
 from alexnet.inference.runtime import OnnxRuntime
 from alexnet.runs.folder import RunFolder
+from alexnet.weights.calibration import Calibration, Known, Place
+from alexnet.weights.card import save
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,24 @@ def test_batched_half_precision_on_photos_of_the_users_own(
     assert "broken.png is passed over" in said
     assert OnnxRuntime(out).input == "images"
     assert out.stat().st_size < 0.75 * (run / "weights" / "best.safetensors").stat().st_size
+
+
+def test_calibrated_run_tells_none_of_these_in_its_export(run: Path, photos: Path) -> None:
+    classifier = load(run, "cpu")
+    shapes = {"mean": (64,), "projection": (64, 4), "centres": (2, 4)}
+    rng = np.random.default_rng(2)
+    place = Place("neuron64", **{name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
+    known = Calibration(0.7, Known(0.5, 5.0, (place,)))
+    save(photos / "own.safetensors", classifier.network, replace(classifier.card, calibration=known))
+    proof = export(photos / "own.safetensors", out=photos / "own.onnx", data=str(photos)).proof
+    assert proof.unknown_agree == proof.photos == 3
+    assert proof.unknown_difference is not None
+    assert proof.unknown_difference < 1e-4
+    own, found = (
+        alexnet.load(photos / name).predict(photos / "tall.png")[0] for name in ("own.safetensors", "own.onnx")
+    )
+    assert own.unknown_score is not None
+    assert found.unknown_score == pytest.approx(own.unknown_score, abs=1e-4)
 
 
 def test_names_tell_the_forms_apart(run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +162,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
     ("arguments", "code", "words"),
     [
         (["--format", "onxx"], 2, "did you mean 'onnx'"),
-        (["--precision", "fp12"], 2, "onnx is written in fp32, fp16"),
+        (["--precision", "fp12"], 2, "onnx is written in fp32, fp16, int8"),
         (["--out", "x.bin"], 2, "does not end in .onnx"),
         (["--data", "/nowhere"], 3, "/nowhere"),
         (["--out", "/proc/x.onnx"], 1, "cannot write"),

@@ -42,7 +42,9 @@ def to_json(rows: Iterable[Row], options: Options, complete: bool = True) -> dic
     """{"complete": ..., "ceilings": [...], "rows": [...], "environment": {...}}; complete: False if it was stopped."""
     device = pick_device(options.device)
     found = environment(device, pick_precision("auto", device))
-    found["versions"] |= {name: installed_version(name) for name in ("keras", "tensorflow", "lpips")}
+    found["versions"] |= {
+        name: installed_version(name) for name in ("keras", "tensorflow", "lpips", "openvino", "onnxruntime")
+    }
     found |= {"native": native.instruction_set(), "batch_size": options.batch_size, "repeats": options.repeats}
     parts: dict[str, list[dict[str, Any]]] = {"ceilings": [], "rows": []}
     for row in rows:

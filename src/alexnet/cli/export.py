@@ -8,6 +8,7 @@ import typer
 from alexnet.cli.options import AsJson, Model
 from alexnet.cli.output import print_json
 from alexnet.console import bar, print_lines, table
+from alexnet.export.formats import described, precisions
 
 if TYPE_CHECKING:
     from alexnet.export.run import Exported
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 
 def export(
     model: Model,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="onnx: one file for ONNX Runtime and many others.")] = (
-        "onnx"
-    ),
-    precision: Annotated[str, typer.Option(help="fp32, or fp16: weights of half the size.")] = "fp32",
+    format: Annotated[str, typer.Option(metavar="FORMAT", help=described())] = "onnx",
+    precision: Annotated[
+        str | None, typer.Option(help=f"Of the weights. {precisions()}", show_default="the first")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The file to write.", show_default="model.onnx in the run's folder")
+        Path | None,
+        typer.Option(
+            help="The file or folder to write.", show_default="model.onnx, model.html ... in the run's folder"
+        ),
     ] = None,
     batched: Annotated[
         bool,

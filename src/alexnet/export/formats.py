@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from alexnet.errors import UsageError, unknown_name
-from alexnet.inference.classifier import Classifier
-from alexnet.inference.runtime import Engine
+
+if TYPE_CHECKING:  # the command's help reads the table, and imports no torch
+    from alexnet.inference.classifier import Classifier
+    from alexnet.inference.runtime import Engine
 
 
 @dataclass(frozen=True)
@@ -33,28 +35,35 @@ class Format:
     folder: bool  # whether an export is a folder
     about: str  # one line
     engine: str  # what it is proven in
-    tolerances: Mapping[str, Tolerance]  # by precision
+    tolerances: Mapping[str, Tolerance]  # by precision, the usual one first
     batched: bool = True  # whether it has the form that takes normalised batches
+
+    @property
+    def usual(self) -> str:
+        """The precision where none is asked for."""
+        return next(iter(self.tolerances))
 
 
 @dataclass(frozen=True)
 class Order:
     """What is to be exported."""
 
-    classifier: Classifier  # in float32, on the processor
+    classifier: "Classifier"  # in float32, on the processor
     precision: str
     batched: bool  # takes normalised batches, not one picture
+    data: str | None = None  # photos that the user named; None for the run's own
 
 
 class FormatModule(Protocol):
     """What the module of a format has."""
 
     write: Callable[[Order, Path], None]
-    engine: Callable[[Path], Engine]
+    engine: Callable[[Path], "Engine"]
 
 
 EXACT = Tolerance(agreement=0.997, difference=0.01)
 HALF = Tolerance(agreement=0.99, difference=0.02)
+INT8 = Tolerance(agreement=0.985, difference=0.15)
 
 FORMATS = {
     "onnx": Format(
@@ -63,9 +72,45 @@ FORMATS = {
         False,
         "one file for ONNX Runtime and many others",
         "ONNX Runtime",
-        {"fp32": EXACT, "fp16": HALF},
+        {"fp32": EXACT, "fp16": HALF, "int8": INT8},
+    ),
+    "openvino": Format(
+        "openvino",
+        ".openvino",
+        True,
+        "a folder for OpenVINO",
+        "OpenVINO",
+        {"fp32": EXACT, "fp16": HALF, "int8": INT8},
+    ),
+    "executorch": Format(
+        "executorch",
+        ".pte",
+        False,
+        "one file for phones and small boards",
+        "ExecuTorch",
+        {"fp32": EXACT},
+        batched=False,
+    ),
+    "html": Format(
+        "html",
+        ".html",
+        False,
+        "one page that answers in a browser, without a network",
+        "its own engine in wasmtime",
+        {"fp16": HALF, "fp32": EXACT, "int8": Tolerance(0.98, 0.1), "int4": Tolerance(0.9, 0.5)},
+        batched=False,
     ),
 }
+
+
+def described() -> str:
+    """The formats in one line, for help."""
+    return "; ".join(f"{name}: {kind.about}" for name, kind in FORMATS.items()) + "."
+
+
+def precisions() -> str:
+    """The precisions of each format in one line, for help, the usual one first."""
+    return "; ".join(f"{name}: {', '.join(kind.tolerances)}" for name, kind in FORMATS.items()) + "."
 
 
 def format_of(name: str) -> Format:

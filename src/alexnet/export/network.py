@@ -32,7 +32,7 @@ def core(network: Network, card: Card) -> Any:
     """
     helper = library("an export", "export").helper
     calibration = card.calibration or Calibration()
-    graph = NetworkGraph(_applied(network, calibration.known), card.input_size, OPSET)
+    graph = NetworkGraph(applied(network, calibration.known), card.input_size, OPSET)
     outputs = [(PROBABILITIES, ["N", network.num_classes])]
     _probabilities(graph, calibration.temperature)
     if calibration.known is not None:
@@ -50,7 +50,7 @@ def model_of(graph: Any) -> Any:
     return helper.make_model(graph, producer_name="alexnet", ir_version=IR, opset_imports=versions)
 
 
-def _applied(network: Network, known: Known | None) -> Network:
+def applied(network: Network, known: Known | None) -> Network:
     """The network as it is applied: BatchNorm folded, unless `known` reads a stage that folding changes."""
     stages = list(network.stages())
     norms = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -1,9 +1,12 @@
 """ONNX: one file, with preprocessing, network and answers in its graph, for ONNX Runtime and many other engines."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from alexnet.errors import UsageError
 from alexnet.export.formats import Order
+from alexnet.export.int8 import quantise, trained_photos
 from alexnet.export.metadata import metadata
 from alexnet.export.network import core, halve
 from alexnet.export.pixels import whole
@@ -22,6 +25,8 @@ def model(order: Order) -> Any:
     made = core(order.classifier.network, card)
     if order.precision == "fp16":
         halve(made)
+    if order.precision == "int8":
+        made = quantise(made, trained_photos(order))
     return finished(made, order)
 
 
@@ -34,7 +39,9 @@ def finished(made: Any, order: Order) -> Any:
 
 
 def write(order: Order, path: Path) -> None:
-    """Write the one file; UsageError for a network that ONNX cannot hold."""
+    """Write the one file; UsageError for a network that ONNX cannot hold, and without the engine that proves it."""
+    if find_spec("onnxruntime") is None:
+        raise UsageError('proving an export needs the package onnxruntime; install it: pip install "alexnet[export]"')
     path.write_bytes(model(order).SerializeToString())
 
 

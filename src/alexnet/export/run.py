@@ -43,7 +43,7 @@ class Exported:
 def export(
     model: str | os.PathLike[str],
     format: str = "onnx",
-    precision: str = "fp32",
+    precision: str | None = None,
     out: str | os.PathLike[str] | None = None,
     batched: bool = False,
     data: str | None = None,
@@ -51,17 +51,18 @@ def export(
 ) -> Exported:
     """Write a model as a file for another engine, and prove that it answers the same.
 
-    model: as for `load`, no export. format, precision: see `formats.FORMATS`. out: the file, or the folder of formats
-    that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, for other weights a file of their name
-    in the current folder. What stood there is replaced, once the new file is proven. batched: the export takes
-    normalised batches instead of a picture. data: photos to prove it on; None: those that the model's run held out.
-    progress: called with (photos done, N).
+    model: as for `load`, no export. format, precision: see `formats.FORMATS`; None: the usual one. out: the file, or
+    the folder of formats that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, for other
+    weights a file of their name in the current folder. What stood there is replaced, once the new file is proven.
+    batched: the export takes normalised batches instead of a picture. data: photos to prove it on; None: those that the
+    model's run held out. progress: called with (photos done, N).
     Raises UsageError for what cannot be exported, for a package that is missing (with its install command) and where
     there are no photos; AlexNetError for an export that answers otherwise than the model. Nothing is left then.
     """
     kind = format_of(format)
+    precision = precision or kind.usual
     check(kind, format, precision, batched)
-    order = Order(load(model, "cpu"), precision, batched)
+    order = Order(load(model, "cpu"), precision, batched, data)
     path = _place(order, kind) if out is None else as_path("out", out)
     if path.suffix != kind.suffix:
         raise UsageError(f"--out {path} does not end in {kind.suffix}, as exports of the format {format} do; rename it")
@@ -77,7 +78,7 @@ def export(
 def _place(order: Order, kind: Format) -> Path:
     """model.onnx, model-fp16.onnx, model-batched.onnx ...: in the run's folder, else named after the weights."""
     origin = order.classifier.origin
-    marks = ("" if order.precision == "fp32" else f"-{order.precision}") + ("-batched" if order.batched else "")
+    marks = ("" if order.precision == kind.usual else f"-{order.precision}") + ("-batched" if order.batched else "")
     name = f"model{marks}{kind.suffix}"
     in_run = place_in_run(origin, name)
     if in_run is not None:

@@ -61,8 +61,8 @@ class Proof:
             raise AlexNetError(
                 f"the export answers otherwise than the model and is not kept: {self.agree} of {self.photos} photos "
                 f"get the same class, at least {tolerance.agreement:.1%} should; a probability differs by "
-                f"{self.difference:.4f}, at most {tolerance.difference:g} is allowed{self._unknown(tolerance)}; take another "
-                "precision or format"
+                f"{self.difference:.4f}, at most {tolerance.difference:g} is allowed{self._unknown(tolerance)}; "
+                "take another precision or format"
             )
 
     def _unknown(self, tolerance: Tolerance) -> str:

@@ -7,7 +7,11 @@ form, as they come to the run that it was made from, so that both answer the sam
 """
 
 import os
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -20,7 +24,7 @@ from alexnet.data.places import network_input
 from alexnet.data.workers import cores
 from alexnet.errors import Diverged, UsageError, WeightsError
 from alexnet.inference.answers import Answering, Answers
-from alexnet.weights.exported import PROBABILITIES, UNKNOWN, ExportCard
+from alexnet.weights.exported import PROBABILITIES, UNKNOWN, ExportCard, is_program, openvino_file
 
 WHOLE, BATCHED = "image", "images"  # names of the input
 DEVICES, PRECISIONS = ("auto", "cpu"), ("auto", "float32")
@@ -42,7 +46,7 @@ class OnnxRuntime:
 
     def __init__(self, path: Path, brief: bool = False):
         """brief: for few images, see `open_export`."""
-        library = _onnxruntime(path)
+        library = _package("onnxruntime", "export", path)
         options = library.SessionOptions()
         options.log_severity_level = 4  # what is wrong is raised, too
         options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
@@ -64,6 +68,65 @@ class OnnxRuntime:
         """The outputs for this input."""
         found: list[NDArray[Any]] = self._session.run(None, {self.input: given})
         return found
+
+
+class OpenVino:
+    """A folder of OpenVINO's, or its .xml file, compiled for this processor; computes in float32 and, where it is
+    quantised, in int8, whatever the processor has.
+
+    UsageError without the package openvino, WeightsError for what it cannot run.
+    """
+
+    def __init__(self, path: Path):
+        library = _package("openvino", "openvino", path)
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads(),
+        }
+        try:
+            self._compiled = library.Core().compile_model(openvino_file(path) or path, "CPU", settings)
+        except Exception as error:  # its errors have no common class but this
+            raise WeightsError(
+                f"{path} is not run by OpenVINO {library.__version__} ({_first_line(error)}); "
+                "take a newer OpenVINO, or export the model anew"
+            ) from error
+        self.input = ", ".join(each.any_name for each in self._compiled.inputs)
+        self.outputs = tuple(each.any_name for each in self._compiled.outputs)
+
+    def __call__(self, given: NDArray[Any]) -> list[NDArray[Any]]:
+        """The outputs for this input."""
+        return [np.array(each) for each in self._compiled(given).values()]
+
+
+class ExecuTorch:
+    """A .pte program in ExecuTorch's runtime, which imports torch; takes images in the stored form alone.
+
+    UsageError without the package executorch, WeightsError for what it cannot run.
+    """
+
+    input = WHOLE
+
+    def __init__(self, path: Path):
+        try:
+            with hushed():
+                runtime = _package("executorch.runtime", "executorch", path)
+                self._program = runtime.Runtime.get().load_program(path)  # held: the method uses its memory
+                self._method = self._program.load_method("forward")
+        except UsageError:
+            raise
+        except Exception as error:  # its errors have no common class but this
+            raise WeightsError(
+                f"{path} is not run by ExecuTorch ({_first_line(error)}); take a newer one, or export the model anew"
+            ) from error
+        self.outputs = (PROBABILITIES, UNKNOWN)[: self._method.metadata.num_outputs()]
+
+    def __call__(self, given: NDArray[Any]) -> list[NDArray[Any]]:
+        """The outputs for this input."""
+        import torch
+
+        found = self._method.execute([torch.from_numpy(given)])
+        return [each.numpy().copy() for each in found]  # the next call writes into the same memory
 
 
 class Exported(Answering):
@@ -163,7 +226,15 @@ def open_export(
         raise UsageError(
             f"precision is {precision!r}, and that of an export is fixed when it is made: alexnet export --precision"
         )
-    return Exported(path, card, OnnxRuntime(Path(path), brief))
+    return Exported(path, card, _engine(Path(path), brief))
+
+
+def _engine(path: Path, brief: bool) -> Engine:
+    """The engine for a file, by its content."""
+    if openvino_file(path):
+        return OpenVino(path)
+    with path.open("rb") as file:
+        return ExecuTorch(path) if is_program(file.read(6)) else OnnxRuntime(path, brief)
 
 
 def threads() -> int:
@@ -179,14 +250,36 @@ def _form(preprocessing: dict[str, Any]) -> Form:
     return Form(size, value_range=None if values_in_file is None else tuple(values_in_file), **values)
 
 
-def _onnxruntime(path: Path) -> Any:
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Throw warnings and standard error away meanwhile: ExecuTorch tells what it probes of the processor."""
+    sys.stderr.flush()
     try:
-        import onnxruntime
+        before, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no standard error
+        yield
+        return
+    os.dup2(nothing, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nothing)
+
+
+def _package(name: str, extra: str, path: Path) -> Any:
+    """A package by its name; UsageError says how to install it."""
+    try:
+        return import_module(name)
     except ImportError as error:
+        package = name.partition(".")[0]
         raise UsageError(
-            f'using {path} needs the package onnxruntime; install it: pip install "alexnet[export]"'
+            f'using {path} needs the package {package}; install it: pip install "alexnet[{extra}]"'
         ) from error
-    return onnxruntime
 
 
 def _first_line(error: Exception) -> str:

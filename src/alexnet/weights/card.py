@@ -321,6 +321,8 @@ def _refuse_other_formats(path: Path) -> None:
             f"{path} is a pickle (a .pt, .pth or .bin file), which can run any program when it is read;"
             " alexnet reads .safetensors files only"
         )
+    if head.lower() == b"<!doctype":
+        raise WeightsError(f"{path} is a page; open it in a browser, or give the run that it was made from")
     raise WeightsError(f"{path} is no .safetensors file ({size} bytes, beginning with {head[:8]!r}); take a fresh copy")
 
 

@@ -7,6 +7,7 @@ are those of onnx.proto.
 """
 
 import json
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from alexnet.errors import WeightsError
 from alexnet.weights.convert import wire
 
 CARD = "alexnet.card"  # the entry of the metadata
+IR, RT_INFO = "model.xml", "alexnet"  # of OpenVINO's folder: the file, and where our entries stand in it
+PTE_MARK, PTE_CARD = b"ET", b"alexnet.card:"  # an ExecuTorch program's 5th and 6th byte; what our card follows in it
 PROBABILITIES, UNKNOWN = "probabilities", "unknown"  # names of its outputs
 ONNX_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72"  # first bytes of the fields of ModelProto that may follow ir_version
 _GRAPH, _METADATA, _OUTPUT = 7, 14, 12  # fields of ModelProto and of its GraphProto
@@ -53,27 +56,71 @@ def is_onnx(head: bytes) -> bool:
 
 
 def export_card(path: Path) -> ExportCard | None:
-    """The card of an export; None for folders, missing files and whatever is no export of ours.
+    """The card of an export; None for other folders, missing files and whatever is no export of ours.
 
-    WeightsError for an ONNX file that is damaged or whose card is.
+    WeightsError for a file of ONNX, OpenVINO or ExecuTorch that is damaged or whose card is.
     """
+    if (description := openvino_file(path)) is not None:
+        return _openvino_card(description)
     try:
         with path.open("rb") as file:
-            if not is_onnx(file.read(3)):
+            head = file.read(6)
+            if not is_onnx(head) and not is_program(head):
                 return None
-        return _card(np.memmap(path, np.uint8, "r").data)
+        return _card(np.memmap(path, np.uint8, "r").data) if is_onnx(head) else _program_card(path)
     except OSError:  # its reader says why
         return None
     except WeightsError as error:
-        raise WeightsError(f"{path} is no whole ONNX file, or a damaged one: {error}") from error
+        kind = "ONNX file" if is_onnx(head) else "ExecuTorch program"
+        raise WeightsError(f"{path} is no whole {kind}, or a damaged one: {error}") from error
+
+
+def is_program(head: bytes) -> bool:
+    """Whether a file that begins so is an ExecuTorch program: a flatbuffer with the identifier ET12 or a later one."""
+    return head[4:6] == PTE_MARK
+
+
+def _program_card(path: Path) -> ExportCard | None:
+    """The card that stands in a program as a text: its length in bytes, uint32, little-endian, then the bytes."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.find(PTE_CARD)
+        if place < 4:
+            return None
+        text = content[place : place + int.from_bytes(content[place - 4 : place], "little")]
+    return _read_card(text.removeprefix(PTE_CARD))
+
+
+def openvino_file(path: Path) -> Path | None:
+    """The .xml file of a model for OpenVINO, given itself or its folder; None for what is neither."""
+    found = path if path.suffix == ".xml" else path / IR
+    return found if found.is_file() else None
+
+
+def _openvino_card(path: Path) -> ExportCard | None:
+    from xml.etree import ElementTree
+
+    try:
+        entry = ElementTree.parse(path).find(f"rt_info/{RT_INFO}/card")
+    except (ElementTree.ParseError, OSError) as error:
+        raise WeightsError(f"{path} is no whole model for OpenVINO ({error}); take a fresh copy") from error
+    if entry is None:
+        return None
+    try:
+        return _read_card(entry.get("value", ""))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def _card(message: memoryview) -> ExportCard | None:
     texts, outputs = _told(message)
     if CARD not in texts or PROBABILITIES not in outputs:
         return None
+    return _read_card(texts[CARD])
+
+
+def _read_card(text: str | bytes) -> ExportCard:
     try:
-        return ExportCard.from_json(json.loads(texts[CARD]))
+        return ExportCard.from_json(json.loads(text))
     except ValueError as error:
         raise WeightsError(f"its card is damaged: {error}; export the model anew") from error
 

@@ -1,0 +1,176 @@
+"""A classifier as one HTML file: it opens from a disk, asks nothing of a network, and computes in the browser.
+
+The file holds the engine (engine/) in three builds, the model (`program`), the card and the page (page/). Its content
+security policy lets nothing be fetched and no script run but its own, whose hashes it names, so that a class name can
+never become one.
+"""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.data.preprocess import Preprocessing
+from alexnet.errors import WeightsError
+from alexnet.export.engine import BUILDS, wasm
+from alexnet.export.engine.host import Host
+from alexnet.export.formats import Order
+from alexnet.export.program import Program, program
+from alexnet.inference.classifier import Classifier
+from alexnet.inference.runtime import WHOLE, Engine
+from alexnet.weights.exported import PROBABILITIES, UNKNOWN
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+FOLDER = Path(__file__).parent / "page"
+PROVEN = "simd"  # the build that is run to prove a page
+SCRIPTS = ("engine.js", "files.js", "page.js")
+SEEN = {
+    "crop": "the centre square of a photo",
+    "short": "the centre square of a photo",
+    "pad": "the whole photo, in a square with a border",
+    "warp": "the whole photo, its sides made equal",
+}
+
+
+def write(order: Order, path: Path) -> None:
+    """Write the page. UsageError for a network with a layer that the engine does not have."""
+    path.write_text(page(order.classifier, model_of(order), order.precision), encoding="utf-8")
+
+
+def engine(path: Path) -> Engine:
+    """The engine and the model that a page holds, run by wasmtime."""
+    text = path.read_text(encoding="utf-8")
+    return PageEngine(Host(_held(text, "model"), _held(text, f"engine-{PROVEN}")))
+
+
+class PageEngine:
+    """A page without its browser: a picture's pixels in, probabilities and the score for 'none of these' out."""
+
+    input = WHOLE
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.outputs: tuple[str, ...] = (PROBABILITIES, UNKNOWN) if host.tells_unknown else (PROBABILITIES,)
+
+    def __call__(self, given: NDArray[Any]) -> list[NDArray[Any]]:
+        """uint8 (H, W, 3) -> float32 (K,), and float32 () where the model has it."""
+        probabilities, unknown = self._host.answer(given), np.array(self._host.unknown(), np.float32)
+        return [probabilities, unknown][: len(self.outputs)]
+
+
+def _held(text: str, name: str) -> bytes:
+    """What a page holds under a name."""
+    _, found, rest = text.partition(f'<script type="text/plain" id="{name}">')
+    if not found:
+        raise WeightsError(f"this page holds no {name}; export the model anew")
+    return base64.b64decode(rest[: rest.index("<")])
+
+
+def model_of(order: Order) -> Program:
+    """What the engine reads. Errors as for `write`."""
+    classifier = order.classifier
+    return program(classifier.network, classifier.preprocessing, classifier.card.calibration, order.precision)
+
+
+def page(classifier: Classifier, made: Program, precision: str) -> str:
+    """The page as HTML text; every name is escaped."""
+    from markupsafe import Markup
+
+    script = "".join(map(_text, SCRIPTS))
+    style, card = _text("page.css"), classifier.card
+    names = [_printable(name) for name in card.class_names]
+    return _template().render(
+        policy=Markup(policy(script, style)),  # quotes within double quotes; of our own text alone
+        title=_title(classifier),
+        names=names,
+        seen=SEEN[classifier.preprocessing.fit],
+        told=_told(classifier),
+        origin=f"Network {card.network}, weights {precision}; written by alexnet.",
+        card=Markup(_script_json(_page_card(names, made, classifier.preprocessing))),
+        engines={name: base64.b64encode(wasm(name)).decode() for name in BUILDS},
+        model=base64.b64encode(made.model).decode(),
+        style=Markup(style),
+        script=Markup(script),
+    )
+
+
+def policy(script: str, style: str) -> str:
+    """The content security policy: nothing is fetched, and no script runs but this text and workers made of it."""
+    script_hash, style_hash = (_hash(each) for each in (script, style))
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src '{script_hash}' 'wasm-unsafe-eval' blob:",
+            "worker-src blob:",
+            f"style-src '{style_hash}'",
+            "img-src blob: data:",
+            "media-src blob: mediastream:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _page_card(names: list[str], made: Program, preprocessing: Preprocessing) -> dict[str, Any]:
+    engine = {
+        "classes": len(names),
+        "input": preprocessing.input_size,
+        "fit": preprocessing.fit,
+        "maps": made.map_shape,
+    }
+    return {"names": names, "builds": list(BUILDS), "engine": engine}
+
+
+def _script_json(values: Any) -> str:
+    """JSON that a script element can hold: no character in it begins a tag."""
+    text = json.dumps(values)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _title(classifier: Classifier) -> str:
+    data = classifier.card.training.get("data")
+    name = Path(data).name if isinstance(data, str) and data else classifier.card.network
+    return _printable(f"What is it? {name}")
+
+
+def _told(classifier: Classifier) -> str:
+    calibration = classifier.card.calibration
+    if calibration is None:
+        return "It knows its classes alone: of any other picture it names the class that comes nearest."
+    if calibration.known is None:
+        return (
+            "Its percentages are calibrated. It knows its classes alone: of any other picture it names the nearest one."
+        )
+    return "Its percentages are calibrated, and it says where a picture looks like none of its classes."
+
+
+def _text(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _template() -> "Template":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates of undecodable names become question marks; UTF-8 cannot encode them."""
+    return text.encode("utf-8", "replace").decode()
