@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alexnet.data.places import check_views, network_input, places
+from alexnet.data.places import centre, check_views, network_input, places
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
 
@@ -22,6 +22,11 @@ def test_views_equal_those_of_the_preprocessing(side: int, resize: int, size: in
 def test_ten_views_are_five_and_the_same_again() -> None:
     corners = places(10, 256, 224)
     assert corners == [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)] * 2
+
+
+@pytest.mark.parametrize("views", [1, 9, 10])
+def test_the_centre_is_known_among_the_views(views: int) -> None:
+    assert places(views, 256, 224)[centre(views)] == (16, 16)
 
 
 @pytest.mark.parametrize("views", [0, 2, 1.0, "1"])

@@ -35,6 +35,7 @@ class Options:
     seconds: float = 1.0  # target duration of one repeat
     images: int = 2048  # in the store of noise
     side: int = 4096  # of the square matrices that measure peak FLOP/s
+    models: tuple[str, ...] = ()  # to measure in place of the subject's own, as `alexnet.load` takes them
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "repeats"):

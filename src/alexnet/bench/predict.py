@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alexnet.bench import engines, stock
+from alexnet.bench import engines, given, stock
 from alexnet.bench.measure import Contender, Options, Series, measured
 from alexnet.bench.pictures import PHOTO, photographs
 from alexnet.bench.table import Row, duration, share, times_as_fast
@@ -25,7 +25,13 @@ MARKS = {"modern": (engines.FLOATING, 120), "bvlc": (engines.BEST, 100)}  # riva
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """One image of 500 x 375 pixels, one centre view: `bvlc` beside stock PyTorch, both networks beside engines."""
+    """One image of 500 x 375 pixels, one centre view: `bvlc` beside stock PyTorch, both networks beside engines.
+
+    Or the models of the options, in their place.
+    """
+    if options.models:
+        yield from given.measure(options)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photo = str(folder / photographs(folder, 1)[0])

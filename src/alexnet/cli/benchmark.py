@@ -1,5 +1,6 @@
 """alexnet benchmark"""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -16,6 +17,14 @@ def benchmark(
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
     repeats: Annotated[int, typer.Option(help="Rounds; each times every contender once.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="predict: time this run, weights file or export instead; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="Check only that it runs: small batches, once; the figures mean nothing."),
@@ -31,6 +40,7 @@ def benchmark(
     from alexnet.bench.table import Row, table
 
     options = Options.quick(device) if quick else Options(batch_size, repeats, device)
+    options = replace(options, models=tuple(model or ()))
     rows: list[Row] = []
     code = 0
     try:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alexnet.cli.options import (
+    AnyModel,
     AsJson,
     Coverage,
     DataOrStore,
     Device,
     IncludeTrained,
     LabelColumn,
-    Model,
     Precision,
     Views,
     with_column,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Model,
+    model: AnyModel,
     data: DataOrStore,
     views: Views = 1,
     split: Annotated[

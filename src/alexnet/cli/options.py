@@ -40,6 +40,14 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+AnyModel = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help=f"{typing.get_args(Model)[1].help[:-1]}; or an export (alexnet export), which needs no torch.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
 Views = Annotated[
     int,

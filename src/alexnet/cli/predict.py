@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, Coverage, Device, Model, Views, expand
+from alexnet.cli.options import AnyModel, AsJson, Coverage, Device, Views, expand
 from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.errors import UsageError
 
@@ -19,7 +19,7 @@ FEW = 16  # images up to which an export is opened for few
 
 
 def predict(
-    model: Model,
+    model: AnyModel,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE|FOLDER...", help="Image files, or folders of images.", show_default=False),

@@ -42,6 +42,11 @@ def mirrored(views: int) -> list[bool]:
     return [views == 10 and view >= 5 for view in range(views)]
 
 
+def centre(views: int) -> int:
+    """The number of the view, from 0, that is the centre and not mirrored."""
+    return places(views, 2, 0).index((1, 1))
+
+
 def network_input(
     stored: Sequence[NDArray[np.uint8]], preprocessing: Mapping[str, Any], views: int = 1
 ) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from alexnet.data.form import Form
 from alexnet.data.images import Pixels
-from alexnet.data.places import network_input
+from alexnet.data.places import centre, network_input
 from alexnet.data.workers import cores
 from alexnet.errors import Diverged, UsageError, WeightsError
 from alexnet.inference.answers import Answering, Answers
@@ -170,7 +170,7 @@ class Exported(Answering):
         return self.answers(stored, views).probabilities
 
     def answers(self, stored: Sequence[Pixels], views: int = 1) -> Answers:
-        """N of uint8 (S, S, 3) -> what the export says of each, averaged over its views.
+        """N of uint8 (S, S, 3) -> probabilities, averaged over the views of each, and the score of the centre.
 
         Diverged for probabilities that are not finite, WeightsError for another number of them than of class names.
         """
@@ -182,7 +182,7 @@ class Exported(Answering):
         }
         chances, unknown = told[PROBABILITIES].reshape(len(stored), views, -1).mean(1), told.get(UNKNOWN)
         self._check(chances)
-        return Answers(chances, None if unknown is None else unknown.reshape(len(stored), views).mean(1))
+        return Answers(chances, None if unknown is None else unknown.reshape(len(stored), views)[:, centre(views)])
 
     def embed(self, *_: object, **__: object) -> NoReturn:
         """UsageError: an export gives answers, its layers' outputs are not among them."""
