@@ -36,14 +36,14 @@ def test_every_engine_answers_as_our_network_for_batches_of_1_3_and_64(
 ) -> None:
     network = make_lively(name, side=None if name in SMALL else SIDE)
     model = core(network, make_card(network))
-    most = 7 if name == "article" else 64  # it enlarges what it is given to 224 px
+    most = 5 if name == "article" else 64  # it enlarges what it is given to 224 px
     images = make_images(network, most)
     with torch.inference_mode():
         expected = network(images).softmax(1).numpy()
     assert expected.max(1).mean() < 0.99  # a softmax that is not saturated
     for engine, opened in engines.items():
         run = opened(model)
-        for count in (1, 3) if engine == "reference" else (1, 3, most):
+        for count in (1,) if engine == "reference" else (1, 3, most):
             (found,) = run({"images": images[:count].numpy()})
             assert_equal(found, expected[:count])
 
