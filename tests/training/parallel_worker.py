@@ -1,16 +1,19 @@
-"""What several processes compute, for test_parallel.py: python parallel_worker.py DATA FOLDER.
+"""What several processes compute, for test_parallel.py: python parallel_worker.py STORE FOLDER JOB-PROCESSES...
 
-torch is imported once; then the processes of each group are forked. What process 0 of a group of K finds is written
-into FOLDER/K: tensors as safetensors, numbers as JSON.
+torch is imported once; then the processes of each job are forked. What a job finds goes into FOLDER/JOB-PROCESSES:
+tensors as safetensors, numbers as JSON; what its processes say into text files beside.
 """
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +22,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from alexnet import cli
-from alexnet.data.store import named_store, open_store
-from alexnet.runs.checkpoint import take_snapshot
+from alexnet.data.loader import Batch
+from alexnet.data.store import open_store
+from alexnet.processes.place import this_process
+from alexnet.processes.together import Together, meeting
+from alexnet.runs.checkpoint import Progress, take_snapshot
 from alexnet.training.parallel import divide
-from alexnet.training.ranks import place
 from alexnet.training.recipes import recipe
 from alexnet.training.replica import ParallelWeights
 from alexnet.training.run import train
 from alexnet.training.supervised import Supervised, build, loss_value
-from alexnet.training.together import Together, meeting
 
-GROUPS = (1, 2, 4)
 NETWORKS = {
     # BatchNorms over maps and, between dense layers that are split, over vectors; convolutions in groups; dropout
     "modern": {"input_size": 63, "differences": "width=0.0625", "dropout": 0.5},
@@ -43,7 +46,14 @@ SMALL = {
     **{"mixup": 0.2, "cutmix": 1.0, "augment": "crop,flip,color", "store_size": 64, "resize": 72},
 }
 RUN = {
-    **{"network": "cifar-80sec", "input_size": 16, "resize": 18, "dropout": 0.3, "ema": 0.9, "checkpoint_minutes": 1e-9},
+    **{
+        "network": "cifar-80sec",
+        "input_size": 16,
+        "resize": 18,
+        "dropout": 0.3,
+        "ema": 0.9,
+        "checkpoint_minutes": 1e-9,
+    },
     **{"automatic": "", "test": 0.25, "validation": 0.0, "warmup_epochs": 0.0, "optimizer": "adamw", "lr": 0.01},
 }
 
@@ -57,6 +67,8 @@ def built(data: Path, together: Together, double: bool = False, **changes: Any) 
     task = build(open_store(data), recipe("modern", None, **changes))
     if double:
         task.state.network.double()
+        if task.state.average is not None:
+            task.state.average.double()
     divide(task.state, together)
     return task
 
@@ -82,21 +94,28 @@ def gradients(task: Supervised) -> dict[str, Tensor]:
     return found
 
 
-def steps(task: Supervised, count: int = 4) -> tuple[dict[str, Tensor], list[list[float]]]:
+def steps(task: Supervised, count: int = 3) -> tuple[dict[str, Tensor], list[list[float]]]:
     """A checkpoint's tensors after some steps, and what these steps told."""
     task.begin_epoch(0)
-    told = [task.step(batch, 0, step).tolist() for step, batch in zip(range(count), task.state.loader.batches(0))]
+    batches = islice(task.state.loader.batches(0), count)
+    told = [task.step(_as(task, batch), 0, step).tolist() for step, batch in enumerate(batches)]
     state = task.state
     state.working.gather(optimizer=True)
-    from alexnet.runs.checkpoint import Progress
-
     return take_snapshot(Progress(), state.network, state.average, state.optimizer).tensors, told
 
 
+def _as(task: Supervised, batch: Batch) -> Batch:
+    """The batch in the type of the network's weights."""
+    dtype = next(task.state.network.parameters()).dtype
+    return replace(batch, images=batch.images.to(dtype), targets=batch.targets.to(dtype))
+
+
 def check(data: Path, folder: Path) -> None:
-    """Everything that a group of processes computes."""
+    """Gradients of each network by each scheme, and steps of each rule."""
+    if this_process().first:
+        folder.mkdir()
     told: dict[str, Any] = {}
-    with meeting(place(), "cpu") as together:
+    with meeting(this_process(), "cpu") as together:
         for name, scheme in [(name, scheme) for name in NETWORKS for scheme in ("data", "owt")]:
             task = built(data, together, double=True, **settings(name, parallel=scheme, optimizer="sgd"))
             together.sent.clear()
@@ -106,8 +125,9 @@ def check(data: Path, folder: Path) -> None:
             _save(together, found, folder / f"gradients {name} {scheme}.safetensors")
         for rule, name in STEPS.items():
             for scheme in ("data",) if rule == "muon" else ("data", "owt"):
-                task = built(data, together, **settings(name, parallel=scheme, optimizer=rule, ema=0.9, lr=0.01))
-                tensors, told[f"told {rule} {scheme}"] = steps(task)
+                chosen = settings(name, parallel=scheme, optimizer=rule, ema=0.9, lr=0.001)
+                task = built(data, together, double=rule != "muon", **chosen)
+                tensors, told[f"told {rule} {scheme}"] = steps(task, 1 if rule == "muon" else 3)
                 _save(together, tensors, folder / f"steps {rule} {scheme}.safetensors")
         told["agreed"] = together.agreed(together.rank == together.ranks - 1, False)
         if together.first:
@@ -124,23 +144,23 @@ def run(data: Path, folder: Path) -> None:
     train(str(data), recipe("modern", None, **{**SMALL, **RUN}), folder)
 
 
-def lose_one(data: Path, folder: Path) -> None:
-    """A run whose last process is killed at the second epoch's second step."""
+def lose(data: Path, folder: Path) -> None:
+    """A run whose last process is killed at the second epoch's second step, after a checkpoint of the first."""
     step = Supervised.step
 
     def fatal(task: Supervised, batch: Any, epoch: int, number: int) -> Tensor:
-        if (epoch, number) == (1, 1) and not task.state.together.first:
+        if (epoch, number) == (1, 1) and not this_process().restarts:
             task.state.together.wait()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if (epoch, number) == (1, 1):
-            task.state.together.wait()
+            if not task.state.together.first:
+                os.kill(os.getpid(), signal.SIGKILL)
         return step(task, batch, epoch, number)
 
     Supervised.step = fatal  # type: ignore[method-assign]
-    train(str(data), recipe("modern", None, **{**SMALL, **RUN}), folder)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**SMALL, **RUN}.items()]
+    sys.exit(cli.main(["train", str(data), *options, "--out", str(folder)]))
 
 
-def interrupt_one(data: Path, folder: Path) -> None:
+def interrupt(data: Path, folder: Path) -> None:
     """A run of which one process, not the first, gets Ctrl-C in the first epoch's second step."""
     step = Supervised.step
 
@@ -163,6 +183,13 @@ def refused(data: Path, folder: Path) -> None:
     """A batch that the processes cannot share, and a command for one process."""
     code = cli.main(["train", str(data), "--batch-size", "6", "--out", str(folder)])
     sys.exit(10 * code + cli.main(["summary"]))
+
+
+def models(data: Path, folder: Path) -> None:
+    """`alexnet evaluate` and `alexnet predict` of the run that lies beside."""
+    model, image = str(folder.parent / "run-1"), str(folder.parent / "images")
+    code = cli.main(["evaluate", model, str(data), "--split", "all", "--out", f"{folder}-evaluation", "--json"])
+    sys.exit(10 * code + cli.main(["predict", model, image, "--csv"]))
 
 
 def group(ranks: int, work: Callable[[Path, Path], None], data: Path, folder: Path, name: str) -> list[int]:
@@ -201,22 +228,20 @@ def _child(rank: int, ranks: int, port: int, work: Any, data: Path, folder: Path
     os._exit(code)
 
 
-def main(data: Path, folder: Path) -> None:
+def main(data: Path, folder: Path, *jobs: str) -> None:
+    """Do the jobs one after the other, "check-2" by two processes; exit codes go to codes.json."""
     codes = {}
-    for ranks in GROUPS:
-        (folder / f"{ranks}").mkdir(parents=True)
-        codes[f"check {ranks}"] = group(ranks, check, data, folder / f"{ranks}", f"check {ranks}")
-        codes[f"run {ranks}"] = group(ranks, run, data, folder / f"run {ranks}", f"run {ranks}")
-    codes["lose"] = group(2, lose_one, data, folder / "lost", "lose")
-    import shutil
-
-    for ranks in (1, 4):
-        shutil.copytree(folder / "lost", folder / f"resumed {ranks}")
-        codes[f"resume {ranks}"] = group(ranks, resume, data, folder / f"resumed {ranks}", f"resume {ranks}")
-    codes["interrupt"] = group(2, interrupt_one, data, folder / "interrupted", "interrupt")
-    codes["refused"] = group(2, refused, data, folder / "refused", "refused")
+    for job in jobs:
+        name, _, ranks = job.partition("-")
+        if name == "resume":
+            shutil.copytree(folder / "lose-2", folder / job)
+        codes[job] = group(int(ranks), JOBS[name], data, folder / job, job)
     (folder / "codes.json").write_text(json.dumps(codes))
 
 
+JOBS = {each.__name__: each for each in (check, run, lose, resume, interrupt, refused, models)}
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[3:] == ["restarted"]:  # by torchrun
+        lose(Path(sys.argv[1]), Path(sys.argv[2], "run"))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -39,9 +39,9 @@ from alexnet.cli.output import INTERRUPTED, explained, print_message, show_warni
 from alexnet.console import show_log, show_progress
 from alexnet.errors import Diverged, ElsewhereFailed, UsageError
 from alexnet.memory import reuse_memory
-from alexnet.training.ranks import place
+from alexnet.processes.place import this_process
 
-TOGETHER = ("train",)
+TOGETHER = ("train", "evaluate", "predict")
 """Commands that several processes, started by torchrun or srun, work on together."""
 
 app = typer.Typer(
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         message, code = explained(error)
         if first or not _is_told(error, code):
-            print_message(message if first else f"process {place().rank}: {message}")
+            print_message(message if first else f"process {this_process().rank}: {message}")
         return code
     if code == INTERRUPTED and first:  # typer turns KeyboardInterrupt into this code
         print_message("interrupted")
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _is_first() -> bool:
     """Whether this process, of several that may work together, is the one that talks."""
     try:
-        return place().first
+        return this_process().first
     except UsageError:  # which every command raises again
         return True
 
@@ -161,7 +161,7 @@ def _refuse_several(command: str | None) -> None:
 
     The first of SLURM's goes on: a batch script without `srun` has its variables, too.
     """
-    here = place()
+    here = this_process()
     if here.ranks > 1 and command not in TOGETHER and (here.rank or "RANK" in os.environ):
         raise UsageError(
             f"alexnet {command} works in one process, and {here.ranks} were started; start it without torchrun or srun"

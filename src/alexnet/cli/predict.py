@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 from alexnet.cli.options import AsJson, Device, Model, Views, expand
 from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.errors import UsageError
+from alexnet.processes.place import this_process
 
 if TYPE_CHECKING:
     from alexnet.inference.classifier import Prediction
@@ -34,7 +35,8 @@ def predict(
     from alexnet.inference import classifier
 
     asked = list(expand(images))
-    guessed = iter(classifier.load(model, device).predict((path for path, error in asked if not error), top, views))
+    readable = [path for path, error in asked if not error]
+    guessed = iter(predicted(model, readable, top, views, device))
     answers = [classifier.Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
@@ -43,9 +45,27 @@ def predict(
     else:
         print_answers(answers)
     failed = [answer for answer in answers if answer.error]
-    for answer in failed:
+    for answer in failed if this_process().first else ():
         print_message(f"{printable(str(answer.path))}: {answer.error}")
     return BAD_DATA if failed else 0
+
+
+def predicted(model: Path, images: Sequence[Path], top: int, views: int, device: str) -> "list[Prediction]":
+    """The answers to all images; of several processes each computes its part of them, of whole batches."""
+    from alexnet.inference import classifier
+
+    if this_process().ranks == 1:
+        return classifier.load(model, device).predict(images, top, views)
+    from alexnet.processes.together import ends_of_parts, meeting
+
+    with meeting(this_process(), device) as together:
+        loaded = classifier.load(model, device)
+        ends = ends_of_parts(len(images), max(1, classifier.BATCH // views), together.ranks)
+        mine = loaded.predict(images[ends[together.rank] : ends[together.rank + 1]], top, views)
+        told = together.told([answer.to_json() for answer in mine])
+    guesses = [[classifier.Guess(**guess) for guess in each.pop("predictions")] for part in told for each in part]
+    rest = [each for part in told for each in part]
+    return [classifier.Prediction(predictions=guess, **each) for guess, each in zip(guesses, rest, strict=True)]
 
 
 def _print_csv(answers: Iterable["Prediction"]) -> None:

@@ -153,8 +153,9 @@ def check_batch(images: int, batch_size: int, ranks: int = 1) -> None:
         raise UsageError(
             f"batch size {batch_size} is larger than the {images} training images; take --batch-size {images} or less"
         )
-    if ranks > 1 and batch_size % (2 * ranks):
+    pairs = 2 * ranks
+    if ranks > 1 and batch_size % pairs:
         raise UsageError(
-            f"batch size {batch_size} with {ranks} processes; a multiple of {2 * ranks} is needed, so that each process "
-            f"takes as many whole pairs of images: take --batch-size {max(1, batch_size // (2 * ranks)) * 2 * ranks}"
+            f"batch size {batch_size} with {ranks} processes; a multiple of {pairs} is needed, so that each process "
+            f"takes as many whole pairs of images: take --batch-size {max(pairs, batch_size // pairs * pairs)}"
         )

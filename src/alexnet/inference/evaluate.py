@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path, check_count
 from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
 from alexnet.plots import pictures
+from alexnet.processes.together import Together, led, shared_rows
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ def evaluate(
     precision: str = "float32",
     progress: Callable[[int, int], None] | None = None,
     include_trained: bool = False,
+    together: Together | None = None,
 ) -> Evaluation:
     """Measure a model on one part of some data.
 
@@ -103,6 +106,7 @@ def evaluate(
     other data the images that the model was trained on are left out, unless `include_trained`.
     out: a folder for metrics.json, confusion.png and predictions.csv; None: evaluation-<split>-<views>/ in the run's
     folder, nothing for a weights file. device, precision: as for `load`. progress: called with (images done, N).
+    together: the processes that share the images; the first one writes, and all get the same answer.
     Raises UsageError for a part that does not exist, DataError for classes that the network does not know.
     """
     check_views(views)
@@ -111,29 +115,30 @@ def evaluate(
     named = None if out is None else as_path("out", out)
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
     classifier = model if isinstance(model, Classifier) else load(model, device, precision)
-    found = open_data(classifier.origin, data, classifier, progress)
+    together = together or Together()
+    opened = partial(open_data, classifier.origin, data, classifier, progress)
+    found = led(together, opened, lambda _: opened(), lambda _: None)  # the first one packs
     indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
     if leaking := found.leaks():
         logger.warning("%s", leaking)
-    chances = probabilities(
-        classifier.network,
-        classifier.preprocessing,
-        store,
-        indices,
-        views,
-        batch_size,
+    answer = partial(
+        probabilities,
+        *(classifier.network, classifier.preprocessing, store),
+        views=views,
+        batch_size=batch_size,
         device=classifier.device,
         precision=str(classifier.precision).removeprefix("torch."),
         progress=progress,
     )
+    chances = shared_rows(indices, answer, together, max(1, batch_size // views))
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
     facts: dict[str, Any] = {"model": classifier.name, "data": name}
     facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
     facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
     folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
-    if folder is None:
+    if folder is None or not together.first:
         return _evaluation(facts, scores, [])
     files = [folder / file for file in ("metrics.json", "confusion.png", "predictions.csv")]
     write_json(files[0], {**facts, **scores})

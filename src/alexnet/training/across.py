@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.data.loader import places
-from alexnet.training.together import Together
+from alexnet.processes.together import Together
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -28,7 +28,7 @@ class _RowsGathered(torch.autograd.Function):
         return together.gathered(x, "activations")
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         return ctx.together.scattered(dy.contiguous(), "activations"), None
 
 
@@ -42,7 +42,7 @@ class _ColumnsGathered(torch.autograd.Function):
         return blocks.transpose(0, 1).reshape(len(x), -1)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         blocks = dy.reshape(len(dy), ctx.together.ranks, -1).transpose(0, 1).contiguous()
         return ctx.together.scattered(blocks, "activations")[0], None
 
@@ -57,7 +57,7 @@ class _ColumnsToRows(torch.autograd.Function):
         return blocks.transpose(0, 1).reshape(blocks.shape[1], -1)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         blocks = dy.reshape(len(dy), ctx.together.ranks, -1).transpose(0, 1).contiguous()
         return ctx.together.exchanged(blocks, "activations").flatten(0, 1), None
 
@@ -68,10 +68,10 @@ class SplitDense(nn.Module):
     gathers: "rows" or "columns", as its input lies. rows: whether its output goes back to rows.
     """
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, gathers: str, rows: bool, together: Together):
-        """weight: (D / K, inputs); bias: (D / K,)."""
+    def __init__(self, layer: nn.Linear, gathers: str, rows: bool, together: Together) -> None:
+        """layer: with the weights (D / K, inputs) and, if any, biases (D / K,) of the process's own units."""
         super().__init__()
-        self.weight, self.bias = weight, bias
+        self.weight, self.bias = layer.weight, layer.bias
         self.gathers, self.rows, self.together = gathers, rows, together
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class _Normalized(torch.autograd.Function):
         return torch.addcmul(bias.view(shape), a - mean.view(shape), (inverse * weight).view(shape)).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
         shape, dims = _by_channel(x), _all_but_channels(x)
         dy, a = dy.to(mean.dtype), (x.to(mean.dtype) - mean.view(shape)) * inverse.view(shape)
@@ -158,8 +158,8 @@ class NormAcross(nn.Module):
             mean, variance = self._moments(x)
             inverse = (variance + layer.eps).rsqrt()
             self._follow(mean, variance, self.together.ranks * x.numel() // x.shape[1])
-        y = _Normalized.apply(x, layer.weight, layer.bias, mean, inverse, self.together)
-        return y
+        normalized: Tensor = _Normalized.apply(x, layer.weight, layer.bias, mean, inverse, self.together)
+        return normalized
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel over all processes, from theirs (Chan et al. 1983)."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alexnet.processes.together import Together
 from alexnet.training.shares import Shares, flat
-from alexnet.training.together import Together
 
 
 def gather_optimizer(

@@ -1,7 +1,8 @@
 """Training by several processes, applied from outside: the network, the loop and the task are those of one process.
 
 `divide` replaces, in the state of a run, the loader by one that takes this process's images, and the working weights
-by `ParallelWeights`, which compute with a replica of the network whose layers exchange what they must, and share the optimizer's work (`alexnet.training.shares`).
+by `ParallelWeights`, which compute with a replica of the network whose layers exchange what they must, and share the
+optimizer's work (`alexnet.training.shares`).
 
     data    every process has the whole network and a part of the batch. Gradients are summed into shares, each process
             updates its own, and the weights are gathered.
@@ -13,17 +14,13 @@ Batch, samples, mixing partners and dropout masks are those of one process.
 
 import dataclasses
 
-from torch import nn
-
 from alexnet.errors import UsageError
 from alexnet.networks.layers import Network
+from alexnet.processes.together import Together
 from alexnet.training.replica import ParallelWeights
 from alexnet.training.settings import Recipe
+from alexnet.training.splitting import split_layers
 from alexnet.training.task import State
-from alexnet.training.together import Together
-
-ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout, nn.BatchNorm1d)
-"""Layers that compute each unit by itself, so that they may stand between two dense layers that are split."""
 
 
 def divide(state: State, together: Together) -> None:
@@ -45,41 +42,9 @@ def check_division(network: Network, recipe: Recipe, ranks: int) -> None:
     if ranks == 1 or recipe.parallel != "owt":
         return
     if recipe.optimizer == "muon":
-        raise UsageError("--parallel owt splits matrices that muon needs whole; take --parallel data or --optimizer sgd")
+        raise UsageError("--parallel owt splits matrices that muon needs whole; take --parallel data, or sgd")
     if not split_layers(network, ranks):
         raise UsageError(
             f"--parallel owt: no dense layer of {recipe.network} divides its units among {ranks} processes; "
             "take --parallel data"
         )
-
-
-def split_layers(network: Network, ranks: int) -> dict[str, str]:
-    """The layers that one weird trick splits among the processes, by path in the network: dense layers "rows" or
-    "columns" as their input lies, all others "columns".
-
-    A dense layer is split where its units divide; its output stays in columns where only layers follow that compute
-    each unit by itself, up to another one that is split.
-    """
-    stages = [stage for _, stage in network.stages()]
-    dense = [place for place, stage in enumerate(stages) if isinstance(stage, nn.Linear)]
-    found: dict[int, str] = {}
-    columns = False
-    for place, after in zip(dense, [*dense[1:], None], strict=True):
-        split = _splits(stages[place], ranks)
-        if split:
-            found[id(stages[place])] = "columns" if columns else "rows"
-        between = stages[place + 1 : after]
-        columns = split and after is not None and _splits(stages[after], ranks) and _by_unit(between)
-        if columns:
-            found |= {id(stage): "columns" for stage in between}
-    return {path: found[id(module)] for path, module in network.named_modules() if id(module) in found}
-
-
-def _by_unit(stages: list[nn.Module]) -> bool:
-    trained = all(each.requires_grad for stage in stages for each in stage.parameters())
-    return trained and all(isinstance(stage, ELEMENTWISE) for stage in stages)
-
-
-def _splits(stage: nn.Module, ranks: int) -> bool:
-    trained = all(each.requires_grad for each in stage.parameters())
-    return isinstance(stage, nn.Linear) and stage.out_features % ranks == 0 and trained

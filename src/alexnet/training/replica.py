@@ -2,18 +2,19 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alexnet.device import autocast, computed_parameters
+from alexnet.networks.layers import Network
+from alexnet.processes.together import Together
 from alexnet.training.across import DropoutAcross, NormAcross, SplitDense
 from alexnet.training.gathering import gather_optimizer, scatter_optimizer
 from alexnet.training.optimizer import Muon, average_decay, copy_buffers
 from alexnet.training.shares import Shares, muon_cost
+from alexnet.training.splitting import goes_back
 from alexnet.training.task import State
-from alexnet.training.together import Together
 from alexnet.training.working import WorkingWeights
 
 
@@ -24,8 +25,10 @@ class ParallelWeights(WorkingWeights):
     process's share is up to date, and the rest after `gather`.
     """
 
+    network: Network
+
     def __init__(self, state: State, together: Together, split: dict[str, str]) -> None:
-        """split: the layers that are split, as `alexnet.training.parallel.split_layers` found them."""
+        """split: the layers that are split, as `alexnet.training.splitting.split_layers` found them."""
         self.network, self.device, self.dtype = state.network, state.device, state.dtype
         self.together, self.whole, self.average, self.split = together, state.optimizer, state.average, split
         self.copies = {}
@@ -154,7 +157,7 @@ class ParallelWeights(WorkingWeights):
 
     def _local_optimizer(self) -> torch.optim.Optimizer:
         """The run's optimizer, of this process's pieces alone."""
-        pieces = {}
+        pieces: dict[int, nn.Parameter] = {}
         for shares in self.shares:
             pieces |= {id(shares.tensors[piece.index]): piece.values for piece in shares.pieces}
         local = object.__new__(type(self.whole))
@@ -196,14 +199,6 @@ class ParallelWeights(WorkingWeights):
             elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
                 replica.set_submodule(path, NormAcross(layer, Together() if path in columns else self.together))
             elif path in self.split and isinstance(layer, nn.Linear):
-                replica.set_submodule(path, self._split_dense(path, layer))
+                rows = goes_back(self.network, self.split, path)
+                replica.set_submodule(path, SplitDense(layer, self.split[path], rows, self.together))
         return replica
-
-    def _split_dense(self, path: str, layer: nn.Linear) -> SplitDense:
-        """rows: where the next dense layer does not take columns."""
-        after = list(self.split)[list(self.split).index(path) + 1 :]
-        later = next((self.split[each] for each in after if isinstance(self._layer(each), nn.Linear)), "rows")
-        return SplitDense(layer.weight, layer.bias, self.split[path], later == "rows", self.together)
-
-    def _layer(self, path: str) -> nn.Module:
-        return self.network.get_submodule(path)

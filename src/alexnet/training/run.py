@@ -24,6 +24,8 @@ from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
+from alexnet.processes.place import Place, this_process
+from alexnet.processes.together import Together, led, meeting
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
@@ -33,13 +35,11 @@ from alexnet.training.initial import check_initial, found_anywhere, freeze
 from alexnet.training.loop import train_in
 from alexnet.training.optimizer import parameter_groups
 from alexnet.training.parallel import check_division, divide
-from alexnet.training.ranks import Place, place
 from alexnet.training.recipes import scaled
 from alexnet.training.resuming import check_same_parts, keep_place, moved, same_images
 from alexnet.training.settings import Recipe, from_json
 from alexnet.training.supervised import Supervised, build, summary_writer
 from alexnet.training.task import preprocessing_of
-from alexnet.training.together import Together, led, meeting
 
 UNEQUAL = 5  # times as many training images in one class as in another: balanced sampling is worth a try
 
@@ -55,7 +55,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
     Everything that can be refused is refused before the first image is read; nothing is written until then.
     """
     recipe = dataclasses.replace(recipe, init=found_anywhere(recipe.init))
-    here = place()
+    here = this_process()
     if recipe.probe:
         from alexnet.training import probe
 
@@ -64,7 +64,12 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
     with meeting(here, recipe.device) as together:
         join = partial(joined, data=data, together=together)
         begin = partial(begun, data, recipe, out, same, together)
-        task = led(together, lambda: begun_again(here, out, join) or begin(), lambda folder: join(Path(folder)), lambda task: str(task.state.path.absolute()))
+        task = led(
+            together,
+            lambda: begun_again(here, out, join) or begin(),
+            lambda folder: join(Path(folder)),
+            lambda task: str(task.state.path.absolute()),
+        )
         return train_in(task.state.path, task)
 
 
@@ -186,7 +191,7 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None, 
     if recipe.probe:
         raise UsageError(f"{folder} is a probe, made in one go, with nothing to resume; train it on with --more EPOCHS")
     refuse_settings(recipe, begins=False)
-    with meeting(place(), recipe.device) as together:
+    with meeting(this_process(), recipe.device) as together:
         join = partial(joined, data=data, together=together, device=device, workers=workers)
         task = led(together, lambda: first_joins(folder, join, data), lambda _: join(folder), lambda _: None)
         return train_in(folder, task)

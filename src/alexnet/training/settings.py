@@ -249,8 +249,8 @@ class Recipe:
     )
     parallel: Literal["data", "owt"] = setting(
         "data",
-        "how several processes, started by torchrun or srun, share the network: data (each has all of it) or owt (dense "
-        "layers are split among them: Krizhevsky 2014, for slow links)",
+        "how several processes, started by torchrun or srun, share the network: data (each has all of it) or owt "
+        "(dense layers are split among them: Krizhevsky 2014, for slow links)",
     )
     workers: int | None = setting(
         None,

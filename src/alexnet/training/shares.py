@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from alexnet.training.together import Together
+from alexnet.processes.together import Together
 
 ELEMENTWISE = 32
 """Multiply-adds that take about as long as the memory traffic of updating one value."""

@@ -29,6 +29,7 @@ from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.networks import create
 from alexnet.networks.layers import Network
+from alexnet.processes.together import shared_rows
 from alexnet.runs.checkpoint import Progress
 from alexnet.training.division import class_weights, split
 from alexnet.training.initial import begin_from, freeze, frozen, training_mode
@@ -40,7 +41,6 @@ from alexnet.training.optimizer import (
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
 from alexnet.training.task import SHOWN, State, build_loader, draw_samples, write_split
-from alexnet.training.together import shared_rows
 from alexnet.training.working import WorkingWeights
 from alexnet.weights.card import Card, load, tensors_of, write
 

@@ -22,11 +22,11 @@ from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
 from alexnet.data.workers import cores
 from alexnet.networks.layers import Network
+from alexnet.processes.together import Together
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import RunFolder, SplitRow
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
-from alexnet.training.together import Together
 from alexnet.training.working import WorkingWeights
 
 SHOWN = 16  # images in samples.png

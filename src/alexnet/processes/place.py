@@ -35,7 +35,7 @@ class Place:
         return self.rank == 0
 
 
-def place(environment: Mapping[str, str] | None = None) -> Place:
+def this_process(environment: Mapping[str, str] | None = None) -> Place:
     """This process's place; UsageError for variables that contradict each other or are no numbers."""
     found = os.environ if environment is None else environment
     if "RANK" in found and "WORLD_SIZE" in found:
@@ -85,7 +85,7 @@ def _number(found: Mapping[str, str], name: str, default: int | None = None) -> 
     if text is None and default is not None:
         return default
     if text is None or not text.strip().isdecimal():
-        raise UsageError(f"the environment has {name}={text!r}, no whole number; start by torchrun or srun, or unset it")
+        raise UsageError(f"the environment has {name}={text!r}, no whole number; start by torchrun or srun")
     return int(text)
 
 

@@ -8,6 +8,7 @@ times its share of what is gathered, and (K - 1) / K of what is reduced and scat
 import contextlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -19,9 +20,11 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from alexnet.errors import AlexNetError, ElsewhereFailed, UsageError
-from alexnet.training.ranks import Place
+from alexnet.processes.place import Place
 
 T = TypeVar("T")
 
@@ -145,8 +148,7 @@ def shared_rows(
     """
     if together.ranks == 1:
         return answer(rows)
-    batches = -(-len(rows) // batch)
-    ends = [batch * (batches * rank // together.ranks) for rank in range(together.ranks)] + [len(rows)]
+    ends = ends_of_parts(len(rows), batch, together.ranks)
     low, high = ends[together.rank : together.rank + 2]
     mine = answer(rows[low:high]) if low < high else torch.empty(0, 0)
     columns = max(together.told(mine.shape[1]))
@@ -155,6 +157,12 @@ def shared_rows(
         padded[: high - low] = mine
     parts = together.gathered(padded[None], "numbers")
     return torch.cat([part[: b - a] for part, (a, b) in zip(parts, pairwise(ends), strict=True)])
+
+
+def ends_of_parts(count: int, batch: int, ranks: int) -> list[int]:
+    """K + 1 bounds between the processes' parts of `count` things, each of whole batches, but for the last one."""
+    batches = -(-count // batch)
+    return [batch * (batches * rank // ranks) for rank in range(ranks)] + [count]
 
 
 def led(together: Together, begin: Callable[[], T], join: Callable[[Any], T], tell: Callable[[T], Any]) -> T:
@@ -216,8 +224,8 @@ def _own_gpu(place: Place, device: str) -> bool:
 def _meet(place: Place, backend: str) -> None:
     """Make the process group; a call that waits for the others waits MEETING at most."""
     try:
-        store, rank, ranks = next(dist.rendezvous(_method(place), place.rank, place.ranks, timeout=MEETING))
-        store = dist.PrefixStore(f"alexnet-{next(_meetings)}", store)
+        store, rank, ranks = next(rendezvous(_method(place), place.rank, place.ranks, timeout=MEETING))
+        store = PrefixStore(f"alexnet-{next(_meetings)}", store)
         store.set(f"here-{rank}", "yes")
         store.wait([f"here-{each}" for each in range(ranks)], MEETING)
         dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=WAITING)
@@ -240,10 +248,12 @@ def _explained() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise AlexNetError(
-            f"the exchange with the other processes broke off ({_line(error)}), as one of them was lost; go on with "
-            "alexnet train --resume RUN, or let torchrun --max-restarts do it"
+            f"another process was lost, and with it the exchange ({_line(error)}); go on with alexnet train --resume "
+            "RUN, or let torchrun --max-restarts do it"
         ) from error
 
 
 def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+    """What an error of gloo or NCCL says, without the place in their source and the advice."""
+    line = re.sub(r"\[/\S+:\d+\] ", "", str(error).strip().split("\n")[0])
+    return line.split(". ")[0][:200]
