@@ -38,7 +38,7 @@ NETWORKS = {
     "modern": {"input_size": 63, "differences": "width=0.0625", "dropout": 0.5},
     # normalisation within maps, an unshared layer, a single dense layer
     "cifar-13pct": {"input_size": 16},
-    "cifar-80sec": {"input_size": 16, "dropout": 0.3},
+    "cifar-80sec": {"input_size": 16, "dropout": 0.3, "freeze": "1"},
 }
 STEPS = {"sgd": "modern", "adamw": "cifar-80sec", "muon": "modern", "velocity": "cifar-13pct"}
 SMALL = {
@@ -83,7 +83,8 @@ def gradients(task: Supervised) -> dict[str, Tensor]:
     state.working.backward(loss)
     named = {id(each): name for name, each in state.network.named_parameters()}
     if not isinstance(state.working, ParallelWeights):
-        return {name: each.grad for name, each in state.network.named_parameters()}
+        grads = {name: each.grad for name, each in state.network.named_parameters()}
+        return {name: grad for name, grad in grads.items() if grad is not None}
     found = {}
     for shares in state.working.shares:
         memory = torch.zeros_like(shares.master)
@@ -188,8 +189,9 @@ def refused(data: Path, folder: Path) -> None:
 def models(data: Path, folder: Path) -> None:
     """`alexnet evaluate` and `alexnet predict` of the run that lies beside."""
     model, image = str(folder.parent / "run-1"), str(folder.parent / "images")
-    code = cli.main(["evaluate", model, str(data), "--split", "all", "--out", f"{folder}-evaluation", "--json"])
-    sys.exit(10 * code + cli.main(["predict", model, image, "--csv"]))
+    evaluation = [*("--split", "all"), *("--batch-size", "8"), *("--out", f"{folder}-evaluation"), "--json"]
+    code = cli.main(["evaluate", model, str(data), *evaluation])
+    sys.exit(10 * code + cli.main(["predict", model, image, "--csv", "--views", "10"]))
 
 
 def group(ranks: int, work: Callable[[Path, Path], None], data: Path, folder: Path, name: str) -> list[int]:

@@ -18,6 +18,7 @@ from alexnet.errors import UsageError
 from alexnet.networks import create
 from alexnet.networks.layers import skip_init
 from alexnet.runs.folder import RunFolder
+from alexnet.training.initial import freeze
 from alexnet.training.parallel import check_division
 from alexnet.training.recipes import recipe
 from alexnet.training.splitting import split_layers
@@ -26,6 +27,7 @@ from alexnet.training.traffic import sent
 HERE = Path(__file__).parent
 SCHEMES = ("data", "owt")
 NETWORKS = {"modern": (63, {"width": 0.0625}), "cifar-13pct": (16, {}), "cifar-80sec": (16, {})}
+FROZEN = {"cifar-80sec": "1"}
 
 Jobs = Callable[..., Path]
 
@@ -77,7 +79,7 @@ def test_gradients_are_those_of_one_process(checked: tuple[int, Path, Path], net
     """With mixed images, dropout, BatchNorm over all images and, in the second scheme, dense layers that are split."""
     _, one, several = checked
     name = f"gradients {network} {scheme}.safetensors"
-    assert len(load_file(one / name)) >= 8
+    assert len(load_file(one / name)) >= 6
     assert worst(one / name, several / name) < 1e-12
 
 
@@ -111,6 +113,7 @@ def test_bytes_sent_are_those_of_the_formula(checked: tuple[int, Path, Path], ne
     counted = json.loads((several / "told.json").read_text())[f"sent {network} {scheme}"]
     side, differences = NETWORKS[network]
     made = create(network, 4, side, **differences).double()
+    freeze(made, FROZEN.get(network, ""))
     expected = sent(made, ranks, scheme, 8 // ranks, torch.float64)
     assert {name: counted.get(name, 0) for name in ("gradients", "norm", "activations")} == {
         name: expected[name] for name in ("gradients", "norm", "activations")
@@ -218,7 +221,7 @@ def test_evaluate_and_predict_give_one_processs_answers(jobs: Jobs) -> None:
     folder = jobs("run-1", "models-1", "models-2")
     assert codes(folder)["models-2"] == [0, 0]
     one, several = ((folder / f"models-{ranks}-0.txt").read_text().splitlines() for ranks in (1, 2))
-    assert len(one) == 1 + 1 + 5 * 0 + 4 * 56  # JSON, the header of the CSV, four classes of each image
+    assert len(one) == 3 + 4 * 56  # a warning, JSON, the header of the CSV; four classes of each image
     assert [line for line in several if not line.startswith("process 0")] == [
         line.replace("models-1", "models-2") for line in one
     ]

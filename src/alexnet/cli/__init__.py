@@ -159,13 +159,16 @@ def _options(
 def _refuse_several(command: str | None) -> None:
     """UsageError where several processes were started for a command that works in one.
 
-    The first of SLURM's goes on: a batch script without `srun` has its variables, too.
+    The first of SLURM's works alone: a batch script without `srun` has its variables, too.
     """
     here = this_process()
-    if here.ranks > 1 and command not in TOGETHER and (here.rank or "RANK" in os.environ):
+    if here.ranks == 1 or command in TOGETHER:
+        return
+    if here.rank or "RANK" in os.environ:
         raise UsageError(
             f"alexnet {command} works in one process, and {here.ranks} were started; start it without torchrun or srun"
         )
+    del os.environ["SLURM_NTASKS"]
 
 
 app.callback()(_options)

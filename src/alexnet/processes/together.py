@@ -29,7 +29,7 @@ from alexnet.processes.place import Place
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-_meetings = count()  # of this process, so that each has names of its own in the store that outlives them
+_meetings = count()  # of this process
 
 MEETING = timedelta(minutes=15)  # for all processes to start
 BATCH = 64  # images that are evaluated at once: `alexnet.evaluation.predict`
@@ -222,10 +222,16 @@ def _own_gpu(place: Place, device: str) -> bool:
 
 
 def _meet(place: Place, backend: str) -> None:
-    """Make the process group; a call that waits for the others waits MEETING at most."""
+    """Make the process group; a call that waits for the others waits MEETING at most.
+
+    torchrun has a store of its own, which its environment names; else the first process opens one, at another port for
+    each meeting, so that nobody finds the store of the last one.
+    """
+    number = next(_meetings)
+    method = "env://" if dist.is_torchelastic_launched() else f"tcp://{place.host}:{place.port + number}"
     try:
-        store, rank, ranks = next(rendezvous(_method(place), place.rank, place.ranks, timeout=MEETING))
-        store = PrefixStore(f"alexnet-{next(_meetings)}", store)
+        store, rank, ranks = next(rendezvous(method, place.rank, place.ranks, timeout=MEETING))
+        store = PrefixStore(f"alexnet-{number}", store)
         store.set(f"here-{rank}", "yes")
         store.wait([f"here-{each}" for each in range(ranks)], MEETING)
         dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=WAITING)
@@ -234,11 +240,6 @@ def _meet(place: Place, backend: str) -> None:
             f"process {place.rank} of {place.ranks} did not meet the others at {place.host}:{place.port} "
             f"({_line(error)}); start all of them by torchrun or srun, or unset RANK and WORLD_SIZE (SLURM_NTASKS)"
         ) from error
-
-
-def _method(place: Place) -> str:
-    """torchrun has a store of its own, which its environment names; else the first process opens one."""
-    return "env://" if dist.is_torchelastic_launched() else f"tcp://{place.host}:{place.port}"
 
 
 @contextlib.contextmanager

@@ -40,7 +40,8 @@ def _weights(network: Network, split: dict[str, str], ranks: int, dtype: torch.d
     own = {id(each) for path in split for each in network.get_submodule(path).parameters(recurse=False)}
     total = 0
     for converted in (True, False):
-        members = [each for each in network.parameters() if id(each) not in own and (id(each) in computed) == converted]
+        trained = [each for each in network.parameters() if each.requires_grad and id(each) not in own]
+        members = [each for each in trained if (id(each) in computed) == converted]
         width = dtype.itemsize if converted else max((each.itemsize for each in members), default=0)
         total += (ranks - 1) * width * -(-sum(each.numel() for each in members) // ranks)
     return total
