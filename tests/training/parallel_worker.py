@@ -130,6 +130,14 @@ def check(data: Path, folder: Path) -> None:
                 task = built(data, together, double=rule != "muon", **chosen)
                 tensors, told[f"told {rule} {scheme}"] = steps(task, 1 if rule == "muon" else 3)
                 _save(together, tensors, folder / f"steps {rule} {scheme}.safetensors")
+        for scheme in ("data", "owt"):
+            chosen = {**settings("cifar-80sec", parallel=scheme, optimizer="sgd"), "precision": "bfloat16"}
+            task = built(data, together, **chosen)
+            tensors, told[f"told bfloat16 {scheme}"] = steps(task)
+            _save(together, tensors, folder / f"steps bfloat16 {scheme}.safetensors")
+            shared = [each for each in getattr(task.state.working, "shares", ()) if each.exchanged]
+            alike = all(torch.equal(each.compute, each.master.to(each.compute.dtype)) for each in shared)
+            told[f"rounded {scheme}"] = all(together.told(alike))
         told["agreed"] = together.agreed(together.rank == together.ranks - 1, False)
         if together.first:
             (folder / "told.json").write_text(json.dumps(told))

@@ -107,6 +107,18 @@ def test_muons_step_of_whole_matrices_is_that_of_one_process(checked: tuple[int,
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_steps_in_bfloat16_with_masters_in_float32(checked: tuple[int, Path, Path], scheme: str) -> None:
+    """Every process computes with the rounded weights of all; gradients are summed in bfloat16."""
+    _, one, several = checked
+    name = f"steps bfloat16 {scheme}.safetensors"
+    assert load_file(several / name)["network.conv2.weight"].dtype == torch.float32
+    mine, theirs = load_file(one / name), load_file(several / name)
+    for key in mine:
+        assert float((theirs[key] - mine[key]).double().norm()) <= 0.05 * float(mine[key].double().norm()), key
+    assert json.loads((several / "told.json").read_text())[f"rounded {scheme}"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_bytes_sent_are_those_of_the_formula(checked: tuple[int, Path, Path], network: str, scheme: str) -> None:
     ranks, _, several = checked

@@ -56,10 +56,10 @@ def predicted(model: Path, images: Sequence[Path], top: int, views: int, device:
 
     if this_process().ranks == 1:
         return classifier.load(model, device).predict(images, top, views)
-    from alexnet.processes.together import ends_of_parts, meeting
+    from alexnet.processes.together import ends_of_parts, led, meeting
 
     with meeting(this_process(), device) as together:
-        loaded = classifier.load(model, device)
+        loaded = led(together, lambda: classifier.load(model, device), lambda _: classifier.load(model, device))
         ends = ends_of_parts(len(images), max(1, classifier.BATCH // views), together.ranks)
         mine = loaded.predict(images[ends[together.rank] : ends[together.rank + 1]], top, views)
         told = together.told([answer.to_json() for answer in mine])

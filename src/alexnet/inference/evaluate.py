@@ -16,7 +16,7 @@ from alexnet.evaluation.table import write_predictions
 from alexnet.files import write_json
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path, check_count
-from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
+from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run
 from alexnet.plots import pictures
 from alexnet.processes.together import Together, led, shared_rows
 
@@ -114,10 +114,9 @@ def evaluate(
     check_count("batch size", batch_size)
     named = None if out is None else as_path("out", out)
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
-    classifier = model if isinstance(model, Classifier) else load(model, device, precision)
     together = together or Together()
-    opened = partial(open_data, classifier.origin, data, classifier, progress)
-    found = led(together, opened, lambda _: opened(), lambda _: None)  # the first one packs
+    opened = partial(_opened, model, data, device, precision, progress)
+    classifier, found = led(together, opened, lambda _: opened())  # the first one packs
     indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
     if leaking := found.leaks():
@@ -145,6 +144,17 @@ def evaluate(
     pictures.confusion(scores["confusion"], classifier.class_names, files[1])
     write_predictions(files[2], [store.paths[i] for i in indices], labels, chances, classifier.class_names)
     return _evaluation(facts, scores, files)
+
+
+def _opened(
+    model: str | os.PathLike[str] | Classifier,
+    data: Data,
+    device: str,
+    precision: str,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Classifier, Labelled]:
+    classifier = model if isinstance(model, Classifier) else load(model, device, precision)
+    return classifier, open_data(classifier.origin, data, classifier, progress)
 
 
 def _evaluation(facts: dict[str, Any], scores: dict[str, Any], files: list[Path]) -> Evaluation:

@@ -165,7 +165,9 @@ def ends_of_parts(count: int, batch: int, ranks: int) -> list[int]:
     return [batch * (batches * rank // ranks) for rank in range(ranks)] + [count]
 
 
-def led(together: Together, begin: Callable[[], T], join: Callable[[Any], T], tell: Callable[[T], Any]) -> T:
+def led(
+    together: Together, begin: Callable[[], T], join: Callable[[Any], T], tell: Callable[[T], Any] = lambda _: None
+) -> T:
     """What the first process begins and the others join, by what `tell` makes of it, a value of JSON.
 
     ElsewhereFailed in the others where the first could not.

@@ -113,7 +113,7 @@ def train_epoch(task: Task, progress: Progress, report: TrainingBar, stopped: th
         found = readings.add(task.step(batch, progress.epoch, progress.step), progress.epoch, progress.step)
         progress.step += 1
         ended = progress.step == len(state.loader)
-        stopping, due = state.together.agreed(stopped.is_set(), saver.due(epoch_ended=False))
+        stopping, due = _asked(state, stopped, saver, progress.step)
         saving = not ended and (stopping or due)
         found += readings.read() if ended or saving else []
         for loss, score in found:
@@ -129,6 +129,16 @@ def train_epoch(task: Task, progress: Progress, report: TrainingBar, stopped: th
             if stopping:
                 saver.wait()
                 raise _interrupted(task, progress)
+
+
+def _asked(state: State, stopped: threading.Event, saver: Saver, step: int) -> tuple[bool, ...]:
+    """Whether to stop, and whether a checkpoint is due: if any of the processes says so.
+
+    Several processes with GPUs ask each other as rarely as they read their losses, for it takes a good part of a step.
+    """
+    if state.together.ranks > 1 and step % interval(state.device):
+        return False, False
+    return state.together.agreed(stopped.is_set(), saver.due(epoch_ended=False))
 
 
 def _show(task: Task, progress: Progress, report: TrainingBar, read: int, speed: float) -> None:

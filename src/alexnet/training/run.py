@@ -193,7 +193,7 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None, 
     refuse_settings(recipe, begins=False)
     with meeting(this_process(), recipe.device) as together:
         join = partial(joined, data=data, together=together, device=device, workers=workers)
-        task = led(together, lambda: first_joins(folder, join, data), lambda _: join(folder), lambda _: None)
+        task = led(together, lambda: first_joins(folder, join, data), lambda _: join(folder))
         return train_in(folder, task)
 
 
