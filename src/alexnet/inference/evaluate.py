@@ -114,9 +114,12 @@ def evaluate(
     check_count("batch size", batch_size)
     named = None if out is None else as_path("out", out)
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
-    together = together or Together()
-    opened = partial(_opened, model, data, device, precision, progress)
-    classifier, found = led(together, opened, lambda _: opened())  # the first one packs
+    if together is None:  # open_data is called from here, so that its warnings name the caller's line
+        classifier, together = model if isinstance(model, Classifier) else load(model, device, precision), Together()
+        found = open_data(classifier.origin, data, classifier, progress)
+    else:
+        opened = partial(_opened, model, data, device, precision, progress)
+        classifier, found = led(together, opened, lambda _: opened())  # the first one packs
     indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
     if leaking := found.leaks():
