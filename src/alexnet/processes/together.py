@@ -226,14 +226,15 @@ def _own_gpu(place: Place, device: str) -> bool:
 def _meet(place: Place, backend: str) -> None:
     """Make the process group; a call that waits for the others waits MEETING at most.
 
-    torchrun has a store of its own, which its environment names; else the first process opens one, at another port for
-    each meeting, so that nobody finds the store of the last one.
+    torchrun has a store of its own, which its environment names, and keeps it when it starts processes again: each
+    start has names of its own there. Else the first process opens one, at another port for each meeting, so that nobody
+    finds the store of the last one.
     """
     number = next(_meetings)
     method = "env://" if dist.is_torchelastic_launched() else f"tcp://{place.host}:{place.port + number}"
     try:
         store, rank, ranks = next(rendezvous(method, place.rank, place.ranks, timeout=MEETING))
-        store = PrefixStore(f"alexnet-{number}", store)
+        store = PrefixStore(f"alexnet-{place.restarts}-{ranks}-{number}", store)
         store.set(f"here-{rank}", "yes")
         store.wait([f"here-{each}" for each in range(ranks)], MEETING)
         dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=WAITING)
