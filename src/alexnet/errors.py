@@ -6,6 +6,7 @@ AlexNetError            1  the run failed
 │   └── ImageError      3  one image cannot be used
 ├── Diverged              1  the loss of a training run is not finite
 ├── WeightsError        1  a weights file or checkpoint is damaged or belongs to another network
+├── ElsewhereFailed         of several processes the first could not begin; its own exit code
 └── Interrupted       130  Ctrl-C or SIGTERM, after saving
 
 The message is one line: the value received, what is accepted, what to do next.
@@ -44,6 +45,14 @@ class Diverged(AlexNetError):
 
 class WeightsError(AlexNetError):
     """A weights file or checkpoint is damaged, or belongs to another network."""
+
+
+class ElsewhereFailed(AlexNetError):
+    """Of several processes the first could not begin, and has said why; raised in the others, with its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("the first process could not begin the run")
+        self.exit_code = code
 
 
 class Interrupted(AlexNetError):

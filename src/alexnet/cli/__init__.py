@@ -13,7 +13,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -39,7 +39,12 @@ from alexnet.cli import (
 )
 from alexnet.cli.output import INTERRUPTED, explained, print_message, show_warning
 from alexnet.console import show_log, show_progress
+from alexnet.errors import Diverged, ElsewhereFailed, UsageError
 from alexnet.memory import reuse_memory
+from alexnet.processes.place import this_process
+
+TOGETHER = ("train", "evaluate", "predict")
+"""Commands that several processes, started by torchrun or srun, work on together."""
 
 app = typer.Typer(
     help="Train, understand and use AlexNet.",
@@ -56,11 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments
+    first = _is_first()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
     try:
-        with _one_line_warnings(), show_log(), show_progress(), _sigterm_as_ctrl_c():
+        with _one_line_warnings(), _talking() if first else _silent(), _sigterm_as_ctrl_c():
             code = app([word for word in arguments if word != "--debug"], prog_name="alexnet", standalone_mode=False)
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -72,11 +78,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         message, code = explained(error)
-        print_message(message)
+        if first or not _is_told(error, code):
+            print_message(message if first else f"process {this_process().rank}: {message}")
         return code
-    if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
+    if code == INTERRUPTED and first:  # typer turns KeyboardInterrupt into this code
         print_message("interrupted")
     return int(code or 0)
+
+
+def _is_first() -> bool:
+    """Whether this process, of several that may work together, is the one that talks."""
+    try:
+        return this_process().first
+    except UsageError:  # which every command raises again
+        return True
+
+
+def _is_told(error: Exception, code: int) -> bool:
+    """Whether the first process has the same error, and says it: of the arguments, of the loss, of an interruption."""
+    return code in (2, INTERRUPTED) or isinstance(error, Diverged | ElsewhereFailed)
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """Show messages and progress."""
+    with show_log(), show_progress():
+        yield
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Show nothing but errors: another process of the run talks."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
@@ -110,6 +145,7 @@ def _version(wanted: bool) -> None:
 
 
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -118,7 +154,23 @@ def _options(
     ] = False,
 ) -> None:
     """Options before the command. `main` removes --debug before parsing; it is declared here for --help."""
+    _refuse_several(context.invoked_subcommand)
     reuse_memory()
+
+
+def _refuse_several(command: str | None) -> None:
+    """UsageError where several processes were started for a command that works in one.
+
+    The first of SLURM's works alone: a batch script without `srun` has its variables, too.
+    """
+    here = this_process()
+    if here.ranks == 1 or command in TOGETHER:
+        return
+    if here.rank or "RANK" in os.environ:
+        raise UsageError(
+            f"alexnet {command} works in one process, and {here.ranks} were started; start it without torchrun or srun"
+        )
+    del os.environ["SLURM_NTASKS"]
 
 
 app.callback()(_options)

@@ -19,6 +19,7 @@ from alexnet.cli.options import (
 )
 from alexnet.cli.output import print_json
 from alexnet.console import bar, print_lines, table
+from alexnet.processes.place import this_process
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,11 +58,12 @@ def evaluate(
 ) -> int:
     """Measure a trained network on DATA; on the data it was trained on, wherever it lies, the held-out part is used."""
     from alexnet.inference.evaluate import evaluate as measure
+    from alexnet.processes.together import meeting
 
     data = with_column(data, label_column)
-    with bar("evaluating") as progress:
-        asked = (model, data, views, split, out, batch_size, device, precision, progress, include_trained)
-        measured = measure(*asked, unknown, coverage)
+    with meeting(this_process(), device) as together, bar("evaluating") as progress:
+        wanted = (views, split, out, batch_size, device, precision, progress, include_trained, unknown, coverage)
+        measured = measure(model, data, *wanted, together)
     scores = measured.to_json()
     if as_json:
         print_json(scores)

@@ -2,7 +2,8 @@
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from alexnet.cli.options import AnyModel, AsJson, Coverage, Device, Views, expand
 from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
 from alexnet.errors import UsageError
+from alexnet.processes.place import this_process
 
 if TYPE_CHECKING:
     from alexnet.inference.answers import Prediction
@@ -35,11 +37,10 @@ def predict(
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
     from alexnet.inference.answers import Prediction
-    from alexnet.inference.loading import load
 
     asked = list(expand(images))
-    loaded = load(model, device, brief=len(asked) <= FEW)
-    guessed = iter(loaded.predict((path for path, error in asked if not error), top, views, coverage))
+    readable = [path for path, error in asked if not error]
+    guessed = iter(predicted(model, readable, top, views, coverage, device))
     answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
@@ -48,9 +49,31 @@ def predict(
     else:
         print_answers(answers)
     failed = [answer for answer in answers if answer.error]
-    for answer in failed:
+    for answer in failed if this_process().first else ():
         print_message(f"{printable(str(answer.path))}: {answer.error}")
     return BAD_DATA if failed else 0
+
+
+def predicted(
+    model: Path, images: Sequence[Path], top: int, views: int, coverage: float | None, device: str
+) -> "list[Prediction]":
+    """The answers to all images; of several processes each computes its part of them, of whole batches."""
+    from alexnet.inference.answers import BATCH, Guess, Prediction
+    from alexnet.inference.loading import load
+
+    opened = partial(load, model, device, brief=len(images) <= FEW)
+    if this_process().ranks == 1:
+        return opened().predict(images, top, views, coverage)
+    from alexnet.processes.together import ends_of_parts, led, meeting
+
+    with meeting(this_process(), device) as together:
+        loaded = led(together, opened, lambda _: opened())
+        ends = ends_of_parts(len(images), max(1, BATCH // views), together.ranks)
+        mine = loaded.predict(images[ends[together.rank] : ends[together.rank + 1]], top, views, coverage)
+        told = together.told([answer.to_json() for answer in mine])
+    guesses = [[Guess(**guess) for guess in each.pop("predictions")] for part in told for each in part]
+    rest = [each for part in told for each in part]
+    return [Prediction(predictions=guess, **each) for guess, each in zip(guesses, rest, strict=True)]
 
 
 def _print_csv(answers: Iterable["Prediction"]) -> None:

@@ -82,10 +82,13 @@ def train(
             f"--resume takes the run's own data and settings; give: alexnet train --resume {shlex.quote(str(resume))}, "
             "with no more than --data (where its images lie now), --device or --workers"
         )
+    from alexnet.processes.place import this_process
     from alexnet.runs.folder import RunFolder
     from alexnet.training import run
     from alexnet.training.folds import cross_validate, is_folds, resume_folds
 
+    if folds is not None or (resume is not None and is_folds(resume)):
+        run.refuse_several(this_process(), "cross-validation")
     if folds is not None:
         folder = cross_validate(typing.cast(str, data), chosen, folds, out)
     elif more is not None:
@@ -94,6 +97,8 @@ def train(
         folder = (resume_folds if is_folds(resume) else run.resume)(resume, **changes, data=data)
     else:
         folder = run.train(typing.cast(str, data), chosen, out)
+    if not this_process().first:
+        return 0
     if as_json:
         print_json({"run": str(folder), **RunFolder(folder).read_metrics()})
     else:

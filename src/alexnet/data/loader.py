@@ -83,13 +83,7 @@ class Loader:
         Image n of the batch and image N - 1 - n, its partner in mixing, are the same distance from either end of the
         step's positions.
         """
-        first, last = step * self.batch_size, (step + 1) * self.batch_size
-        if self.ranks == 1:
-            return np.arange(first, last)
-        pairs = self.batch_size // (2 * self.ranks)
-        before = self.rank * pairs
-        ahead = np.arange(first + before, first + before + pairs)
-        return np.concatenate([ahead, first + last - 1 - ahead[::-1]])
+        return step * self.batch_size + places(self.batch_size, self.rank, self.ranks)
 
     def batches(self, epoch: int, start: int = 0, size: int | None = None, mix: bool = True) -> Iterator[Batch]:
         """The epoch's batches from step `start` on.
@@ -144,14 +138,24 @@ class Loader:
                     waiting.cancel()
 
 
+def places(batch_size: int, rank: int, ranks: int) -> NDArray[np.int64]:
+    """The places within a batch of the images that process `rank` of `ranks` takes, in its order."""
+    if ranks == 1:
+        return np.arange(batch_size)
+    pairs = batch_size // (2 * ranks)
+    ahead = np.arange(rank * pairs, (rank + 1) * pairs)
+    return np.concatenate([ahead, batch_size - 1 - ahead[::-1]])
+
+
 def check_batch(images: int, batch_size: int, ranks: int = 1) -> None:
     """UsageError for a batch size above the number of training images, or that several processes cannot share."""
     if batch_size > images:
         raise UsageError(
             f"batch size {batch_size} is larger than the {images} training images; take --batch-size {images} or less"
         )
-    if ranks > 1 and batch_size % (2 * ranks):
+    pairs = 2 * ranks
+    if ranks > 1 and batch_size % pairs:
         raise UsageError(
-            f"batch size {batch_size} with {ranks} processes; a multiple of {2 * ranks} is needed, "
-            "so that each process takes as many whole pairs of images"
+            f"batch size {batch_size} with {ranks} processes; a multiple of {pairs} is needed, so that each process "
+            f"takes as many whole pairs of images: take --batch-size {max(pairs, batch_size // pairs * pairs)}"
         )

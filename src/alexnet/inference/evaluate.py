@@ -3,6 +3,7 @@
 import logging
 import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from alexnet.inference.answers import Answering
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.inputs import as_path, check_count
 from alexnet.inference.loading import load
-from alexnet.inference.parts import check_split, indices_of, open_data, place_in_run
+from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run
 from alexnet.inference.unknown import Progress, of_foreign, of_own, of_sets
+from alexnet.processes.together import Together, led, shared_rows
 
 MEASURED = ("own_unknown", "foreign_unknown", "sets")  # only where they were asked for
 
@@ -106,6 +108,7 @@ def evaluate(
     include_trained: bool = False,
     unknown: Data | None = None,
     coverage: float | None = None,
+    together: Together | None = None,
 ) -> Evaluation:
     """Measure a model on one part of some data.
 
@@ -119,6 +122,7 @@ def evaluate(
     unknown: data of none of the classes, as for `alexnet.data.sources.open_images`, to tell how many of its images are
     taken for none of them, and how many of the measured ones. coverage: of sets of classes, above 0 and below 1, to
     tell how many hold the right one.
+    together: the processes that share the images; the first one writes, and all get the same answer.
     Raises UsageError for a part that does not exist, DataError for classes that the network does not know.
     """
     check_views(views)
@@ -126,15 +130,23 @@ def evaluate(
     check_count("batch size", batch_size)
     named = None if out is None else as_path("out", out)
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
-    classifier = model if isinstance(model, Answering) else load(model, device, precision)
-    classifier.check_views(views)
-    measured = _foreign(classifier, unknown, coverage, views, progress)
-    found = open_data(classifier.origin, data, classifier, progress)
+    if together is None:  # open_data is called from here, so that its warnings name the caller's line
+        classifier, together = model if isinstance(model, Answering) else load(model, device, precision), Together()
+        classifier.check_views(views)
+        measured = _foreign(classifier, unknown, coverage, views, progress)
+        found = open_data(classifier.origin, data, classifier, progress)
+    else:
+        opened = partial(_opened, model, data, device, precision, progress)
+        classifier, found = led(together, opened, lambda _: opened())  # the first one packs
+        classifier.check_views(views)
+        foreign = partial(_foreign, classifier, unknown, coverage, views, progress)
+        measured = led(together, foreign, lambda told: told, lambda told: told)
     indices = found.rows(split, include_trained)
     store, split = found.store, split or found.best_part()
     if leaking := found.leaks():
         logger.warning("%s", leaking)
-    chances = _chances(classifier, store, indices, views, batch_size, progress)
+    answer = partial(_chances, classifier, store, views=views, batch_size=batch_size, progress=progress)
+    chances = shared_rows(indices, answer, together, max(1, batch_size // views))
     labels = found.labels[indices]
     scores = metrics(chances, labels, classifier.class_names)
     if unknown is not None:
@@ -146,7 +158,7 @@ def evaluate(
     facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
     facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
     folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
-    if folder is None:
+    if folder is None or not together.first:
         return _evaluation(facts, scores, [])
     from alexnet.plots import pictures  # imports matplotlib, which takes half a second
 
@@ -184,6 +196,13 @@ def _chances(
         if progress:
             progress(min(start + step, len(indices)), len(indices))
     return torch.from_numpy(np.concatenate(found))
+
+
+def _opened(
+    model: str | os.PathLike[str] | Answering, data: Data, device: str, precision: str, progress: Progress | None
+) -> tuple[Answering, Labelled]:
+    classifier = model if isinstance(model, Answering) else load(model, device, precision)
+    return classifier, open_data(classifier.origin, data, classifier, progress)
 
 
 def _evaluation(facts: dict[str, Any], scores: dict[str, Any], files: list[Path]) -> Evaluation:

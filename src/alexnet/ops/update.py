@@ -1,8 +1,8 @@
 """One optimiser step for one parameter tensor, by a native kernel or in plain torch.
 
-w: parameters, float32, updated in place. m, s: optimiser state, float32, in w's shape, updated in place. g: gradient,
-float32 or bfloat16. copy: an optional copy of the parameters, often bfloat16, that receives the new values. The kernel
-passes over memory once, plain torch four to ten times.
+w: parameters, float32 (in plain torch float64, too), updated in place. m, s: optimiser state, in w's type and shape,
+updated in place. g: gradient, float32 or bfloat16. copy: an optional copy of the parameters, often bfloat16, that
+receives the new values. The kernel passes over memory once, plain torch four to ten times.
 """
 
 import ctypes
@@ -37,7 +37,7 @@ def momentum_step(
         )
         _call("update_momentum", job, (w, m), g, copy)
         return
-    d = g.float().add(w, alpha=decay)
+    d = g.to(w.dtype).add(w, alpha=decay)
     if rule == "velocity":
         m.mul_(momentum).sub_(d, alpha=rate)
         w.add_(m)
@@ -84,7 +84,7 @@ def adam_step(
         )
         _call("update_adam", job, (w, m, s), g, copy)
         return
-    d = g.float().add(w, alpha=within)
+    d = g.to(w.dtype).add(w, alpha=within)
     m.lerp_(d, 1 - beta1)
     s.lerp_(d.square(), 1 - beta2)
     w.mul_(shrink).addcdiv_(m, (s * unbias2).sqrt_().add_(eps), value=-rate * unbias1)

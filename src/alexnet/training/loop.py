@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,15 +36,19 @@ def train_in(folder: Path, task: Task) -> Path:
     reuse_memory()
     state = task.state
     state.path = folder
-    with held(folder), stop_signal() as stopped:
+    together = state.together
+    with held(folder) if together.first else nullcontext(), stop_signal() as stopped:
+        together.wait()  # until all have joined
         progress = load_checkpoint(folder, state.network, state.average, state.optimizer)
         state.working.refresh()
         if progress is None:
-            task.begin()
+            if together.first:
+                task.begin()
             progress = Progress()
         else:
             log_resumed(state, progress)
         fit(task, progress, stopped)
+        together.wait()  # the weights are on disk
         task.finish(progress)
         if stopped.is_set():
             raise Interrupted(f"interrupted, but the run is finished: {folder}")
@@ -70,7 +74,7 @@ def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:
     recipe, steps = task.state.recipe, len(task.state.loader)
     with (
         TrainingBar(recipe.epochs * steps, progress.epoch * steps + progress.step) as report,
-        Saver(recipe.checkpoint_minutes, checkpoint_bytes(task.state)) as saver,
+        Saver(recipe.checkpoint_minutes, checkpoint_bytes(task.state), task.state.together.first) as saver,
     ):
         while not is_over(recipe, progress):
             began, first = time.monotonic(), progress.step
@@ -79,16 +83,19 @@ def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:
             row = task.row(progress, (steps - first) * recipe.batch_size / max(seconds, 1e-9))
             progress.epoch, progress.step, progress.loss_sum, progress.score_sum = progress.epoch + 1, 0, 0.0, 0.0
             last = progress.epoch == recipe.epochs or reached_target(recipe, row)
+            task.state.working.gather()
             if progress.epoch % recipe.evaluate_every == 0 or last:
                 row |= task.evaluate()
                 report.evaluated(row)
             task.keep(progress, row, saver)
             progress.seconds += time.monotonic() - began
             progress.rows.append(row)
-            task.log(progress)
-            if last or stopped.is_set() or saver.due(epoch_ended=True):
+            if task.state.together.first:
+                task.log(progress)
+            stopping, due = task.state.together.agreed(stopped.is_set(), saver.due(epoch_ended=True))
+            if last or stopping or due:
                 save(task.state, progress, saver)
-            if stopped.is_set():
+            if stopping:
                 saver.wait()
                 raise _interrupted(task, progress)
 
@@ -106,7 +113,8 @@ def train_epoch(task: Task, progress: Progress, report: TrainingBar, stopped: th
         found = readings.add(task.step(batch, progress.epoch, progress.step), progress.epoch, progress.step)
         progress.step += 1
         ended = progress.step == len(state.loader)
-        saving = not ended and (stopped.is_set() or saver.due(epoch_ended=False))
+        stopping, due = _asked(state, stopped, saver, progress.step)
+        saving = not ended and (stopping or due)
         found += readings.read() if ended or saving else []
         for loss, score in found:
             progress.loss_sum += loss
@@ -118,9 +126,19 @@ def train_epoch(task: Task, progress: Progress, report: TrainingBar, stopped: th
             progress.seconds += seconds
             save(state, progress, saver)
             progress.seconds -= seconds
-            if stopped.is_set():
+            if stopping:
                 saver.wait()
                 raise _interrupted(task, progress)
+
+
+def _asked(state: State, stopped: threading.Event, saver: Saver, step: int) -> tuple[bool, ...]:
+    """Whether to stop, and whether a checkpoint is due: if any of the processes says so.
+
+    Several processes with GPUs ask each other as rarely as they read their losses, for it takes a good part of a step.
+    """
+    if state.together.ranks > 1 and step % interval(state.device):
+        return False, False
+    return state.together.agreed(stopped.is_set(), saver.due(epoch_ended=False))
 
 
 def _show(task: Task, progress: Progress, report: TrainingBar, read: int, speed: float) -> None:
@@ -132,9 +150,12 @@ def _show(task: Task, progress: Progress, report: TrainingBar, read: int, speed:
 
 
 def save(state: State, progress: Progress, saver: Saver) -> None:
-    """Save a checkpoint of this moment."""
-    snapshot = take_snapshot(progress, state.network, state.average, state.optimizer)
-    saver.save(lambda: write_snapshot(state.path, snapshot))
+    """Save a checkpoint of this moment, whole, by the first of the processes that train."""
+    state.working.gather(optimizer=True)
+    if state.together.first:
+        snapshot = take_snapshot(progress, state.network, state.average, state.optimizer)
+        saver.save(lambda: write_snapshot(state.path, snapshot))
+    state.working.release()
 
 
 def checkpoint_bytes(state: State) -> int:

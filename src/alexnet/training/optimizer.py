@@ -325,12 +325,22 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Update the exponential moving average: a <- a + (1 - d) (w - a), d = min(decay, (1 + step) / (10 + step)).
+    """Update the exponential moving average: a <- a + (1 - d) (w - a), d = average_decay(decay, step).
 
-    The smaller decay of the first steps keeps the random initial weights out of the average. Buffers are copied.
+    Buffers are copied.
     """
-    decay = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(_list(average.parameters()), _list(network.parameters()), 1 - decay)
+    weight = 1 - average_decay(decay, step)
+    torch._foreach_lerp_(_list(average.parameters()), _list(network.parameters()), weight)
+    copy_buffers(average, network)
+
+
+def average_decay(decay: float, step: int) -> float:
+    """min(decay, (1 + step) / (10 + step)), which keeps the random initial weights out of the average."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+def copy_buffers(average: nn.Module, network: nn.Module) -> None:
+    """Give the average the network's running statistics."""
     for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
         mine.copy_(theirs)
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from alexnet.device import pick_device, pick_precision
 from alexnet.errors import DataError, UsageError
 from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
+from alexnet.processes.place import Place, this_process
+from alexnet.processes.together import Together, led, meeting
 from alexnet.runs.environment import environment
 from alexnet.runs.folder import COMPARED, Config, RunFolder
 from alexnet.runs.place import check_writable, new_folder
@@ -30,10 +34,11 @@ from alexnet.training.division import distinct, split
 from alexnet.training.initial import check_initial, found_anywhere, freeze
 from alexnet.training.loop import train_in
 from alexnet.training.optimizer import parameter_groups
+from alexnet.training.parallel import check_division, divide
 from alexnet.training.recipes import scaled
 from alexnet.training.resuming import check_same_parts, keep_place, moved, same_images
 from alexnet.training.settings import Recipe, from_json
-from alexnet.training.supervised import build, summary_writer
+from alexnet.training.supervised import Supervised, build, summary_writer
 from alexnet.training.task import preprocessing_of
 
 UNEQUAL = 5  # times as many training images in one class as in another: balanced sampling is worth a try
@@ -50,10 +55,26 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
     Everything that can be refused is refused before the first image is read; nothing is written until then.
     """
     recipe = dataclasses.replace(recipe, init=found_anywhere(recipe.init))
+    here = this_process()
     if recipe.probe:
         from alexnet.training import probe
 
+        refuse_several(here, "a probe")
         return probe.train(data, recipe, out)
+    with meeting(here, recipe.device) as together:
+        join = partial(joined, data=data, together=together)
+        begin = partial(begun, data, recipe, out, same, together)
+        task = led(
+            together,
+            lambda: begun_again(here, out, join) or begin(),
+            lambda folder: join(Path(folder)),
+            lambda task: str(task.state.path.absolute()),
+        )
+        return train_in(task.state.path, task)
+
+
+def begun(data: Data, recipe: Recipe, out: Path | None, same: Path | None, together: Together) -> Supervised:
+    """A new run in its folder, before its first step: the first process's part of `train`."""
     refuse_settings(recipe)
     check_writable(out or Path("runs", "new"))
     with bar("packing") as packing:
@@ -65,7 +86,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
             exact=recipe.exact,
             progress=packing,
             max_bad=recipe.max_bad,
-            look=lambda source: refuse_data(source, recipe),
+            look=lambda source: refuse_data(source, recipe, together.ranks),
         )
     store.warn_of_extent()
     store = distinct(store, recipe)
@@ -73,6 +94,7 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
         store = same_images(store, RunFolder(same).read_config(), same)
     recipe = dataclasses.replace(fitted(recipe, store), **found_form(store))
     task = build(store, recipe)
+    divide(task.state, together)
     folder = new_folder(out or Path("runs") / f"{store.name}-{recipe.network}", numbered=out is None)
     config = Config(
         kind="train",
@@ -80,10 +102,54 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
         fingerprint=store.fingerprint,
         recipe=dataclasses.asdict(recipe),
         initialised=task.initialised,
-        environment=environment(task.state.device, task.state.dtype),
+        environment=environment(task.state.device, task.state.dtype)
+        | ({"processes": together.ranks} if together.ranks > 1 else {}),
     )
     RunFolder(folder).write_config(config)
-    return train_in(folder, task)
+    task.state.path = folder
+    return task
+
+
+def joined(
+    folder: Path,
+    data: Data | None,
+    together: Together,
+    device: str | None = None,
+    workers: int | None = None,
+) -> Supervised:
+    """The run in `folder` as it stands, to be trained on from its last checkpoint. UsageError and DataError as in
+    `resume`.
+    """
+    run = RunFolder(folder)
+    config = run.read_config()
+    recipe = replaced(from_json(config.recipe), device, workers)
+    store = same_images(distinct(reopened(config, recipe, folder, data), recipe), config, folder)
+    # Once there is a checkpoint, the file that the run began from may be gone.
+    task = build(store, recipe, config.initialised if run.checkpoint.is_file() else None)
+    check_same_parts(task.state, config, folder)
+    divide(task.state, together)
+    task.state.path = folder
+    return task
+
+
+def refuse_several(here: Place, what: str) -> None:
+    """UsageError where several processes would each do what one does."""
+    if here.ranks > 1:
+        raise UsageError(f"{what} is the work of one process, and {here.ranks} were started; start it without torchrun")
+
+
+def begun_again(here: Place, out: Path | None, join: Callable[[Path], Supervised]) -> Supervised | None:
+    """The run that these processes had begun in `out`, where they were started again after one was lost, else None.
+
+    UsageError where a restart could not find the run: without `out`, or with one that holds something already.
+    """
+    if not here.may_restart:
+        return None
+    if out is None:
+        raise UsageError("processes that are started again (--max-restarts) go on with the run in --out; name a folder")
+    if not here.restarts and out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"{out} holds something already; name a new folder, or go on with --resume {out}")
+    return first_joins(out, join) if here.restarts and RunFolder(out).is_run else None
 
 
 def train_on(folder: Path, epochs: int, out: Path | None = None, **changes: Any) -> Path:
@@ -125,13 +191,18 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None, 
     if recipe.probe:
         raise UsageError(f"{folder} is a probe, made in one go, with nothing to resume; train it on with --more EPOCHS")
     refuse_settings(recipe, begins=False)
-    store = same_images(distinct(reopened(config, recipe, folder, data), recipe), config, folder)
-    # Once there is a checkpoint, the file that the run began from may be gone.
-    task = build(store, recipe, config.initialised if run.checkpoint.is_file() else None)
-    check_same_parts(task.state, config, folder)
-    keep_place(config, data, store, folder)
+    with meeting(this_process(), recipe.device) as together:
+        join = partial(joined, data=data, together=together, device=device, workers=workers)
+        task = led(together, lambda: first_joins(folder, join, data), lambda _: join(folder))
+        return train_in(folder, task)
+
+
+def first_joins(folder: Path, join: Callable[[Path], Supervised], data: Data | None = None) -> Supervised:
+    """The run in `folder`; where its data lie now is written down where they are given, and what differs is said."""
+    task, config = join(folder), RunFolder(folder).read_config()
+    keep_place(config, data, task.store, folder)
     warn_of_differences(config, task.state.device, task.state.dtype)
-    return train_in(folder, task)
+    return task
 
 
 def refuse_settings(recipe: Recipe, begins: bool = True) -> None:
@@ -151,14 +222,15 @@ def refuse_settings(recipe: Recipe, begins: bool = True) -> None:
         check_initial(network, recipe.init)
 
 
-def refuse_data(source: Source, recipe: Recipe) -> None:
-    """Refuse, before any image is read, data that cannot be trained on by this recipe."""
+def refuse_data(source: Source, recipe: Recipe, ranks: int = 1) -> None:
+    """Refuse, before any image is read, data that so many processes cannot train on by this recipe."""
     check_classes(source)
     labels = np.array([sample.label for sample in source.samples])
     given = np.array([sample.split for sample in source.samples])
     splits = split(labels, given, source.class_names, source.fractions, recipe)
     images = int((splits == "train").sum())
-    check_batch(images, resolve(recipe, images).batch_size)
+    check_batch(images, resolve(recipe, images).batch_size, ranks)
+    check_division(shape_of(recipe, len(source.class_names)), recipe, ranks)
 
 
 def fitted(recipe: Recipe, store: Store) -> Recipe:

@@ -21,8 +21,9 @@ class Saver:
     next call. Leaving the context writes the kept weights, unless an error stops the program at once.
     """
 
-    def __init__(self, minutes: float, size: int) -> None:
-        """size: bytes of a checkpoint, for the first estimate."""
+    def __init__(self, minutes: float, size: int, writes: bool = True) -> None:
+        """size: bytes of a checkpoint, for the first estimate. writes: False where another process of the run does."""
+        self._writes = writes
         self._limit = 60 * minutes
         self._cost = size / FIRST_SPEED  # seconds of the last write
         self._last = time.monotonic()
@@ -44,15 +45,19 @@ class Saver:
 
     def due(self, epoch_ended: bool) -> bool:
         """Whether a checkpoint should be saved now."""
+        if not self._writes:
+            return False
         interval = min(self._limit, self._cost / SHARE) if epoch_ended else self._limit
         return time.monotonic() - self._last > interval
 
     def keep(self, write: Callable[[], None]) -> None:
         """Take `write`, which holds copies of what it writes, for the next checkpoint; it replaces an earlier one."""
-        self._pending = write
+        self._pending = write if self._writes else None
 
     def save(self, write: Callable[[], None]) -> None:
         """Write the kept weights and then `write`, which holds copies, in the background; waits for the last write."""
+        if not self._writes:
+            return
         self.wait()
         kept, self._pending = self._pending, None
         self._last = time.monotonic()

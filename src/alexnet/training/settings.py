@@ -251,6 +251,11 @@ class Recipe:
     precision: Literal["auto", "bfloat16", "float32"] = setting(
         "auto", "number format of the computation: auto, bfloat16 or float32"
     )
+    parallel: Literal["data", "owt"] = setting(
+        "data",
+        "how several processes, started by torchrun or srun, share the network: data (each has all of it) or owt "
+        "(dense layers are split among them: Krizhevsky 2014, for slow links)",
+    )
     workers: int | None = setting(
         None,
         "threads that prepare batches ahead; default: for a GPU one a core, at most 8; for a CPU 0",

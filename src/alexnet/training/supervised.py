@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from alexnet.evaluation.predict import probabilities
 from alexnet.evaluation.table import write_predictions
 from alexnet.networks import create
 from alexnet.networks.layers import Network
+from alexnet.processes.together import shared_rows
 from alexnet.runs.checkpoint import Progress
 from alexnet.training.calibrating import at_temperature, calibrate
 from alexnet.training.division import class_weights, split
@@ -36,7 +38,6 @@ from alexnet.training.optimizer import (
     build_optimizer,
     learning_rate,
     set_learning_rate,
-    update_average,
 )
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
@@ -141,9 +142,9 @@ class Supervised:
         state.working.backward(loss)
         state.working.step(state.optimizer)
         if state.average is not None:
-            update_average(state.average, state.network, recipe.ema, taken)
+            state.working.follow(state.average, recipe.ema, taken)
         correct = logits.argmax(1) == batch.targets.argmax(1)
-        return torch.stack([loss.detach(), correct.sum().float()])
+        return state.together.summed(torch.stack([loss.detach() / state.together.ranks, correct.sum().float()]))
 
     def told(self, numbers: Sequence[float], epoch: int, step: int) -> tuple[float, float]:
         """The loss and the images that were classified as their target; Diverged for a loss that is not finite."""
@@ -185,8 +186,8 @@ class Supervised:
         """Softmax outputs of the kept network, float32 (len(rows), K), for rows of the store, one centre view."""
         state = self.state
         precision = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[state.dtype]
-        preprocessing = state.loader.preprocessing
-        return probabilities(self.kept, preprocessing, self.store, rows, device=str(state.device), precision=precision)
+        found = partial(probabilities, self.kept, state.loader.preprocessing, self.store)
+        return shared_rows(rows, partial(found, device=state.device, precision=precision), state.together)
 
     def keep(self, progress: Progress, row: Mapping[str, Any], saver: Saver) -> None:
         """Hand copies of the weights to the saver if this epoch is the best, or the latest where nothing chooses."""
@@ -229,10 +230,12 @@ class Supervised:
         from alexnet.plots import pictures  # matplotlib takes half a second to import
 
         state, store, folder = self.state, self.store, self.state.folder
-        folder.write_epochs(progress.rows)  # the run may have been killed between its last checkpoint and the rows
         part = next(part for part in ("test", "val", "train") if len(state.parts[part]))
         rows = state.parts[part]
         chances, labels = self._final_probabilities(progress, part), store.labels[rows]
+        if not state.together.first:
+            return
+        folder.write_epochs(progress.rows)  # the run may have been killed between its last checkpoint and the rows
         preprocessing, device = state.loader.preprocessing, state.device
         calibrated = calibrate(folder, self.kept, preprocessing, store, state.parts, device)
         chances = at_temperature(chances, calibrated)

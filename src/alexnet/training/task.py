@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -22,6 +22,7 @@ from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
 from alexnet.data.workers import cores
 from alexnet.networks.layers import Network
+from alexnet.processes.together import Together
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import RunFolder, SplitRow
 from alexnet.training.saving import Saver
@@ -46,6 +47,7 @@ class State:
     device: torch.device
     dtype: torch.dtype
     path: Path = Path()  # the run's folder
+    together: Together = field(default_factory=Together)  # the processes that train it
 
     @property
     def folder(self) -> RunFolder:

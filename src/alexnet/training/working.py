@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.device import autocast, computed_parameters, held_weights
-from alexnet.training.optimizer import Adam, Momentum, Muon
+from alexnet.training.optimizer import Adam, Momentum, Muon, update_average
 
 
 class WorkingWeights:
@@ -34,10 +34,10 @@ class WorkingWeights:
             optimizer.copies = self.copies
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The network's output in float32: logits (N, K) for images (N, 3, H, W)."""
+        """The network's output in float32, float64 of float64: logits (N, K) for images (N, 3, H, W)."""
         with autocast(self.device, self.dtype):
             output: Tensor = torch.func.functional_call(self.network, self._named, (inputs,))
-        return output.float()
+        return output if output.dtype == torch.float64 else output.float()
 
     def backward(self, loss: Tensor) -> None:
         """Replace the gradients: `grad` of each master weight becomes the gradient of the loss."""
@@ -51,6 +51,19 @@ class WorkingWeights:
         optimizer.step()
         if getattr(optimizer, "copies", None) is not self.copies:
             self.refresh()
+
+    def follow(self, average: nn.Module, decay: float, step: int) -> None:
+        """Move the moving average of the weights, after step 0, 1, ..."""
+        update_average(average, self.network, decay, step)
+
+    def gather(self, optimizer: bool = False) -> None:
+        """Make the network whole where several processes hold it; one process has all of it.
+
+        optimizer: also the optimizer's state, in the first process, until `release`.
+        """
+
+    def release(self) -> None:
+        """Forget what was gathered for a checkpoint."""
 
     @torch.no_grad()
     def refresh(self) -> None:
