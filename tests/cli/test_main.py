@@ -82,7 +82,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("train digits --init nowhere", "no model at"),
         ("train digits --freeze conv9", "did you mean 'conv"),
         ("train digits --freeze fc8", "must learn the classes"),
-        ("train digits --init-lr-factor 0.1", "name a run with --init"),
+        ("train digits --init none --init-lr-factor 0.1", "name a run with --init"),
         ("train digits --resume somewhere", "somewhere is not a run"),
         ("train --resume somewhere --epochs 3", "alexnet train --resume somewhere"),
         ("train --resume somewhere --recipe modern", "alexnet train --resume somewhere"),

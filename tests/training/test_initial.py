@@ -155,7 +155,7 @@ def test_initialised_layers_have_their_own_learning_rate(optimizer):
 
 def test_init_lr_factor_needs_init():
     with pytest.raises(UsageError, match="no init is given"):
-        recipe("modern", init_lr_factor=0.1)
+        recipe("modern", init_lr_factor=0.1, init="none")
 
 
 def test_an_initialised_run_resumes_when_its_source_is_gone(small_data, tmp_path):

@@ -80,7 +80,7 @@ def test_a_file_changes_a_recipe_and_single_settings_win_over_it(tmp_path, suffi
         ),
         ({"layer_decay": "fc8=-1", "optimizer": "sgd"}, "layer_decay of fc8 is -1; it takes a number of at least 0"),
         ({"layer_decay": "fc8=1"}, "layer_decay goes with every optimizer but muon"),
-        ({"init_lr_factor": 0.1}, "init_lr_factor is 0.1, but no init is given"),
+        ({"init_lr_factor": 0.1, "init": "none"}, "init_lr_factor is 0.1, but no init is given"),
     ],
 )
 def test_a_wrong_setting_is_one_line_with_the_value_and_what_is_accepted(settings, line):

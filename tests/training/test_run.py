@@ -209,7 +209,8 @@ def test_two_photos_of_two_classes_are_trained_on_without_options(write_digits, 
     photos, sizes = write_digits(tmp_path / "photos", 2, 2), {"input_size": 64, "store_size": 64}
     run = train(str(photos), recipe("modern", epochs=1, **sizes), tmp_path / "run")
     ours = json.loads((run / "config.json").read_text())["recipe"]
-    assert (ours["batch_size"], ours["evaluate_every"], ours["automatic"]) == (2, 1, "batch_size,evaluate_every")
+    assert (ours["batch_size"], ours["evaluate_every"], ours["init"]) == (2, 1, "tiny-imagenet:modern")
+    assert ours["automatic"] == "batch_size,evaluate_every,init,init_lr_factor,mix_probability"
     for line in (
         "for 2 training images of 2 classes: batch size 2, 1 epochs (1 steps), evaluated every 1",
         "drawn from 4 images: 0 for validation, 2 for test",
