@@ -212,7 +212,8 @@ def test_two_photos_of_two_classes_are_trained_on_without_options(write_digits, 
     assert (ours["batch_size"], ours["evaluate_every"], ours["init"]) == (2, 1, "tiny-imagenet:modern")
     assert ours["automatic"] == "batch_size,evaluate_every,init,init_lr_factor,mix_probability"
     for line in (
-        "for 2 training images of 2 classes: batch size 2, 1 epochs (1 steps), evaluated every 1",
+        "for 2 training images of 2 classes: begins from tiny-imagenet:modern (--init none: random weights) at 0.5 of "
+        "the rate, batch size 2, 1 epochs (1 steps), evaluated every 1",
         "drawn from 4 images: 0 for validation, 2 for test",
         "0 validation images are too few to choose an epoch by (30 are needed): the last weights are kept",
     ):
