@@ -204,7 +204,10 @@ def test_no_color_is_honoured() -> None:
 
 
 def test_sigterm_ends_a_command_as_ctrl_c_does(digits: Path, tmp_path: Path) -> None:
-    rows = [f"{digits}/{digit}/0.png,{digit}" for digit in "014"] * 10_000  # minutes of work for one process
+    (tmp_path / "digits").mkdir()
+    for number in range(20_000):  # seconds of work for one process; the same path twice would be taken once
+        os.link(digits / "014"[number % 3] / "0.png", tmp_path / "digits" / f"{number}.png")
+    rows = [f"digits/{number}.png,{number % 3}" for number in range(20_000)]
     (tmp_path / "long.csv").write_text("\n".join(["path,label", *rows]))
     (tmp_path / "out").mkdir()
     words = ["pack", tmp_path / "long.csv", "--out", tmp_path / "out" / "store", "--size", "32", "--workers", "1"]
