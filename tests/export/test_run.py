@@ -208,5 +208,5 @@ def test_missing_package_is_named_with_its_install_command(run: Path, capsys: py
     before = sorted(run.iterdir())
     code, said = refused([str(run), "--out", str(run / "none.onnx")], capsys)
     assert code == 2
-    assert 'pip install "alexnet[export]"' in said
+    assert "pip install onnx" in said
     assert sorted(run.iterdir()) == before

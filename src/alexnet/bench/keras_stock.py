@@ -1,6 +1,6 @@
 """Baseline: two networks in Keras 3 on TensorFlow, written as Keras programs usually are. Does not import torch.
 
-Requires the extra `bench`: pip install "alexnet[bench]".
+Requires the extra `bench`: pip install -e ".[bench]" in a checkout.
 """
 
 import tempfile

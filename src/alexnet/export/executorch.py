@@ -84,7 +84,7 @@ def write(order: Order, path: Path) -> None:
             from executorch.exir import to_edge_transform_and_lower
     except ImportError as error:
         raise UsageError(
-            'writing for ExecuTorch needs the package executorch; install it: pip install "alexnet[executorch]"'
+            "writing for ExecuTorch needs the package executorch; install it: pip install executorch"
         ) from error
     card = order.classifier.card
     known = card.calibration.known if card.calibration else None

@@ -30,7 +30,7 @@ def core(network: Network, card: Card) -> Any:
     N is free. With a card that tells 'none of these' also `unknown`, float32 (N,): the score over its threshold, above
     1 for images of no class. UsageError for a network with layers that ONNX cannot hold.
     """
-    helper = library("an export", "export").helper
+    helper = library("an export").helper
     calibration = card.calibration or Calibration()
     graph = NetworkGraph(applied(network, calibration.known), card.input_size, OPSET)
     outputs = [(PROBABILITIES, ["N", network.num_classes])]
@@ -45,7 +45,7 @@ def core(network: Network, card: Card) -> Any:
 
 def model_of(graph: Any) -> Any:
     """A ModelProto of a GraphProto, in the operators of this room."""
-    helper = library("an export", "export").helper
+    helper = library("an export").helper
     versions = [helper.make_opsetid("", OPSET)]
     return helper.make_model(graph, producer_name="alexnet", ir_version=IR, opset_imports=versions)
 
@@ -123,7 +123,7 @@ def halve(model: Any) -> None:
     Halves the file. Activations stay in float32: squares within LRN would overflow float16. UsageError for weights
     beyond its range.
     """
-    onnx = library("an export", "export")
+    onnx = library("an export")
     kept, casts = [], []
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)

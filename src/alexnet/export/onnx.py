@@ -34,14 +34,14 @@ def finished(made: Any, order: Order) -> Any:
     """A core as the order wants it: with the preprocessing before it, or batched; and with its metadata."""
     found = made if order.batched else whole(made, order.classifier.preprocessing)
     found.doc_string = f"{ABOUT[order.batched]}, of alexnet.card's class_names in their order"
-    library("an export", "export").helper.set_model_props(found, metadata(order.classifier.card, order.batched))
+    library("an export").helper.set_model_props(found, metadata(order.classifier.card, order.batched))
     return found
 
 
 def write(order: Order, path: Path) -> None:
     """Write the one file; UsageError for a network that ONNX cannot hold, and without the engine that proves it."""
     if find_spec("onnxruntime") is None:
-        raise UsageError('proving an export needs the package onnxruntime; install it: pip install "alexnet[export]"')
+        raise UsageError("proving an export needs the package onnxruntime; install it: pip install onnxruntime")
     path.write_bytes(model(order).SerializeToString())
 
 

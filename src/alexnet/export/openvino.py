@@ -20,9 +20,7 @@ def write(order: Order, path: Path) -> None:
     try:
         import openvino
     except ImportError as error:
-        raise UsageError(
-            'writing for OpenVINO needs the package openvino; install it: pip install "alexnet[openvino]"'
-        ) from error
+        raise UsageError("writing for OpenVINO needs the package openvino; install it: pip install openvino") from error
     made = onnx.model(order)  # fp16 is the business of save_model
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"

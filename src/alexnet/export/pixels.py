@@ -33,7 +33,7 @@ def whole(core: Any, preprocessing: Preprocessing) -> Any:
     The outputs are those of one image: `probabilities` (K,), and `unknown` () where the core has it. The core may be
     changed, as by quantising, as long as its inputs and outputs keep their names.
     """
-    helper = library("an export", "export").helper
+    helper = library("an export").helper
     graph = _Pixels()
     _input(graph, preprocessing)
     tail, outputs = _Pixels(), []
@@ -165,7 +165,7 @@ FITTED = {"crop": _crop, "pad": _pad, "warp": _warp, "short": _short}
 
 def _resized(graph: _Pixels, picture: str, height: str, width: str) -> str:
     """uint8 (3, H, W) -> float32 (3, height, width), whole numbers: Pillow's bilinear filter, within one level."""
-    helper = library("an export", "export").helper
+    helper = library("an export").helper
     right = _resizes_right(graph, picture)
     branches = {}
     for name, compute in (("then_branch", _by_resize), ("else_branch", _by_products)):

@@ -46,7 +46,7 @@ class OnnxRuntime:
 
     def __init__(self, path: Path, brief: bool = False):
         """brief: for few images, see `open_export`."""
-        library = _package("onnxruntime", "export", path)
+        library = _package("onnxruntime", path)
         options = library.SessionOptions()
         options.log_severity_level = 4  # what is wrong is raised, too
         options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
@@ -78,7 +78,7 @@ class OpenVino:
     """
 
     def __init__(self, path: Path):
-        library = _package("openvino", "openvino", path)
+        library = _package("openvino", path)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
@@ -110,7 +110,7 @@ class ExecuTorch:
     def __init__(self, path: Path):
         try:
             with hushed():
-                runtime = _package("executorch.runtime", "executorch", path)
+                runtime = _package("executorch.runtime", path)
                 self._program = runtime.Runtime.get().load_program(path)  # held: the method uses its memory
                 self._method = self._program.load_method("forward")
         except UsageError:
@@ -271,15 +271,13 @@ def hushed() -> Iterator[None]:
         os.close(nothing)
 
 
-def _package(name: str, extra: str, path: Path) -> Any:
+def _package(name: str, path: Path) -> Any:
     """A package by its name; UsageError says how to install it."""
     try:
         return import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        raise UsageError(
-            f'using {path} needs the package {package}; install it: pip install "alexnet[{extra}]"'
-        ) from error
+        raise UsageError(f"using {path} needs the package {package}; install it: pip install {package}") from error
 
 
 def _first_line(error: Exception) -> str:

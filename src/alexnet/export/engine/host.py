@@ -87,7 +87,5 @@ def _wasmtime() -> Any:
     try:
         import wasmtime
     except ImportError as error:
-        raise UsageError(
-            'proving a page needs the package wasmtime; install it: pip install "alexnet[html]"'
-        ) from error
+        raise UsageError("proving a page needs the package wasmtime; install it: pip install wasmtime") from error
     return wasmtime

@@ -31,7 +31,7 @@ def library(purpose: str) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise UsageError(f'{purpose} needs the package h5py; install it: pip install "alexnet[keras]"') from error
+        raise UsageError(f"{purpose} needs the package h5py; install it: pip install h5py") from error
     return h5py
 
 

@@ -29,12 +29,12 @@ class Layer:
     name: str = ""
 
 
-def library(purpose: str, extra: str = "onnx") -> Any:
-    """The package onnx; UsageError says how to install it, by the name of an extra that has it."""
+def library(purpose: str) -> Any:
+    """The package onnx; UsageError says how to install it."""
     try:
         import onnx
     except ImportError as error:
-        raise UsageError(f'{purpose} needs the package onnx; install it: pip install "alexnet[{extra}]"') from error
+        raise UsageError(f"{purpose} needs the package onnx; install it: pip install onnx") from error
     return onnx
 
 
