@@ -291,15 +291,15 @@ output. Accuracy means nothing here: three epochs on a few drawn shapes.
 """
 
 
-ANSWERS = r"(?:^\S.*\n +[\d.]+%  .*\n){9,}"  # of predict: a path and a class, for many images
+ANSWER = r"^\S.*\n(?:  unknown .*\n)? +[\d.]+%  .*\n"  # of predict: a path, perhaps that it is unknown, and a class
+ANSWERS = rf"(?:{ANSWER}){{9,}}"
 
 
 def _shortened(answers: re.Match[str]) -> str:
     """The first three answers, all those with a note, and the number of the others."""
-    lines = answers[0].splitlines(keepends=True)
-    pairs = [path + answer for path, answer in zip(lines[::2], lines[1::2], strict=True)]
-    noted = [pair for pair in pairs[3:] if pair.partition("\n")[0].endswith(")")]
-    return "".join([*pairs[:3], *noted, f"... and {len(pairs) - 3 - len(noted)} more\n"])
+    each = re.findall(ANSWER, answers[0], flags=re.MULTILINE)
+    noted = [answer for answer in each[3:] if answer.partition("\n")[0].endswith(")")]
+    return "".join([*each[:3], *noted, f"... and {len(each) - 3 - len(noted)} more\n"])
 
 
 def _steady(text: str, folder: Path) -> str:
