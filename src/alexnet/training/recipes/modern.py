@@ -7,7 +7,8 @@ def modern() -> dict[str, Any]:
     """The recommended recipe: a good classifier from a thousand photos, on a laptop.
 
     alexnet train flowers17
-    About 10 minutes on two cores; 94.2 % top-1 from 60 images a class, mean of three splits.
+    About 3 minutes on two cores; 94.8 % top-1 from 60 images a class, mean of three splits. From random weights
+    (--init none) 10 minutes, 94.2 %.
     """
     return {
         "network": "modern",
