@@ -53,7 +53,7 @@ def test_without_the_package_nothing_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "executorch.exir", None)
     monkeypatch.setitem(sys.modules, "executorch.backends.xnnpack.partition.xnnpack_partitioner", None)
-    with pytest.raises(UsageError, match=r'needs the package executorch; .* pip install "alexnet\[executorch\]"'):
+    with pytest.raises(UsageError, match=r"needs the package executorch; .* pip install executorch"):
         export(small_run.folder, "executorch", out=tmp_path / "x.pte")
     assert list(tmp_path.iterdir()) == []
 
@@ -71,7 +71,7 @@ def test_a_program_is_known_by_its_card(tmp_path: Path, monkeypatch: pytest.Monk
     assert card is not None
     assert card.class_names == ["a"]
     monkeypatch.setitem(sys.modules, "executorch.runtime", None)
-    with pytest.raises(UsageError, match=r'pip install "alexnet\[executorch\]"'):
+    with pytest.raises(UsageError, match=r"pip install executorch"):
         alexnet.load(path)
     path.write_bytes(path.read_bytes().replace(b'["a"]', b"[0]  "[:5]).replace(b"network", b"netwerk"))
     with pytest.raises(WeightsError, match="its card is damaged"):

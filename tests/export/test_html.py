@@ -266,7 +266,7 @@ def test_export_without_wasmtime_says_what_to_install(
     small_run: alexnet.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wasmtime", None)
-    with pytest.raises(UsageError, match=r'pip install "alexnet\[html\]"'):
+    with pytest.raises(UsageError, match=r"pip install wasmtime"):
         export(small_run, "html", out=tmp_path / "small.html")
     assert list(tmp_path.iterdir()) == []
 

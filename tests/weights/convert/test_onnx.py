@@ -364,5 +364,5 @@ def test_damage_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_without_the_package_the_way_to_install_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
-    with pytest.raises(UsageError, match=r'pip install "alexnet\[onnx\]"'):
+    with pytest.raises(UsageError, match=r"pip install onnx"):
         onnx_graph.load(tmp_path / "network.onnx")
