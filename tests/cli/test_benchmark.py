@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 
+
+@pytest.mark.slow
 def test_benchmark_json_has_the_ceilings_the_rows_and_the_machine(run: Callable[..., Any]) -> None:
     done = run("benchmark", "data", "--quick", "--json")
     assert done.code == 0, done.err
