@@ -52,7 +52,7 @@ def apply(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, stage: Stage) -> Te
     weight, bias, mean, variance = layer.weight, layer.bias, layer.running_mean, layer.running_var
     if layer.training:
         mean, variance = torch.ops.alexnet.norm_moments(x.detach())
-        _follow(layer, mean, variance, x.numel() // x.shape[1])
+        follow(layer, mean, variance, x.numel() // x.shape[1])
     assert variance is not None  # `takes` saw to it
     inverse = (variance + layer.eps).rsqrt()
     settings = (layer.eps, layer.training, stage.relu or stage.relu_after, *_pool_of(stage))
@@ -61,7 +61,7 @@ def apply(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, stage: Stage) -> Te
 
 
 @torch.no_grad()
-def _follow(layer: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+def follow(layer: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
     """Move the running statistics towards a batch's, of `count` values a channel: the variance is the unbiased one."""
     assert layer.running_mean is not None
     assert layer.running_var is not None

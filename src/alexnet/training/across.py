@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.data.loader import places
+from alexnet.ops.norm import follow
 from alexnet.processes.together import Together
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -157,7 +158,7 @@ class NormAcross(nn.Module):
         with torch.no_grad():
             mean, variance = self._moments(x)
             inverse = (variance + layer.eps).rsqrt()
-            self._follow(mean, variance, self.together.ranks * x.numel() // x.shape[1])
+            follow(layer, mean, variance, self.together.ranks * x.numel() // x.shape[1])
         normalized: Tensor = _Normalized.apply(x, layer.weight, layer.bias, mean, inverse, self.together)
         return normalized
 
@@ -169,17 +170,6 @@ class NormAcross(nn.Module):
         means, variances = self.together.gathered(torch.stack([mean, variance])[None], "norm").unbind(1)
         mean = means.mean(0)
         return mean, variances.mean(0) + (means - mean).square().mean(0)
-
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics towards the batch's, as nn.BatchNorm2d does: the variance is the unbiased one."""
-        layer = self.layer
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        assert layer.num_batches_tracked is not None
-        layer.num_batches_tracked.add_(1)
-        share = 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
-        layer.running_mean.mul_(1 - share).add_(mean, alpha=share)
-        layer.running_var.mul_(1 - share).add_(variance, alpha=share * count / (count - 1))
 
 
 def _by_channel(x: Tensor) -> tuple[int, ...]:
