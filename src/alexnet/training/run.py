@@ -237,7 +237,8 @@ def fitted(recipe: Recipe, store: Store) -> Recipe:
     """The recipe with the settings that follow the number of training images; they and other advice are logged."""
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
     counts = np.bincount(store.labels[splits == "train"], minlength=len(store.class_names))
-    chosen = resolve(recipe, int(counts.sum()), store.size)
+    judged = int((splits == ("val" if (splits == "val").any() else "test")).sum())
+    chosen = resolve(recipe, int(counts.sum()), store.size, judged)
     tell(recipe, chosen, int(counts.sum()), len(counts))
     drawn = [int(((splits == part) & (store.splits != part)).sum()) for part in ("val", "test")]
     if any(drawn):
