@@ -6,9 +6,12 @@ Prints JSON: by name of a check its figures. `test_update.py` and `test_views.py
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 os.environ["TRITON_INTERPRET"] = "1"
 
@@ -27,7 +30,9 @@ from alexnet.ops.update import adam_step, average_step, momentum_step, move_step
 from alexnet.ops.views import ColorMap, Mixing, Windows, mix, normals, render
 from alexnet.training.launched import Launched, LaunchedAdam, LaunchedMomentum, LaunchedMuon
 from alexnet.training.optimizer import Adam, Momentum, Muon, set_learning_rate
+from alexnet.training.recipes import recipe
 from alexnet.training.recorded import Recorded
+from alexnet.training.supervised import build
 
 SHAPES = [(1,), (2047,), (33, 125), (8, 5, 3, 3)]
 
@@ -176,10 +181,17 @@ class Played:
     """In the place of a CUDA graph: does again what was recorded."""
 
     def __init__(self, function: Callable[[], Tensor]) -> None:
-        self._function, self.result = function, torch.zeros(1)
+        self._function, self.result = function, torch.zeros(0)
 
     def replay(self) -> None:
-        self.result.copy_(self._function())
+        found = self._function()
+        self.result.resize_(found.shape).copy_(found)
+
+
+def record(function: Callable[[], Tensor]) -> tuple[Played, Tensor]:
+    """As `alexnet.training.recorded.record`."""
+    played = Played(function)
+    return played, played.result
 
 
 def recorded(replays: bool) -> tuple[list[float], Tensor]:
@@ -193,10 +205,6 @@ def recorded(replays: bool) -> tuple[list[float], Tensor]:
         loss.backward()
         optimizer.launch()
         return loss.detach().view(1)
-
-    def record(function: Callable[[], Tensor]) -> tuple[Played, Tensor]:
-        played = Played(function)
-        return played, played.result
 
     repeated = Recorded(work, optimizer, made.zero_grad, record)
     losses = []
@@ -215,6 +223,34 @@ def recording() -> dict[str, Any]:
     """Steps that are replayed beside steps that are not: equal to the bit."""
     one, other = recorded(False), recorded(True)
     return {"losses": one[0] == other[0], "weights": torch.equal(one[1], other[1])}
+
+
+def whole(launches: bool) -> tuple[list[float], Tensor]:
+    """Losses, and the moving average, of six steps of a run as `alexnet train` takes them."""
+    settings = {"batch_size": 4, "epochs": 2, "ema": 0.9, "validation": 0.0, "test": 0.0, "precision": "float32"}
+    settings |= {"input_size": 16, "store_size": 16, "resize": 16, "augment": "", "dropout": 0.5, "device": "cpu"}
+    with TemporaryDirectory() as folder, ExitStack() as patches:
+        if launches:
+            kinds = (LaunchedMomentum, LaunchedAdam, LaunchedMuon)
+            patches.enter_context(patch("alexnet.training.optimizer.kinds", lambda device: kinds))
+            patches.enter_context(patch("alexnet.training.supervised.records", lambda *given: True))
+            recording = partial(Recorded, record=record)
+            patches.enter_context(patch("alexnet.training.supervised.Recorded", recording))
+        store = open_store(noise_store(Path(folder), 12, 3, size=16))
+        task = build(store, recipe("cifar-80sec", optimizer="nesterov", **settings))
+        losses = [
+            float(task.step(batch, epoch, step)[0])
+            for epoch in range(2)
+            for step, batch in enumerate(task.state.loader.batches(epoch))
+        ]
+    return losses, torch.cat([each.detach().flatten() for each in task.kept.parameters()])
+
+
+def training() -> dict[str, Any]:
+    """Launched and replayed, beside a processor's run."""
+    right, found = whole(False), whole(True)
+    losses = relative(torch.tensor(found[0]), torch.tensor(right[0]))
+    return {"losses": losses, "steps": len(found[0]), "average": relative(found[1], right[1])}
 
 
 # --- views ---
@@ -298,7 +334,7 @@ def checks() -> dict[str, Callable[[], dict[str, Any]]]:
     for name, case in cases.items():
         found[f"views {name}"] = lambda case=case: views(*case)
     found |= {"loaded kept": lambda: loaded(True), "loaded sent": lambda: loaded(False)}
-    return found | {"recording": recording, "noise": noise}
+    return found | {"recording": recording, "training": training, "noise": noise}
 
 
 if __name__ == "__main__":

@@ -54,3 +54,11 @@ def test_compiled_for_an_h100_it_spills_nothing_and_moves_16_bytes_at_a_time(
     assert found.accesses("ld.global.v4.b32") >= 2  # float32: the gradient or the weight, and the state
     assert found.accesses("st.global.v4.b32") >= 1
     assert re.search(r"cvt\.rn\.bf16", found.ptx)  # to the nearest, as torch rounds
+
+
+@pytest.mark.slow
+def test_a_run_of_launches_and_replays_is_the_processors(interpreted: dict[str, dict[str, Any]]) -> None:
+    found = interpreted["training"]
+    assert found["steps"] == 6
+    assert found["losses"] <= 1e-5
+    assert found["average"] <= 1e-5
