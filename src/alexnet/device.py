@@ -112,6 +112,25 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
+_meta = "meta"  # what the meta device stands for: set by `standing_for`
+
+
+def kind_of(x: Tensor) -> str:
+    """The kind of device that computes `x`: "cpu", "cuda", "mps"; of the meta device, what it stands for."""
+    return _meta if x.device.type == "meta" else x.device.type
+
+
+@contextlib.contextmanager
+def standing_for(kind: str) -> Iterator[None]:
+    """Context manager: tensors of the meta device take the way of `kind`, "cpu" or "cuda", which can so be counted."""
+    global _meta
+    before, _meta = _meta, kind
+    try:
+        yield
+    finally:
+        _meta = before
+
+
 def has_float64(device: torch.device) -> bool:
     """Whether the device is known to compute in float64; Apple's GPUs (mps) do not."""
     return device.type in ("cpu", "cuda")
@@ -119,7 +138,7 @@ def has_float64(device: torch.device) -> bool:
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
     """The context in which a float32 network computes its convolutions and products in `dtype`."""
-    if dtype == torch.float32:
+    if dtype == torch.float32 or device.type == "meta":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
 

@@ -9,13 +9,14 @@ names, so that a run goes on on either.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from alexnet.device import has_bfloat16
+from alexnet.device import has_bfloat16, kind_of
 from alexnet.ops import triton
 from alexnet.ops.update import momentum_step
 from alexnet.training.optimizer import (
@@ -229,13 +230,20 @@ def _multiplied(weight: Tensor) -> Tensor:
     return torch.empty_like(weight, dtype=torch.bfloat16 if has_bfloat16(weight.device) else torch.float32)
 
 
-@cache
 def trusted(device: torch.device) -> bool:
     """Whether steps on this device are launches: it has Triton, and one step there equals the formula.
 
-    What does not hold is said once; then torch's own optimisers take the steps.
+    What does not hold is said once; then torch's own optimisers take the steps. The meta device may stand for a GPU.
     """
-    if not (device.type == "cuda" and torch.cuda.is_available() and triton.usable(device)):
+    if device.type == "meta":
+        stands = kind_of(torch.empty(0, device=device)) == "cuda"
+        return stands and triton.usable(device) and find_spec("triton") is not None
+    return device.type == "cuda" and _trusted(device)
+
+
+@cache
+def _trusted(device: torch.device) -> bool:
+    if not (torch.cuda.is_available() and triton.usable(device)):
         return False
     try:
         error = _error(device)

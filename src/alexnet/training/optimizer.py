@@ -253,7 +253,7 @@ def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor]
 
 def kinds(device: torch.device) -> tuple[type[Momentum], type[Adam], type[Muon]]:
     """The optimisers of ours for weights on this device: on a GPU those whose step is a few launches, if they work."""
-    if device.type == "cuda":
+    if device.type in ("cuda", "meta"):
         from alexnet.training import launched  # which is made of what stands here
 
         if launched.trusted(device):

@@ -162,7 +162,9 @@ class Supervised:
         if state.average is not None:
             state.working.follow(state.average, recipe.ema, self.taken)
         correct = logits.argmax(1) == targets.argmax(1)
-        return torch.stack([loss.detach() / state.together.ranks, correct.sum().float()])
+        ranks = state.together.ranks
+        part = loss.detach() if ranks == 1 else loss.detach() / ranks
+        return torch.stack([part, correct.sum(dtype=torch.float32)])
 
     def told(self, numbers: Sequence[float], epoch: int, step: int) -> tuple[float, float]:
         """The loss and the images that were classified as their target; Diverged for a loss that is not finite."""

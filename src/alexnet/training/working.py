@@ -24,6 +24,7 @@ class WorkingWeights:
         self.network, self.device, self.dtype = network, device, dtype
         self._named = held_weights(network, dtype) if device.type == "cpu" or trusted(device) else {}
         self._follows = False  # whether the optimizer moves the average itself
+        self._one: Tensor | None = None  # the gradient of a loss by itself
         trained = computed_parameters(network)
         self.copies: dict[Tensor, Tensor] = {trained[name]: copy for name, copy in self._named.items()}
         for weight, copy in self.copies.items():
@@ -56,7 +57,9 @@ class WorkingWeights:
     def backward(self, loss: Tensor) -> None:
         """Replace the gradients: `grad` of each master weight becomes the gradient of the loss."""
         self.network.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self._one is None or self._one.dtype != loss.dtype:
+            self._one = torch.ones_like(loss)
+        loss.backward(self._one)  # type: ignore[no-untyped-call]
         for weight, copy in self.copies.items():
             weight.grad, copy.grad = copy.grad, None
 

@@ -28,6 +28,7 @@ SGD, NESTEROV, VELOCITY, ADAM, AHEAD = (tl.constexpr(number) for number in range
 BFLOAT16 = tl.constexpr(1)
 _FIELDS, _PLACE, _NUMBERS, _WIDTH = tl.constexpr(FIELDS), tl.constexpr(PLACE), tl.constexpr(9), tl.constexpr(WIDTH)
 KINDS = {torch.float32: 0, torch.bfloat16: 1}
+NUMPY = {torch.float32: np.float32, torch.int32: np.int32, torch.int64: np.int64}
 
 
 class Tensors(NamedTuple):
@@ -73,16 +74,26 @@ class Launch:
 
     def set(self, numbers: Sequence[Numbers]) -> None:
         """The numbers of the launches that follow, of each tensor; nothing is waited for."""
-        self._numbers.copy_(held(numbers, torch.float32, self.device), non_blocking=True)
+        if self.device.type != "meta":
+            self._numbers.copy_(held(numbers, torch.float32, self.device), non_blocking=True)
 
     def __call__(self, gradients: Sequence[Tensor | None]) -> None:
         """Update all tensors but those without a gradient. gradients: float32 or bfloat16, in the weights' shapes."""
         laid = [None if g is None else _laid_out(g, each.w) for g, each in zip(gradients, self.tensors, strict=True)]
+        if self.device.type == "meta":
+            self._count(laid)
+            return
         table = self._table([[0, 0] if g is None else [g.data_ptr(), KINDS[g.dtype]] for g in laid])
         aligned = all(place % WIDTH == 0 for row in self.places for place in row)
         aligned = aligned and all(g is None or g.data_ptr() % WIDTH == 0 for g in laid)
         if len(self._blocks):
             self._launch(table, aligned)
+
+    def _count(self, gradients: Sequence[Tensor | None]) -> None:
+        """On the meta device: say what a launch reads and writes."""
+        state = [getattr(each, name) for each in self.tensors for name in ("w", "m", "s", "average")]
+        given = [[each for each in every if each is not None] for every in (state, gradients)]
+        torch.ops.alexnet.update_launch(*given, [each.copy for each in self.tensors if each.copy is not None])
 
     def _launch(self, table: Tensor, aligned: bool) -> None:
         grid = (len(self._blocks),)
@@ -122,7 +133,7 @@ def blocks_of(counts: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int32]]:
 
 def held(values: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Numbers in the processor's memory, where a GPU copies them from by itself."""
-    tensor = torch.as_tensor(np.asarray(values), dtype=dtype)
+    tensor = torch.from_numpy(np.asarray(values, NUMPY[dtype]))
     return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
@@ -156,6 +167,15 @@ def _check(each: Tensors) -> None:
     single = all(tensor.dtype == torch.float32 for tensor in given if tensor is not each.copy)
     if not (whole and single and (each.copy is None or each.copy.dtype in KINDS) and each.w.numel() < 2**31 - BLOCK):
         raise ValueError(f"no kernel updates weights of {each.w.dtype}, {tuple(each.w.shape)}, {each.w.stride()}")
+
+
+def _moved(state: list[Tensor], gradients: list[Tensor], copies: list[Tensor]) -> list[Tensor]:
+    """What a launch writes beside the copies, for those who count bytes."""
+    return [torch.empty_like(each) for each in state]
+
+
+torch.library.define("alexnet::update_launch", "(Tensor[] state, Tensor[] gradients, Tensor[] copies) -> Tensor[]")
+torch.library.impl("alexnet::update_launch", "Meta", _moved)
 
 
 # --- the kernel ---
@@ -232,7 +252,7 @@ def _read(address, places, count, ALIGNED: tl.constexpr, LAST: tl.constexpr):  #
     begin = address.to(tl.pointer_type(tl.float32))
     if ALIGNED:
         begin = tl.multiple_of(begin, _WIDTH)
-    if LAST:  # noqa: SIM108 - the kernel's language has no such expression of two loads
+    if LAST:
         values = tl.load(begin + places, mask=places < count, other=0.0)
     else:
         values = tl.load(begin + places)
