@@ -22,6 +22,7 @@ PARTS = (
     Part("machine", 40, "what the machine is; rates of matrix products and of copies"),
     Part("correctness", 70, "networks, LRN, training and resuming beside the processor's; a step's synchronisations"),
     Part("steps", 140, "training steps: ours and stock eager"),
+    Part("launches", 120, "the optimiser's launches, views, CUDA graphs, images kept on the GPU"),
     Part("convolutions", 50, "forms of the first, second, fourth and fifth convolution of bvlc"),
     Part("loop", 70, "training from the packed store, batches alone, evaluation, prediction"),
     Part("flowers17", 120, "the recipe modern, whole; needs a folder written by --prepare flowers17"),

@@ -50,7 +50,7 @@ def evaluate(
         ),
     ] = None,
     coverage: Coverage = None,
-    batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
+    batch_size: Annotated[int | None, typer.Option(help="Views per batch.", show_default="64, on a GPU 512")] = None,
     label_column: LabelColumn = None,
     device: Device = "auto",
     precision: Precision = "float32",

@@ -115,16 +115,22 @@ def render(
 ) -> Tensor:
     """Render views of N images, each uint8 (S, S, 3), as `dtype` (N, 3, size, size), channels last.
 
-    device: of the result; None: that of the images. Images in memory are rendered for the processor and for CUDA by the
-    native kernel, on the processor, where there is one, else on the device. pinned: whether a result on the processor
-    lies in memory that a GPU reads by itself. A crop of the view's size is copied, others are resized
-    with bilinear interpolation and antialiasing, as in torch's interpolate. noise: keys, int64 (N,), and standard
+    device: of the result; None: that of the images. A GPU with Triton renders by a kernel of its own. Otherwise
+    images in memory are rendered for the processor and for CUDA by the native kernel, on the processor, where there is
+    one, else on the device in plain torch. pinned: whether a result on the processor lies in memory that a GPU reads by
+    itself. A crop of the view's size is copied, others are resized with bilinear interpolation and antialiasing, as in
+    torch's interpolate. noise: keys, int64 (N,), and standard
     deviations per channel, float32 (3,); `normals` of the keys times the deviations are added after the colour
     transform. Raises UsageError for images of different sizes and for crops that exceed them.
     """
-    _check(images, shown)
+    check_windows(images, shown)
     given = images[0].device if isinstance(images[0], Tensor) else torch.device("cpu")
     device = device or given
+    if device.type == "cuda":
+        from alexnet.ops import gpu_views  # which is made of what stands here
+
+        if gpu_views.renders(device, dtype):
+            return gpu_views.render_there(images, shown, colors, size, dtype, device, noise)
     if given.type == "cpu" and rendered_by_processor(device, dtype):
         rendered = _render(images, shown, colors, size, dtype, noise, pinned or device.type == "cuda")
         return rendered.to(device, non_blocking=True)  # torch keeps the pinned memory until its copy is over
@@ -187,12 +193,17 @@ def _is_placed(images: Images | Placed) -> TypeGuard[Placed]:
     return hasattr(images, "addresses")
 
 
-def _check(images: Images, shown: Windows) -> None:
+def check_windows(images: Images, shown: Windows) -> None:
     """Raise UsageError for crops outside the images, which the kernel would read out of bounds."""
     side = len(images[0])
     shapes = images.shapes() if _is_placed(images) else {tuple(image.shape) for image in images}
     if shapes != {(side, side, 3)}:
         raise UsageError(f"images of {sorted(shapes)}; they must be of one square size, with three channels")
+    check_parts(shown, side)
+
+
+def check_parts(shown: Windows, side: int) -> None:
+    """Raise UsageError for crops outside images of `side` x `side` pixels."""
     parts = shown.parts.numpy()
     begins, lengths = parts[:, :2], parts[:, 2:]
     inside = (begins >= 0) & (lengths > 0) & (begins + lengths <= side * (1 + 1e-6))

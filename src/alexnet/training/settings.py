@@ -251,6 +251,11 @@ class Recipe:
     precision: Literal["auto", "bfloat16", "float32"] = setting(
         "auto", "number format of the computation: auto, bfloat16 or float32"
     )
+    deterministic: bool = setting(
+        False,
+        "on a GPU compute the same bits each time, so that a run that was interrupted comes to the weights of one that "
+        "was not, to the bit; slower there, and always so on a CPU",
+    )
     parallel: Literal["data", "owt"] = setting(
         "data",
         "how several processes, started by torchrun or srun, share the network: data (each has all of it) or owt "
