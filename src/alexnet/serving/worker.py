@@ -64,18 +64,16 @@ class Worker:
     """The threads between the two pipes."""
 
     def __init__(self, model: Answering, max_pixels: int, out: BinaryIO, at_once: bool) -> None:
-        """at_once: several threads compute, each an image; else one computes batches."""
+        """at_once: the thread that has decoded an image computes its answer; else one thread computes batches."""
         self._model, self._max_pixels, self._out = model, max_pixels, out
         self._sending, self._counting = threading.Lock(), threading.Lock()
         self._decoded: queue.Queue[Work | None] = queue.Queue()
         self._coming = 0  # images that are being decoded and not large
-        self._most = 1 if at_once else BATCH
+        self._at_once = at_once
         self._few = ThreadPoolExecutor(cores() + 1, "decode")
         self._one = ThreadPoolExecutor(1, "decode-large")
-        threads = range(cores() if at_once else 1)
-        self._computing = [threading.Thread(target=self._compute, daemon=True) for _ in threads]
-        for thread in self._computing:
-            thread.start()
+        self._computing = threading.Thread(target=self._compute, daemon=True)
+        self._computing.start()
 
     def take(self, work: Work) -> None:
         """Begin with an image."""
@@ -86,10 +84,8 @@ class Worker:
         """Answer all that was taken."""
         self._few.shutdown()
         self._one.shutdown()
-        for _ in self._computing:
-            self._decoded.put(None)
-        for thread in self._computing:
-            thread.join()
+        self._decoded.put(None)
+        self._computing.join()
 
     def send(self, told: dict[str, Any], body: bytes = b"") -> None:
         """Give a message to the other process."""
@@ -116,7 +112,7 @@ class Worker:
             self._refuse(work, error)
 
     def _decode(self, work: Work, max_pixels: int) -> None:
-        """The image in its stored form, handed on; TooLarge above `max_pixels`, all else is answered here."""
+        """The image in its stored form, answered or handed on; TooLarge above `max_pixels`, other errors are answered."""
         if work.late:
             self.send({"number": work.number, "kind": "late"})
             return
@@ -131,7 +127,10 @@ class Worker:
             self._fail(work, error)
             return
         work.pixels, work.note, work.body = packed.pixels, "; ".join(packed.remarks()) or None, b""
-        self._decoded.put(work)
+        if self._at_once:
+            self._answer([work], work.views, work.coverage)
+        else:
+            self._decoded.put(work)
 
     def _compute(self) -> None:
         while batch := list(self._batch()):
@@ -143,7 +142,7 @@ class Worker:
     def _batch(self) -> Iterator[Work]:
         """What is decoded, waiting a moment for what is being decoded; nothing at the end."""
         until = None
-        for _ in range(self._most):
+        for _ in range(BATCH):
             try:
                 work = self._decoded.get(True, None if until is None else max(until - time.monotonic(), 0))
             except queue.Empty:

@@ -73,7 +73,7 @@ function show(box, name, answer) {
   const side = card.engine.input, canvas = element("canvas", { width: side, height: side });
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `${name}: the square that the network saw`);
-  paint(canvas, answer.seen, null);
+  if (answer.seen) paint(canvas, answer.seen, null);
   const said = element("p", { className: isUnknown(answer) || answer.blank ? "said unsure" : "said", textContent: sentence(answer) });
   const list = element("ol", { className: "bars" });
   const buttons = answer.best.map(([label, probability]) => {
@@ -87,7 +87,7 @@ function show(box, name, answer) {
     return button;
   });
   const why = element("p", { className: "why", textContent: EXPLAINS ? "Choose a name to see where the picture speaks for it." : answer.note ?? "" });
-  box.replaceChildren(canvas, element("div", {}, element("h3", { textContent: name }), said, list, why));
+  box.replaceChildren(...(answer.seen ? [canvas] : []), element("div", {}, element("h3", { textContent: name }), said, list, why));
   return (maps) => buttons.forEach((button, i) => {
     button.disabled = false;
     button.onclick = () => {

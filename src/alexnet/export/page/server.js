@@ -39,22 +39,21 @@ function fileOf(source) {
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the camera gives no picture yet"))), "image/jpeg", 0.95));
 }
 
-// The square that is shown, RGBA; one colour for files that the server reads and this browser does not.
+// The square that is shown, RGBA; null for files that the server reads and this browser does not.
 async function previewOf(file) {
   const side = card.engine.input, canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = card.fit === "pad" ? `rgb(${card.border})` : "#fff";
   context.fillRect(0, 0, side, side);
   const bitmap = await bitmapOf(file).catch(() => null);
-  if (bitmap) {
-    const { width, height } = bitmap, least = Math.min(width, height), most = Math.max(width, height);
-    if (card.fit === "warp") context.drawImage(bitmap, 0, 0, side, side);
-    else {
-      const scale = side / (card.fit === "pad" ? most : least), w = width * scale, h = height * scale;
-      context.drawImage(bitmap, (side - w) / 2, (side - h) / 2, w, h);
-    }
-    bitmap.close();
+  if (!bitmap) return null;
+  const { width, height } = bitmap, least = Math.min(width, height), most = Math.max(width, height);
+  if (card.fit === "warp") context.drawImage(bitmap, 0, 0, side, side);
+  else {
+    const scale = side / (card.fit === "pad" ? most : least), w = width * scale, h = height * scale;
+    context.drawImage(bitmap, (side - w) / 2, (side - h) / 2, w, h);
   }
+  bitmap.close();
   return context.getImageData(0, 0, side, side).data;
 }
 
@@ -62,7 +61,8 @@ async function previewOf(file) {
 async function ask(source) {
   await whenReady;
   const file = source instanceof Blob ? source : await fileOf(source);
-  const { predictions, unknown_score: unknown = -1, note } = await answerTo(file);
+  const { predictions, unknown_score: unknown = -1, note: told } = await answerTo(file), seen = await previewOf(file);
   const best = predictions.map(({ label, probability }) => [card.names.indexOf(label), probability]);
-  return { best, unknown, note, blank: Boolean(note?.includes(card.blank)), seen: await previewOf(file) };
+  const note = [told, seen ? null : "this browser cannot show the file"].filter(Boolean).join("; ");
+  return { best, unknown, note, blank: Boolean(told?.includes(card.blank)), seen };
 }
