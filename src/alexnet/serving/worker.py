@@ -112,7 +112,7 @@ class Worker:
             self._refuse(work, error)
 
     def _decode(self, work: Work, max_pixels: int) -> None:
-        """The image in its stored form, answered or handed on; TooLarge above `max_pixels`, other errors are answered."""
+        """The image in its stored form, answered or handed on; TooLarge above `max_pixels`, other errors are told."""
         if work.late:
             self.send({"number": work.number, "kind": "late"})
             return
