@@ -14,6 +14,7 @@ import pytest
 from alexnet import cli
 from alexnet.errors import UsageError
 from alexnet.serving.limits import Limits, amount
+from alexnet.serving.process import Failed, NotAnswered, Refused, _answer
 from alexnet.serving.run import Order, check, name_of
 from served import PATIENCE, Served
 
@@ -144,6 +145,42 @@ def test_missing_packages_are_named(export: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, "serve", export], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip().endswith("install them: pip install starlette uvicorn")
+
+
+@pytest.mark.slow
+def test_a_computing_process_that_hangs_is_started_again(
+    start: Callable[..., Served], export: Path, photo: bytes
+) -> None:
+    served = start(export, "--timeout", "0.5")
+    worker = served.worker
+    os.kill(worker, signal.SIGSTOP)
+    assert served.predict(photo).status == 503
+    served.wait_for("alexnet_restarts_total", 1)
+    served.wait_for("alexnet_ready", 1)
+    assert served.predict(photo).status == 200
+    gone(worker)
+
+
+@pytest.mark.slow
+def test_sigterm_while_the_model_is_opened_leaves_nothing(export: Path) -> None:
+    command = [sys.executable, "-m", "alexnet", "serve", str(export), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until = time.monotonic() + PATIENCE
+    while not (found := children.read_text().split()):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    process.terminate()
+    out, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, errors) in ((130, b"", b"alexnet: interrupted\n"), (0, out, errors))
+    gone(int(found[0]))
+
+
+def test_what_the_computing_process_says_becomes_an_answer_or_an_error() -> None:
+    assert _answer("answer", b"{}") == b"{}"
+    for kind, error in (("image", Refused), ("failed", Failed), ("late", NotAnswered), ("ended", NotAnswered)):
+        with pytest.raises(error):
+            _answer(kind, b"told")
 
 
 @pytest.mark.slow

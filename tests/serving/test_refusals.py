@@ -51,6 +51,11 @@ def test_a_body_that_is_too_long_by_its_header_is_refused_before_it_is_sent(serv
     assert b"at most 200,000 bytes are read" in answer
 
 
+def test_a_client_that_sends_all_the_same_gets_the_answer(server: Served) -> None:
+    for kind, wanted in (("image/png", 413), ("text/plain", 415)):
+        assert server.predict(bytes(5_000_000), Content_Type=kind).status == wanted
+
+
 def test_a_body_of_unknown_length_is_cut_at_the_limit(server: Served) -> None:
     head = header("/predict", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     answer = server.raw(head, *[b"8000\r\n" + bytes(0x8000) + b"\r\n"] * 7)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 READ = "alexnet.read"  # in a scope: its body has been read to its end
-LINGER_BYTES, LINGER_SECONDS = 2**20, 0.5
+LINGER_BYTES, LINGER_SECONDS = 2**24, 0.5
 
 
 class Problem(Exception):
