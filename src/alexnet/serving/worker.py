@@ -31,13 +31,15 @@ from alexnet.errors import AlexNetError, ImageError, TooLarge, UsageError
 from alexnet.inference.answers import BATCH, Answering, Answers, Prediction
 from alexnet.inference.loading import load
 from alexnet.inference.runtime import Exported
-from alexnet.memory import reuse_memory
+from alexnet.memory import give_back_memory
 from alexnet.serving import wire
 from alexnet.weights.exported import is_onnx
 
 WAIT = 0.005  # seconds that a batch waits for images that are being decoded
 SMALL, SMALL_JPEG = 4_000_000, 16_000_000  # pixels up to which several images are decoded at once
 JPEG = b"\xff\xd8"  # decoded at a smaller scale, where others take up to 22 bytes a pixel
+USUAL = 2_000_000  # pixels of a decoded image that need no more memory than the next will
+TIDY = 1.0  # seconds between two times that memory is given back
 SHARED = "this model"  # what a client is told in the place of its path
 
 
@@ -71,6 +73,7 @@ class Worker:
         self._decoded: queue.Queue[Work | None] = queue.Queue()
         self._coming = 0  # images that are being decoded and not large
         self._at_once = at_once
+        self._untidy, self._tidied = False, 0.0  # whether memory is held that usual photos do not need
         self._few = ThreadPoolExecutor(cores() + 1, "decode")
         self._one = ThreadPoolExecutor(1, "decode-large")
         self._computing = threading.Thread(target=self._compute, daemon=True)
@@ -106,12 +109,21 @@ class Worker:
                 self._refuse(work, error)
         finally:
             self._count(-1)
+            self._tidy()
 
     def _decode_large(self, work: Work) -> None:
         try:
             self._decode(work, self._max_pixels)
         except TooLarge as error:
             self._refuse(work, error)
+        finally:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Give back the memory of unusual images, once in a while."""
+        if self._untidy and time.monotonic() > self._tidied + TIDY:
+            self._untidy, self._tidied = False, time.monotonic()
+            give_back_memory()
 
     def _decode(self, work: Work, max_pixels: int) -> None:
         """The image in its stored form, answered or handed on; TooLarge above `max_pixels`, other errors are told."""
@@ -128,6 +140,7 @@ class Worker:
         except Exception as error:  # a decoder's own, or no memory
             self._fail(work, error)
             return
+        self._untidy = self._untidy or packed.width * packed.height > USUAL
         work.pixels, work.note, work.body = packed.pixels, "; ".join(packed.remarks()) or None, b""
         if self._at_once:
             self._answer([work], work.views, work.coverage)
@@ -184,6 +197,7 @@ class Worker:
         return {"number": work.number, "kind": "answer"}, json.dumps(values).encode()
 
     def _refuse(self, work: Work, error: ImageError) -> None:
+        self._untidy = True  # it may have been decoded in part
         self.send({"number": work.number, "kind": "image", "detail": str(error)})
 
     def _fail(self, work: Work, error: Exception) -> None:
@@ -267,7 +281,6 @@ def main() -> None:
     messages = iter(lambda: wire.read(sys.stdin.buffer), None)
     if (order := next(messages, None)) is None:
         return
-    reuse_memory()
     try:
         model, at_once = opened(order.told)
         told = card(model)
