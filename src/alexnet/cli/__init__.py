@@ -33,6 +33,7 @@ from alexnet.cli import (
     pack,
     predict,
     pretrain,
+    serve,
     summary,
     train,
     weights,
@@ -188,6 +189,7 @@ for command in (
     compare.compare,
     explain.explain,
     export.export,
+    serve.serve,
     benchmark.benchmark,
     experiment.experiment,
 ):
