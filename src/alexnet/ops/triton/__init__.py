@@ -22,8 +22,8 @@ from alexnet.ops.native.operators import Stage, plain, transformed
 VARIABLE = "ALEXNET_TRITON"
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 MOST_CHANNELS = 512
-WIDEST = {"size": 9, "within_size": 15, "kernel": 7}
-"""The largest windows: of LRN between channels, of LRN within a map, of a pool."""
+WIDEST = {"size": 9, "within_size": 15, "kernel": 7, "stride": 3}
+"""The largest windows: of LRN between channels, of LRN within a map, of a pool, and how far apart these may lie."""
 LEAST_CAPABILITY = (8, 0)  # bfloat16 is there, and Triton is tested on
 
 MOST_ERROR = 1e-5
