@@ -33,6 +33,7 @@ from alexnet.cli import (
     pack,
     predict,
     pretrain,
+    publish,
     summary,
     train,
     weights,
@@ -188,6 +189,7 @@ for command in (
     compare.compare,
     explain.explain,
     export.export,
+    publish.publish,
     benchmark.benchmark,
     experiment.experiment,
 ):

@@ -42,7 +42,7 @@ def list_published(as_json: AsJson = False) -> int:
 
 @app.command()
 def show(weights: Weights, as_json: AsJson = False) -> int:
-    """Show what is known of published weights, or the card of a run or file; nothing is downloaded."""
+    """Show what is known of published weights, without a download, or the card of a run, file or model on a hub."""
     from alexnet.weights.pretrained import PUBLISHED, is_name, published
 
     if is_name(weights):
