@@ -220,8 +220,9 @@ class HubHandler(BaseHTTPRequestHandler):
         return self._content(content, {**headers, "ETag": f'"{git}"'})
 
     def _content(self, content: bytes, headers: dict[str, str]) -> None:
-        sent = self.server.body(content) if self.command == "GET" else content
-        self._answer(200, {**headers, "Content-Length": str(len(sent))})
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        sent = self.server.body(content)[start:] if self.command == "GET" else content
+        self._answer(206 if start else 200, {**headers, "Content-Length": str(len(sent))})
         if self.command == "GET":
             self.wfile.write(sent)
 
@@ -261,11 +262,14 @@ class HubHandler(BaseHTTPRequestHandler):
 def hub_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     """A local model hub, and a cache of its own; a token is set that may write."""
     hub = pytest.importorskip("huggingface_hub")
-    constants = hub.constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     server = HubServer()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_TOKEN", server.token)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)  # which is read when the package is imported
+    resolve = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + resolve)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # a protocol of huggingface.co's storage alone
