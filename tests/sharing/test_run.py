@@ -163,6 +163,9 @@ def test_without_token_or_network_it_says_so(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(AlexNetError, match=r"me/digits: no answer from http://127.0.0.1:9 .*check the network"):
         publish(calibrated_run, NAME, "mit")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(AlexNetError, match="nothing can be sent, for HF_HUB_OFFLINE is set"):
+        publish(calibrated_run, NAME, "mit")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(AlexNetError, match=r"no token is set.*hf auth login"):
         publish(calibrated_run, NAME, "mit")

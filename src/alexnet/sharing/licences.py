@@ -111,7 +111,7 @@ def licence(given: str) -> str:
     plain = given.strip().lower().removesuffix("-only").removesuffix("-or-later")
     found = OF_SPDX.get(plain, plain)
     if found not in LICENCES:
-        near = difflib.get_close_matches(plain, LICENCES, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(plain, LICENCES, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
             f"unknown licence {given!r}: {hint}give SPDX's identifier of one that the hub knows, such as apache-2.0, "

@@ -78,20 +78,23 @@ def status_of(error: BaseException) -> int | None:
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether there is no network, or a hub that cannot answer now: what a cache can stand in for."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
     status = status_of(error)
     if status is not None:
         return status == BUSY or status >= 500
-    return isinstance(error, (OfflineModeIsEnabled, transport_error(), ConnectionError, TimeoutError))
+    return isinstance(error, (transport_error(), ConnectionError, TimeoutError))
+
+
+def is_offline(error: BaseException) -> bool:
+    """Whether a request was refused here, because HF_HUB_OFFLINE is set."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    return isinstance(error, OfflineModeIsEnabled)  # a ConnectionError
 
 
 def reason(error: BaseException) -> str:
     """Why there was no answer, in a few words."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
     status = status_of(error)
-    if isinstance(error, OfflineModeIsEnabled):
+    if is_offline(error):
         return "HF_HUB_OFFLINE is set"
     return f"it answers {status}" if status else _first_line(error) or type(error).__name__
 
@@ -100,6 +103,9 @@ def _line(subject: str, error: Exception, writing: bool) -> str:
     """What went wrong and what to do next."""
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # of an upload, which wraps it
+    if is_offline(error):
+        why = "nothing can be sent, for" if writing else "it is not in the cache, and"
+        return f"{subject}: {why} HF_HUB_OFFLINE is set; unset it to reach {endpoint()}"
     if is_unreachable(error):
         return f"{subject}: no answer from {endpoint()} ({reason(error)}); check the network, or try again later"
     status = status_of(error)
