@@ -36,7 +36,10 @@ def list_published(as_json: AsJson = False) -> int:
     for name, entry in PUBLISHED.items():
         there = "yes" if here(name) else ("to download" if entry.file.url else "no")
         listed.add_row(name, f"{entry.top1:.1%}", f"{entry.top5:.1%}", entry.file.filename, there)
-    print_lines(listed, "scores: ImageNet's validation images, the centre view, as published")
+    print_lines(
+        listed,
+        "scores, as published: validation images of ImageNet (tiny-imagenet:modern: of Tiny ImageNet), the centre view",
+    )
     return 0
 
 
