@@ -33,6 +33,7 @@ from alexnet.cli import (
     pack,
     predict,
     pretrain,
+    publish,
     serve,
     summary,
     train,
@@ -190,6 +191,7 @@ for command in (
     explain.explain,
     export.export,
     serve.serve,
+    publish.publish,
     benchmark.benchmark,
     experiment.experiment,
 ):

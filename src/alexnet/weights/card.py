@@ -134,7 +134,10 @@ def model_file(path: str | os.PathLike[str]) -> Path:
         raise UsageError(f"{path!r} is no path to a model; give a run's folder or a weights file")
     path = Path(path)
     if not path.exists():
-        raise UsageError(f"no model at {path}; give a run's folder, a weights file or a name of `alexnet weights list`")
+        raise UsageError(
+            f"no model at {path}; give a run's folder, a weights file, a name of `alexnet weights list`"
+            " or hub:OWNER/NAME"
+        )
     if not path.is_dir() or (path / BEST).is_file():
         return path / BEST if path.is_dir() else path
     if (path / "config.json").is_file():
