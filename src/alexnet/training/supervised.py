@@ -39,6 +39,7 @@ from alexnet.training.optimizer import (
     learning_rate,
     set_learning_rate,
 )
+from alexnet.training.pruning import prunable, prune, zeros_kept
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
 from alexnet.training.task import SHOWN, State, build_loader, draw_samples, write_split
@@ -140,7 +141,8 @@ class Supervised:
         logits = state.working.forward(batch.images)
         loss = loss_value(recipe, logits, batch.targets, self.class_weights)
         state.working.backward(loss)
-        state.working.step(state.optimizer)
+        with zeros_kept(prunable(state.network) if recipe.prune else [], state.working.copies):
+            state.working.step(state.optimizer)
         if state.average is not None:
             state.working.follow(state.average, recipe.ema, taken)
         correct = logits.argmax(1) == batch.targets.argmax(1)
@@ -287,6 +289,8 @@ def build(store: Store, recipe: Recipe, initialised: list[str] | None = None) ->
     network = build_network(recipe, len(store.class_names))
     if initialised is None:
         initialised = begin_from(network, recipe.init, store.class_names) if recipe.init is not None else []
+        if recipe.prune:
+            prune(network, recipe.prune)
     freeze(network, recipe.freeze)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
