@@ -19,4 +19,4 @@ def flat_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> "ale
         "test": 0.33,
         "lr": 0.01,
     }
-    return alexnet.train(small_data, "cifar-80sec", tmp_path_factory.mktemp("runs") / "flat", lr=0.01, **settings)
+    return alexnet.train(small_data, "cifar-80sec", tmp_path_factory.mktemp("runs") / "flat", **settings)

@@ -77,6 +77,7 @@ def test_every_weight_is_a_value_of_its_code_and_the_network_is_unchanged(networ
     assert all(len(each.codebook) <= most.get(name, 16) for name, each in coded.items())
 
 
+@pytest.mark.slow
 def test_locally_connected_layers_are_shared_too() -> None:
     torch.manual_seed(0)
     network = create("cifar-11pct", 3).eval()

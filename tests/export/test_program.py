@@ -191,8 +191,10 @@ def test_kinds_are_in_the_order_of_the_engine() -> None:
     assert [name.strip().lower() for name in text.split(",")] == list(KINDS)
 
 
-@pytest.mark.parametrize("build", ["simd", "scalar"])
-@pytest.mark.parametrize("name", ["modern", "cifar-80sec"])
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [("modern", "simd"), *(pytest.param("cifar-80sec", build, marks=pytest.mark.slow) for build in ("simd", "scalar"))],
+)
 def test_the_engine_answers_as_the_network_of_shared_weights(name: str, build: str) -> None:
     network = trained(name, **QUICK[name])
     preprocessing, image = preprocessing_of(network), photo(90, 70)

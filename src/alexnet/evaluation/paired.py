@@ -61,5 +61,5 @@ def _interval(lost: int, won: int, images: int) -> tuple[float, float]:
 def _mcnemar(lost: int, won: int) -> float:
     """Two-sided: twice the chance of so few of `lost + won` fair coins, at most 1."""
     changed = lost + won
-    tail = sum(math.comb(changed, count) for count in range(min(lost, won) + 1)) / 2**changed
+    tail: float = sum(math.comb(changed, count) for count in range(min(lost, won) + 1)) / 2**changed
     return min(1.0, 2 * tail)
