@@ -10,19 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from alexnet.compression.network import LOOKED_AT, shared
+from alexnet.data.form import fitted
+from alexnet.data.places import network_input
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import WeightsError
 from alexnet.export import frame
+from alexnet.export.codes import BITS
 from alexnet.export.engine import BUILDS, wasm
 from alexnet.export.engine.host import Host
 from alexnet.export.formats import Order
 from alexnet.export.frame import SEEN, Words, policy, printable, render
+from alexnet.export.photos import Photos, trained_on
 from alexnet.export.program import Program, program
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.runtime import WHOLE, Engine
+from alexnet.weights.compressed import codes_of
 from alexnet.weights.exported import PROBABILITIES, UNKNOWN
+from alexnet.weights.named import file_of
 
 PROVEN = "simd"  # the build that is run to prove a page
 SCRIPTS = ("engine.js", "files.js", "local.js", "page.js")
@@ -67,9 +75,30 @@ def _held(text: str, name: str) -> bytes:
 
 
 def model_of(order: Order) -> Program:
-    """What the engine reads. Errors as for `write`."""
+    """What the engine reads. Errors as for `write`.
+
+    Of int4 the weights are shared as `alexnet compress` shares them; a compressed model keeps its codes.
+    """
+    classifier, network = order.classifier, order.classifier.network
+    coded = codes_of(file_of(classifier.origin)) if order.precision == "int4" and classifier.origin else {}
+    if order.precision == "int4" and not coded:
+        network, coded = shared(network, BITS["int4"], _looked_at(order))
+    stages = {name.removesuffix(".weight"): each for name, each in coded.items()}
+    return program(network, classifier.preprocessing, classifier.card.calibration, order.precision, stages)
+
+
+def _looked_at(order: Order) -> torch.Tensor | None:
+    """float32 (N, 3, S, S): photos that the model was trained on; None where none are known."""
     classifier = order.classifier
-    return program(classifier.network, classifier.preprocessing, classifier.card.calibration, order.precision)
+    if classifier.origin is None:
+        return None
+    photos = trained_on(classifier.origin, order.data)
+    if photos.part != "train":
+        return None
+    places = np.linspace(0, len(photos) - 1, min(LOOKED_AT, len(photos))).astype(np.int64)
+    form, some = classifier.form, Photos(photos.source, photos.rows[places], photos.part)
+    stored = [fitted(pixels, form.size, form.fit) for pixels in some.decoded(form)]
+    return torch.from_numpy(network_input(stored, classifier.card.preprocessing))
 
 
 def page(classifier: Classifier, made: Program, precision: str) -> str:

@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -36,6 +37,7 @@ from alexnet.training.division import class_weights, split
 from alexnet.training.initial import begin_from, freeze, frozen, training_mode
 from alexnet.training.launched import Launched
 from alexnet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from alexnet.training.pruning import prune, zeros_kept
 from alexnet.training.recorded import Recorded, Work, records
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
@@ -158,7 +160,8 @@ class Supervised:
         logits = state.working.forward(images)
         loss = loss_value(recipe, logits, targets, self.class_weights)
         state.working.backward(loss)
-        state.working.step(state.optimizer)
+        with zeros_kept(state.network, state.average, state.working.copies) if recipe.prune else nullcontext():
+            state.working.step(state.optimizer)
         if state.average is not None:
             state.working.follow(state.average, recipe.ema, self.taken)
         correct = logits.argmax(1) == targets.argmax(1)
@@ -307,6 +310,8 @@ def build(store: Store, recipe: Recipe, initialised: list[str] | None = None) ->
     network = build_network(recipe, len(store.class_names))
     if initialised is None:
         initialised = begin_from(network, recipe.init, store.class_names) if recipe.init is not None else []
+        if recipe.prune:
+            prune(network, recipe.prune)
     freeze(network, recipe.freeze)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
