@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+import alexnet
+
 Run = Callable[..., Any]
 
 
@@ -62,6 +64,40 @@ def test_predict_prints_the_same_answers_and_what_cannot_be_read(
         assert (done.code, merged.code, whole.code) == (3, 3, 3)
         assert (merged.out, merged.err) == (whole.out, whole.err)
         assert len(whole.err.splitlines()) == 2
+
+
+def test_unknown_images_and_sets_are_counted_over_all_parts(
+    calibrated_run: "alexnet.Run",
+    write_digits: Callable[[Path, int, int], Path],
+    foreign_pictures: Path,
+    tmp_path: Path,
+    run: Run,
+) -> None:
+    data = write_digits(tmp_path / "digits", 3, 30)
+    words = ["evaluate", calibrated_run.folder, data, "--split", "all", "--unknown", foreign_pictures]
+    words += ["--coverage", "0.9", "--include-trained"]
+    assert run(*words, "--out", tmp_path / "one").code == 0
+    done = divided(run, [*words, "--out", tmp_path / "put"], tmp_path / "parts", 3)
+    assert done.code == 0, done.err
+    assert files(tmp_path / "put") == files(tmp_path / "one")
+    told = json.loads((tmp_path / "put" / "metrics.json").read_text(encoding="utf-8"))
+    assert told["own_unknown"]["images"] == told["images"] > 64
+    assert told["foreign_unknown"]["unknown"] > 0
+    assert told["sets"]["asked"] == 0.9
+
+
+def test_a_shard_of_another_model_or_of_changed_images_is_refused(
+    run: Run, digits: Path, weights: Path, trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes((digits / "0" / "0.png").read_bytes())
+    words = [tmp_path / "photos", "--parts", tmp_path / "parts"]
+    assert run("predict", weights, *words, "--shard", "1/2").code == 0
+    done = run("predict", trained[0], *words, "--shard", "2/2")
+    assert (done.code, "was made with model" in done.err) == (2, True)
+    (tmp_path / "photos" / "b.png").write_bytes((digits / "1" / "0.png").read_bytes())
+    done = run("predict", weights, *words, "--merge")
+    assert (done.code, "was made with images" in done.err) == (2, True)
 
 
 def test_embed_writes_the_same_file(run: Run, many: Path, weights: Path, tmp_path: Path) -> None:
