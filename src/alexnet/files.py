@@ -13,6 +13,7 @@ brings them to a whole state: an old folder moved aside means that the new one b
 import csv
 import ctypes
 import errno
+import hashlib
 import json
 import logging
 import math
@@ -150,6 +151,12 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_strangers(folder: Path, is_ours: Callable[[str], bool], kind: str) -> None:

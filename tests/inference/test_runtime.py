@@ -255,3 +255,13 @@ def test_predict_of_an_export_imports_no_torch_and_takes_little_memory(
 def test_predict_of_a_weights_file_imports_nothing_slow_beside_torch(weights: Path, photos: list[Path]) -> None:
     _, _, modules = started("predict", weights, photos[0], "--json")
     assert not modules & {*NEVER, "onnxruntime"}
+
+
+def test_a_fingerprint_is_of_the_content_wherever_it_lies(
+    whole: Path, batched: Path, weights: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    (tmp_path / "copy.onnx").write_bytes(whole.read_bytes())
+    (tmp_path / "copy.safetensors").write_bytes(weights.read_bytes())
+    assert load(tmp_path / "copy.onnx").fingerprint() == load(whole).fingerprint()
+    assert load(tmp_path / "copy.safetensors").fingerprint() == classifier.fingerprint()
+    assert len({load(whole).fingerprint(), load(batched).fingerprint(), classifier.fingerprint()}) == 3

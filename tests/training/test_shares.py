@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet.processes.together import Together, ends_of_parts
+from alexnet.processes.shards import ends_of_parts
+from alexnet.processes.together import Together
 from alexnet.training.shares import Shares, balanced, muon_cost
 
 

@@ -5,8 +5,20 @@ from typing import Annotated
 
 import typer
 
-from alexnet.cli.options import AsJson, DataOrStore, Device, LabelColumn, Model, Precision, with_column
-from alexnet.cli.output import print_json
+from alexnet.cli.options import (
+    AsJson,
+    DataOrStore,
+    Device,
+    LabelColumn,
+    Merge,
+    Model,
+    PartsFolder,
+    Precision,
+    ShardText,
+    division,
+    with_column,
+)
+from alexnet.cli.output import print_json, print_part
 from alexnet.console import bar, print_lines
 
 
@@ -27,15 +39,27 @@ def embed(
     label_column: LabelColumn = None,
     device: Device = "auto",
     precision: Precision = "float32",
+    shard: ShardText = None,
+    merge: Merge = False,
+    parts: PartsFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Write a feature vector of every image of DATA, with paths and labels, as a file for numpy.load."""
     from alexnet.inference import embed as features
     from alexnet.inference.classifier import load
+    from alexnet.inference.divided.embed import embed_part, embed_whole
 
-    data = with_column(data, label_column)
+    divided, data = division(shard, merge, parts), with_column(data, label_column)
+    layers = layer or ()
     with bar("packing") as packing, bar("embedding") as progress:
-        done = features.embed(load(model, device, precision), data, out, layer or (), pool, packing, progress)
+        if divided and divided.shard:
+            asked = (layers, pool, divided, divided.shard, packing, progress)
+            print_part(embed_part(load(model, device, precision), data, *asked), as_json)
+            return 0
+        if divided:
+            done = embed_whole(load(model, "cpu", precision), data, out, layers, pool, divided, packing)
+        else:
+            done = features.embed(load(model, device, precision), data, out, layers, pool, packing, progress)
     if as_json:
         print_json(done)
     else:

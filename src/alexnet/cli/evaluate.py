@@ -13,11 +13,15 @@ from alexnet.cli.options import (
     Device,
     IncludeTrained,
     LabelColumn,
+    Merge,
+    PartsFolder,
     Precision,
+    ShardText,
     Views,
+    division,
     with_column,
 )
-from alexnet.cli.output import print_json
+from alexnet.cli.output import print_json, print_part
 from alexnet.console import bar, print_lines, table
 from alexnet.processes.place import this_process
 
@@ -54,16 +58,30 @@ def evaluate(
     label_column: LabelColumn = None,
     device: Device = "auto",
     precision: Precision = "float32",
+    shard: ShardText = None,
+    merge: Merge = False,
+    parts: PartsFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Measure a trained network on DATA; on the data it was trained on, wherever it lies, the held-out part is used."""
+    from alexnet.evaluation.predict import USUAL_BATCH
+    from alexnet.inference.divided.evaluate import Asked, evaluate_part, evaluate_whole
     from alexnet.inference.evaluate import evaluate as measure
     from alexnet.processes.together import meeting
 
-    data = with_column(data, label_column)
-    with meeting(this_process(), device) as together, bar("evaluating") as progress:
-        wanted = (views, split, out, batch_size, device, precision, progress, include_trained, unknown, coverage)
-        measured = measure(model, data, *wanted, together)
+    divided, data = division(shard, merge, parts), with_column(data, label_column)
+    asked = Asked(views, split, batch_size or USUAL_BATCH, precision, include_trained, unknown, coverage)
+    if divided and divided.shard:
+        with bar("evaluating") as progress:
+            kept = evaluate_part(model, data, asked, divided, divided.shard, device, progress)
+        print_part(kept, as_json)
+        return 0
+    if divided:
+        measured = evaluate_whole(model, data, asked, divided, out)
+    else:
+        with meeting(this_process(), device) as together, bar("evaluating") as progress:
+            wanted = (views, split, out, batch_size, device, precision, progress, include_trained, unknown, coverage)
+            measured = measure(model, data, *wanted, together)
     scores = measured.to_json()
     if as_json:
         print_json(scores)

@@ -14,8 +14,11 @@ import typer
 
 from alexnet.data.value_range import Given, read_range
 from alexnet.errors import UsageError
+from alexnet.processes.place import this_process
+from alexnet.processes.shards import Division, read_shard
 
 ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/", re.IGNORECASE)  # a path joins the two slashes into one
+DIVIDED = "Work divided among machines (docs/parallel.md)"
 
 Data = Annotated[
     str,
@@ -110,11 +113,47 @@ LabelColumn = Annotated[
     typer.Option(metavar="NAME", help="The column of a CSV that holds the labels.", show_default="found by its name"),
 ]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images.", show_default="one a core")]
+ShardText = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do part I of N alone, counted from 1, and keep it in --parts; a part that is there is not done again.",
+        show_default=False,
+        rich_help_panel=DIVIDED,
+    ),
+]
+Merge = Annotated[bool, typer.Option("--merge", help="Put the parts in --parts together.", rich_help_panel=DIVIDED)]
+PartsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--parts", metavar="FOLDER", help="Where parts are kept.", show_default=False, rich_help_panel=DIVIDED
+    ),
+]
 
 
 def asked_range(text: str | None) -> Given | Literal["own"]:
     """`--value-range` as `alexnet.data.store.named_store` takes it; UsageError for what is no range."""
     return "own" if text is None else read_range(text)
+
+
+def division(shard: str | None, merge: bool, parts: Path | None) -> Division | None:
+    """What --shard, --merge and --parts ask for; None for none of them. UsageError for what does not go together."""
+    if shard is not None and merge:
+        raise UsageError(f"--shard {shard} and --merge were both given; run each shard, then --merge alone")
+    if parts is None and (shard is not None or merge):
+        asked = "--merge" if shard is None else f"--shard {shard}"
+        raise UsageError(f"{asked} needs --parts FOLDER, where the parts are kept; name one that all machines see")
+    if parts is None:
+        return None
+    if shard is None and not merge:
+        raise UsageError(f"--parts {parts} goes with --shard I/N or with --merge; give one of them, or leave it out")
+    if (ranks := this_process().ranks) > 1:
+        raise UsageError(
+            f"{ranks} processes were started that work together, and --shard and --merge are for one each; start them "
+            "without torchrun and srun, by SLURM's --array for instance"
+        )
+    return Division(parts, None if shard is None else read_shard(shard))
 
 
 def only_one(data: str | None, place: str | None) -> str | None:

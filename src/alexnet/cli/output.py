@@ -2,10 +2,14 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from alexnet.errors import AlexNetError
+
+if TYPE_CHECKING:
+    from alexnet.processes.parts import Kept
 
 INTERRUPTED = 130  # exit code after Ctrl-C
 BAD_DATA = 3  # exit code of commands that report bad data and still answer the rest; that of DataError
@@ -45,6 +49,14 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def print_json(answer: object) -> None:
     """Print one JSON value to standard output."""
     print(json.dumps(answer))
+
+
+def print_part(kept: "Kept", as_json: bool) -> None:
+    """Print where a part of divided work is kept."""
+    if as_json:
+        print_json(kept.to_json())
+    else:
+        print(f"part {kept.shard}: {kept.images} images, {'' if kept.made else 'done before, '}in {kept.folder}")
 
 
 def printable(text: str) -> str:

@@ -1,14 +1,31 @@
 """alexnet pack"""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alexnet.cli.options import AsJson, Data, Exact, Fit, LabelColumn, ValueRange, Workers, asked_range, with_column
-from alexnet.cli.output import print_json
+from alexnet.cli.options import (
+    AsJson,
+    Data,
+    Exact,
+    Fit,
+    LabelColumn,
+    Merge,
+    PartsFolder,
+    ShardText,
+    ValueRange,
+    Workers,
+    asked_range,
+    division,
+    with_column,
+)
+from alexnet.cli.output import print_json, print_part
 from alexnet.console import bar
+from alexnet.data.value_range import AUTO
+from alexnet.errors import UsageError
 
 if TYPE_CHECKING:
     from alexnet.data.store import Store
@@ -45,24 +62,35 @@ def pack(
             "--verify", help="Verify all checksums of an existing store and write nothing; DATA may be its folder."
         ),
     ] = False,
+    shard: ShardText = None,
+    merge: Merge = False,
+    parts: PartsFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Decode every image once into a packed store, which training reads at full speed."""
     from alexnet.data import store as stores
     from alexnet.data.sources import open_source
 
+    divided = division(shard, merge, parts)
     data = with_column(data, label_column)
     asked = (size, fit, asked_range(value_range), exact)
+    if divided is not None:
+        _refuse_divided(verify, asked[2])
     if verify:
         store = stores.open_store(out, verify=True) if out else stores.verified(data, *asked)
     else:
         source = open_source(data)
         with bar("packing") as progress:
-            form = vars(stores.form_of(source, *asked, workers, progress))
+            form = stores.form_of(source, *asked, workers, progress)
+            how: dict[str, Any] = {"max_bad": max_bad, "workers": workers, "progress": progress}
+            if divided and divided.shard:
+                print_part(stores.pack_part(source, divided.folder, divided.shard, form, **how), as_json)
+                return 0
+            packer = partial(stores.pack_whole, divided.folder) if divided else stores.pack
             if out is None:
-                store = stores.packed(source, max_bad=max_bad, workers=workers, progress=progress, **form)
+                store = stores.packed(source, **how, **vars(form), packer=packer)
             else:
-                store = stores.pack(source, out, max_bad=max_bad, workers=workers, progress=progress, **form)
+                store = packer(source, out, **how, **vars(form))
         store.warn_of_extent()
     if as_json:
         print_json({**_store_facts(store), **({"sound": True} if verify else {})})
@@ -72,6 +100,17 @@ def pack(
         sound = "; sound: every checksum is right" if verify else ""
         print(f"{images}{skipped}, in {store.folder}{sound}")
     return 0
+
+
+def _refuse_divided(verify: bool, value_range: Any) -> None:
+    """UsageError for what needs all images at once, or packs none."""
+    if verify:
+        raise UsageError("--verify packs nothing that could be divided; leave --shard, --merge and --parts out")
+    if value_range == AUTO:
+        raise UsageError(
+            "--value-range auto looks at all images, and a shard at its own; give the range as LOW,HIGH: alexnet pack "
+            "without --shard finds it, and says it"
+        )
 
 
 def _store_facts(store: "Store") -> dict[str, Any]:

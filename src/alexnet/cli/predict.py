@@ -9,13 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet.cli.options import AnyModel, AsJson, Coverage, Device, Views, expand
-from alexnet.cli.output import BAD_DATA, print_json, print_message, printable
+from alexnet.cli.options import (
+    AnyModel,
+    AsJson,
+    Coverage,
+    Device,
+    Merge,
+    PartsFolder,
+    ShardText,
+    Views,
+    division,
+    expand,
+)
+from alexnet.cli.output import BAD_DATA, print_json, print_message, print_part, printable
 from alexnet.errors import UsageError
 from alexnet.processes.place import this_process
+from alexnet.processes.shards import Division, Shard
 
 if TYPE_CHECKING:
     from alexnet.inference.answers import Prediction
+    from alexnet.processes.parts import Kept
 
 FEW = 16  # images up to which an export is opened for few
 
@@ -32,15 +45,23 @@ def predict(
     device: Device = "auto",
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, and nothing else, to standard output.")] = False,
+    shard: ShardText = None,
+    merge: Merge = False,
+    parts: PartsFolder = None,
 ) -> int:
     """Classify images, in the order given. Exit code 3 if any cannot be read."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; choose one")
+    divided = division(shard, merge, parts)
     from alexnet.inference.answers import Prediction
 
     asked = list(expand(images))
     readable = [path for path, error in asked if not error]
-    guessed = iter(predicted(model, readable, top, views, coverage, device))
+    wanted = (readable, top, views, coverage)
+    if divided and divided.shard:
+        print_part(kept_part(model, *wanted, device, divided, divided.shard), as_json)
+        return 0
+    guessed = iter(put_together(model, *wanted, divided) if divided else predicted(model, *wanted, device))
     answers = [Prediction(str(path), error=error) if error else next(guessed) for path, error in asked]
     if as_json:
         print_json([answer.to_json() for answer in answers])
@@ -64,7 +85,8 @@ def predicted(
     opened = partial(load, model, device, brief=len(images) <= FEW)
     if this_process().ranks == 1:
         return opened().predict(images, top, views, coverage)
-    from alexnet.processes.together import ends_of_parts, led, meeting
+    from alexnet.processes.shards import ends_of_parts
+    from alexnet.processes.together import led, meeting
 
     with meeting(this_process(), device) as together:
         loaded = led(together, opened, lambda _: opened())
@@ -74,6 +96,34 @@ def predicted(
     guesses = [[Guess(**guess) for guess in each.pop("predictions")] for part in told for each in part]
     rest = [each for part in told for each in part]
     return [Prediction(predictions=guess, **each) for guess, each in zip(guesses, rest, strict=True)]
+
+
+def kept_part(
+    model: Path,
+    images: Sequence[Path],
+    top: int,
+    views: int,
+    coverage: float | None,
+    device: str,
+    divided: Division,
+    shard: Shard,
+) -> "Kept":
+    """Answer one part of the images and keep it, unless it is there."""
+    from alexnet.inference.divided.predict import predict_part
+    from alexnet.inference.loading import load
+
+    loaded = load(model, device, brief=len(images) <= FEW)
+    return predict_part(loaded, images, top, views, coverage, divided, shard)
+
+
+def put_together(
+    model: Path, images: Sequence[Path], top: int, views: int, coverage: float | None, divided: Division
+) -> "list[Prediction]":
+    """The answers to all images, from the parts."""
+    from alexnet.inference.divided.predict import predict_whole
+    from alexnet.inference.loading import load
+
+    return predict_whole(load(model, "cpu", brief=True), images, top, views, coverage, divided)
 
 
 def _print_csv(answers: Iterable["Prediction"]) -> None:

@@ -91,12 +91,12 @@ class RecordSource(Source):
         return _file_stamp((self.root or Path()) / self.samples[index].path.split("#")[0])
 
 
-def each_image(source: Source) -> Iterator[Path | NDArray[np.uint8]]:
-    """`source.read` of every sample, in order.
+def each_image(source: Source, low: int = 0, high: int | None = None) -> Iterator[Path | NDArray[np.uint8]]:
+    """`source.read` of every sample, in order; of the samples [low, high) alone, where these are given.
 
     Raises DataError if a file that holds many images cannot be read; `images.decode` reports files of one image.
     """
-    for index, sample in enumerate(source.samples):
+    for index, sample in enumerate(source.samples[low:high], low):
         try:
             yield source.read(index)
         except OSError as error:

@@ -20,6 +20,7 @@ from alexnet.data.form import Form
 from alexnet.data.images import ImageSource, Pixels
 from alexnet.data.places import check_views
 from alexnet.errors import ImageError, UsageError
+from alexnet.files import sha256_of
 from alexnet.inference.inputs import ImageInput, ImageInputs, check_count, each_image, path_of, pixels_of
 
 BATCH = 64  # views through the network at once
@@ -92,6 +93,17 @@ class Answering(ABC):
     def check_views(self, views: int) -> None:
         """UsageError for a number of views that there is not, or that this model cannot take."""
         check_views(views)
+
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of what the model answers by, wherever it lies: here, of its file."""
+        if self.origin is None or not self.origin.is_file():
+            raise UsageError(f"{self.name} is no file that could be told from others; give a run or a weights file")
+        return sha256_of(self.origin)
+
+    @property
+    def computed(self) -> str:
+        """The device and the type that it computes with: answers are equal to the last digit for the same."""
+        return "cpu"
 
     def sets(self, probabilities: NDArray[np.float32], coverage: float, views: int = 1) -> NDArray[np.bool_]:
         """float (N, K) -> bool (N, K): for each image a set of classes that holds the right one with this chance.

@@ -22,7 +22,7 @@ from alexnet.inference.inputs import ImageInputs, as_path
 from alexnet.networks.layers import Network
 from alexnet.networks.prepared import Prepared
 from alexnet.weights.calibration import Known
-from alexnet.weights.card import Card
+from alexnet.weights.card import Card, checksum, tensors_of
 from alexnet.weights.card import save as save_weights
 from alexnet.weights.named import is_published
 from alexnet.weights.named import load as load_weights
@@ -120,6 +120,15 @@ class Classifier(Answering):
         found = {name: each.numpy() for name, each in features.of_images(*parts).items()}
         chances = self.card.calibration.probabilities(found.pop(last))
         return Answers(chances if views == 1 else self.probabilities(stored, views), self.known.unknown(chances, found))
+
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of weights and card, as a weights file has it."""
+        return checksum(self.card, tensors_of(self.network, self.card))
+
+    @property
+    def computed(self) -> str:
+        """ "cpu, float32"."""
+        return f"{self.device.type}, {str(self.precision).removeprefix('torch.')}"
 
     def sets(self, probabilities: NDArray[np.float32], coverage: float, views: int = 1) -> NDArray[np.bool_]:
         """As `Answering.sets`; UsageError, too, for several views, for sets are measured on the centre view alone."""

@@ -44,15 +44,33 @@ def embed(
     Returns {"file", "images", "classes", "layers": {stage: D}, "skipped": number of images that cannot be read}.
     UsageError for unknown layers and another suffix, before an image is read; errors of the data as for training.
     """
-    chosen = list(layers) or [hidden_layer(classifier.network)]
-    check_layers(classifier.network, chosen, pool)
+    check_out(out)
+    store, chosen = embedded(classifier, data, layers, pool, packing)
+    parts = (classifier.network, classifier.preprocessing, store, chosen, pool, classifier.device, classifier.precision)
+    batches = ({name: each.numpy() for name, each in batch.items()} for batch in of_store(*parts, progress=progress))
+    return write_all(out, batches, store)
+
+
+def check_out(out: Path) -> None:
+    """UsageError for another suffix than .npz, AlexNetError where nothing can be written."""
     if out.suffix != ".npz":
         raise UsageError(f"{out} does not end in .npz, the one format of features; rename it")
     check_writable(out)
+
+
+def embedded(
+    classifier: Classifier, data: Data, layers: Sequence[str], pool: str, packing: Progress | None
+) -> tuple[Store, list[str]]:
+    """The images and the stages that are taken, as for `embed`; refused before an image is read."""
+    chosen = list(layers) or [hidden_layer(classifier.network)]
+    check_layers(classifier.network, chosen, pool)
     store = named_store(data, **vars(classifier.preprocessing.form), progress=packing, opener=open_images)
     store.warn_of_extent(crop=False)
-    parts = (classifier.network, classifier.preprocessing, store, chosen, pool, classifier.device, classifier.precision)
-    batches = ({name: each.numpy() for name, each in batch.items()} for batch in of_store(*parts, progress=progress))
+    return store, chosen
+
+
+def write_all(out: Path, batches: Iterable[dict[str, NDArray[np.float32]]], store: Store) -> dict[str, Any]:
+    """Write the features of all of a store's images, some rows of all stages at a time; returns what `embed` does."""
     widths = _write(out, batches, len(store), _tables(store))
     counts = {"images": len(store), "classes": len(store.class_names)}
     return {"file": str(out), **counts, "layers": widths, "skipped": len(store.skipped)}
@@ -75,12 +93,24 @@ def _write(
         spools = _spool(spooled, out.parent, batches)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, (spool, width) in spools.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                with archive.open(_member(name), "w", force_zip64=True) as member:
                     _copy(spool, member, (rows, width))
             for name, column in tables.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                with archive.open(_member(name), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, column, allow_pickle=False)
         return {name: width for name, (_, width) in spools.items()}
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Of the oldest date that a zip can have: equal features are equal files."""
+    found = zipfile.ZipInfo(f"{name}.npy")
+    found.external_attr = 0o600 << 16
+    return found
+
+
+def begin_array(file: IO[bytes], shape: tuple[int, int]) -> None:
+    """Write the head of a .npy file of float32 (N, D), whose rows follow."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
 def _spool(
@@ -99,7 +129,6 @@ def _spool(
 
 def _copy(spool: IO[bytes], member: IO[bytes], shape: tuple[int, int]) -> None:
     """The spooled rows as the .npy file of an array."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(member, header)
+    begin_array(member, shape)
     spool.seek(0)
     copyfileobj(spool, member, COPIED)

@@ -135,33 +135,53 @@ def evaluate(
     if together is None:  # open_data is called from here, so that its warnings name the caller's line
         classifier, together = model if isinstance(model, Answering) else load(model, device, precision), Together()
         classifier.check_views(views)
-        measured = _foreign(classifier, unknown, coverage, views, progress)
+        measured = foreign(classifier, unknown, coverage, views, progress)
         found = open_data(classifier.origin, data, classifier, progress)
     else:
-        opened = partial(_opened, model, data, device, precision, progress)
-        classifier, found = led(together, opened, lambda _: opened())  # the first one packs
+        both = partial(opened, model, data, device, precision, progress)
+        classifier, found = led(together, both, lambda _: both())  # the first one packs
         classifier.check_views(views)
-        foreign = partial(_foreign, classifier, unknown, coverage, views, progress)
-        measured = led(together, foreign, lambda told: told, lambda told: told)
+        foreigners = partial(foreign, classifier, unknown, coverage, views, progress)
+        measured = led(together, foreigners, lambda told: told, lambda told: told)
     indices = found.rows(split, include_trained)
-    store, split = found.store, split or found.best_part()
+    batch_size = batch_size or usual_batch(device_of(classifier))
+    answer = partial(chances_of, classifier, found.store, views=views, batch_size=batch_size, progress=progress)
+    chances = shared_rows(indices, answer, together, max(1, batch_size // views))
+    if unknown is not None:
+        measured["own_unknown"] = of_own(classifier, name, found.store, indices, progress).to_json()
+    asked = (name, views, split, coverage, named, together.first)
+    return concluded(classifier, found, indices, chances, measured, *asked)
+
+
+def concluded(
+    classifier: Answering,
+    found: Labelled,
+    indices: NDArray[np.int64],
+    chances: Tensor,
+    measured: dict[str, Any],
+    name: str,
+    views: int,
+    split: str | None,
+    coverage: float | None,
+    out: Path | None,
+    writes: bool = True,
+) -> Evaluation:
+    """What the probabilities of the images `indices`, float32 (N, K), come to; its files are written.
+
+    measured: what `foreign` gave, and own_unknown. name: of the data. writes: whether this process writes files;
+    others as for `evaluate`.
+    """
+    store, split, labels = found.store, split or found.best_part(), found.labels[indices]
     if leaking := found.leaks():
         logger.warning("%s", leaking)
-    batch_size = batch_size or usual_batch(_device_of(classifier))
-    answer = partial(_chances, classifier, store, views=views, batch_size=batch_size, progress=progress)
-    chances = shared_rows(indices, answer, together, max(1, batch_size // views))
-    labels = found.labels[indices]
-    scores = metrics(chances, labels, classifier.class_names)
-    if unknown is not None:
-        measured["own_unknown"] = of_own(classifier, name, store, indices, progress).to_json()
     if coverage is not None:
         measured["sets"] = of_sets(classifier.sets(chances.numpy(), coverage, views), labels, coverage)
-    scores |= measured
+    scores = metrics(chances, labels, classifier.class_names) | measured
     facts: dict[str, Any] = {"model": classifier.name, "data": name}
     facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
     facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
-    folder = named or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
-    if folder is None or not together.first:
+    folder = out or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
+    if folder is None or not writes:
         return _evaluation(facts, scores, [])
     from alexnet.plots import pictures  # imports matplotlib, which takes half a second
 
@@ -172,12 +192,12 @@ def evaluate(
     return _evaluation(facts, scores, files)
 
 
-def _device_of(model: Answering) -> torch.device:
+def device_of(model: Answering) -> torch.device:
     """Where the model computes; an export in an engine on the processor."""
     return model.device if isinstance(model, Classifier) else torch.device("cpu")
 
 
-def _foreign(
+def foreign(
     model: Answering, unknown: Data | None, coverage: float | None, views: int, progress: Progress | None
 ) -> dict[str, Any]:
     """What is measured on foreign images; UsageError where the model cannot tell them, or hold the coverage."""
@@ -186,7 +206,7 @@ def _foreign(
     return {} if unknown is None else {"foreign_unknown": of_foreign(model, unknown, progress).to_json()}
 
 
-def _chances(
+def chances_of(
     model: Answering,
     store: Store,
     indices: NDArray[np.int64],
@@ -206,7 +226,7 @@ def _chances(
     return torch.from_numpy(np.concatenate(found))
 
 
-def _opened(
+def opened(
     model: str | os.PathLike[str] | Answering, data: Data, device: str, precision: str, progress: Progress | None
 ) -> tuple[Answering, Labelled]:
     classifier = model if isinstance(model, Answering) else load(model, device, precision)

@@ -6,6 +6,7 @@ gives `probabilities`, and `unknown` where its card has a score for 'none of the
 form, as they come to the run that it was made from, so that both answer the same pixels.
 """
 
+import hashlib
 import os
 import sys
 import warnings
@@ -23,6 +24,7 @@ from alexnet.data.images import Pixels
 from alexnet.data.places import centre, network_input
 from alexnet.data.workers import cores
 from alexnet.errors import Diverged, UsageError, WeightsError
+from alexnet.files import sha256_of
 from alexnet.inference.answers import Answering, Answers
 from alexnet.weights.exported import PROBABILITIES, UNKNOWN, ExportCard, is_program, openvino_file
 
@@ -183,6 +185,14 @@ class Exported(Answering):
         chances, unknown = told[PROBABILITIES].reshape(len(stored), views, -1).mean(1), told.get(UNKNOWN)
         self._check(chances)
         return Answers(chances, None if unknown is None else unknown.reshape(len(stored), views)[:, centre(views)])
+
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of its file; of OpenVINO's graph with that of the weights beside it."""
+        graph = openvino_file(Path(self.name))
+        if graph is None:
+            return super().fingerprint()
+        both = sha256_of(graph) + sha256_of(graph.with_suffix(".bin"))
+        return hashlib.sha256(both.encode()).hexdigest()
 
     def embed(self, *_: object, **__: object) -> NoReturn:
         """UsageError: an export gives answers, its layers' outputs are not among them."""

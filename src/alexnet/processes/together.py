@@ -25,6 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from alexnet.errors import AlexNetError, ElsewhereFailed, UsageError
 from alexnet.processes.place import Place
+from alexnet.processes.shards import ends_of_parts
 
 T = TypeVar("T")
 
@@ -157,12 +158,6 @@ def shared_rows(
         padded[: high - low] = mine
     parts = together.gathered(padded[None], "numbers")
     return torch.cat([part[: b - a] for part, (a, b) in zip(parts, pairwise(ends), strict=True)])
-
-
-def ends_of_parts(count: int, batch: int, ranks: int) -> list[int]:
-    """K + 1 bounds between the processes' parts of `count` things, each of whole batches, but for the last one."""
-    batches = -(-count // batch)
-    return [batch * (batches * rank // ranks) for rank in range(ranks)] + [count]
 
 
 def led(

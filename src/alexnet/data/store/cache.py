@@ -39,10 +39,12 @@ def packed(
     fit: str = "crop",
     value_range: ValueRange | None = None,
     exact: bool = False,
+    packer: Callable[..., Store] = pack,
 ) -> Store:
     """The store of a source in the cache; packed if it is missing or damaged.
 
     size: side of the stored images in pixels, None for the source's own; otherwise arguments and errors as for `pack`.
+    packer: replaces `pack`.
     Any change of a source leads to a new store. A store packed with a larger `max_bad` is reused: its gaps were
     accepted then. Of several processes that need the same store one packs it, the others wait. Stores of other versions
     of the format have other names and stay untouched. Logs when and why it packs or waits.
@@ -59,8 +61,9 @@ def packed(
         try:
             return open_store(folder)  # packed by another process in the meantime
         except DataError as damage:
-            _log_packing(source, folder, damage)
-        return pack(
+            if packer is pack:
+                _log_packing(source, folder, damage)
+        return packer(
             source, folder, max_bad=max_bad, workers=workers, progress=progress, fingerprint=fingerprint, **vars(form)
         )
 

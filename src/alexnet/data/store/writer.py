@@ -7,9 +7,9 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from alexnet.files import refuse_strangers, whole_folder
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
+Prepared = tuple[Packed, str] | str  # what `prepared` gives
 
 SHARD_BYTES = 2**30
 FLUSHED_BYTES = 2**25  # of a file, brought to the disk beside the packing each time that so many are new
@@ -71,15 +72,33 @@ def pack(
     AlexNetError if it cannot be written. After an error or Ctrl-C no partial store remains. Skipped images and
     images of one colour are logged as warnings.
     """
-    folder = Path(folder)
-    refuse_settings(folder, size, max_bad)
     form = Form(size, fit, value_range, exact)
+    images = ordered_map(partial(prepared, form), each_image(source), workers)
+    return write(images, source, folder, form, max_bad, progress, shard_bytes, fingerprint)
+
+
+def write(
+    images: AbstractContextManager[Iterable[Prepared]],
+    source: Source,
+    folder: str | Path,
+    form: Form,
+    max_bad: float | None = None,
+    progress: Progress | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    fingerprint: str | None = None,
+) -> Store:
+    """Write the store of a source from its images, each as `prepared` gives it, in the order of the samples.
+
+    images: begun once nothing speaks against the store. Otherwise as `pack`.
+    """
+    folder, size = Path(folder), form.size
+    refuse_settings(folder, size, max_bad)
     shard_rows = max(1, shard_bytes // row_bytes(size))
     fingerprint = fingerprint or source.fingerprint()
     with whole_folder(folder.resolve()) as beside:  # a link stays a link
-        _refuse_full_disk(folder, beside, len(source.samples) * row_bytes(size))
-        with _Files(beside, shard_rows) as files:
-            _fill(files, source, form, max_bad, workers, progress)
+        refuse_full_disk(folder, beside, len(source.samples) * row_bytes(size))
+        with _Files(beside, shard_rows) as files, images as results:
+            _fill(files, results, source, max_bad, progress)
         _refuse_empty_classes(source, files)
         _refuse_small_classes(source, files, max_bad)
         _refuse_blank(source, files, form)
@@ -109,24 +128,23 @@ def most_bad(total: int, max_bad: float | None = None) -> float:
 
 
 def _fill(
-    files: "_Files", source: Source, form: Form, max_bad: float | None, workers: int | None, progress: Progress | None
+    files: "_Files", images: Iterable[Prepared], source: Source, max_bad: float | None, progress: Progress | None
 ) -> None:
     """Store every image of the source in order; list those that cannot be used."""
     total = len(source.samples)
-    with ordered_map(partial(_prepared, form), each_image(source), workers) as results:
-        for done, (sample, result) in enumerate(zip(source.samples, results, strict=True), 1):
-            if isinstance(result, str):
-                files.skip(sample, result)
-                if len(files.skipped) >= NAMED_BAD:
-                    _refuse_bad(files.skipped, total, max_bad)
-            else:
-                files.add(sample, *result)
-            if progress is not None:
-                progress(done, total)
-    _refuse_bad(files.skipped, total, max_bad)
+    for done, (sample, result) in enumerate(zip(source.samples, images, strict=True), 1):
+        if isinstance(result, str):
+            files.skip(sample, result)
+            if len(files.skipped) >= NAMED_BAD:
+                refuse_bad(files.skipped, total, max_bad)
+        else:
+            files.add(sample, *result)
+        if progress is not None:
+            progress(done, total)
+    refuse_bad(files.skipped, total, max_bad)
 
 
-def _prepared(form: Form, source: ImageSource) -> tuple[Packed, str] | str:
+def prepared(form: Form, source: ImageSource) -> Prepared:
     """An image in its stored form and the digest of its pixels; the reason for one that cannot be read."""
     try:
         image = form.pack(source)
@@ -262,14 +280,19 @@ def _remarks(files: _Files) -> list[str]:
 
 
 def refuse_settings(folder: Path, size: int, max_bad: float | None) -> None:
+    """UsageError for values that no store has, and for a folder that holds anything but a store."""
+    refuse_values(size, max_bad)
+    refuse_strangers(folder, is_ours, "store")
+
+
+def refuse_values(size: int, max_bad: float | None) -> None:
     if size < 1:
         raise UsageError(f"size {size}: at least 1 pixel a side is needed, 256 is usual")
     if max_bad is not None and not 0 <= max_bad <= 1:
         raise UsageError(f"share of bad images {max_bad}: 0 to 1 is accepted, 0.01 for one in a hundred")
-    refuse_strangers(folder, is_ours, "store")
 
 
-def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
+def refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
     """Fail before hours of decoding, not after."""
     free = shutil.disk_usage(beside).free
     if free < needed:
@@ -279,7 +302,8 @@ def _refuse_full_disk(folder: Path, beside: Path, needed: int) -> None:
         )
 
 
-def _refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float | None) -> None:
+def refuse_bad(skipped: list[tuple[str, str]], total: int, max_bad: float | None) -> None:
+    """DataError where more of `total` images cannot be used than may be skipped. skipped: (path, reason) of each."""
     if len(skipped) > most_bad(total, max_bad):
         first = "; ".join(f"{path}: {reason}" for path, reason in skipped[:NAMED_BAD])
         raise DataError(

@@ -12,7 +12,7 @@ from alexnet.errors import unknown_name
 from alexnet.training.fields import checked
 from alexnet.training.recipes.article import article
 from alexnet.training.recipes.cifar import CIFAR
-from alexnet.training.recipes.imagenet import bvlc, caffenet, krizhevsky2012, torchvision
+from alexnet.training.recipes.imagenet import bvlc, caffenet, imagenet_fast, krizhevsky2012, torchvision
 from alexnet.training.recipes.modern import modern
 from alexnet.training.settings import AUTOMATIC, Recipe, names_in, read
 
@@ -25,6 +25,7 @@ RECIPES = {
     "bvlc": bvlc,
     "caffenet": caffenet,
     "torchvision": torchvision,
+    "imagenet-fast": imagenet_fast,
     **CIFAR,
 }
 
