@@ -21,6 +21,7 @@ PARTS = (
     Part("operators", 120, "the native operators, compiled where they are missing"),
     Part("machine", 40, "what the machine is; rates of matrix products and of copies"),
     Part("correctness", 70, "networks, LRN, training and resuming beside the processor's; a step's synchronisations"),
+    Part("kernels", 100, "the Triton kernels beside float64 and beside copies; steps with and without them"),
     Part("steps", 140, "training steps: ours and stock eager"),
     Part("launches", 120, "the optimiser's launches, views, CUDA graphs, images kept on the GPU"),
     Part("convolutions", 50, "forms of the first, second, fourth and fifth convolution of bvlc"),

@@ -22,11 +22,10 @@ from alexnet.ops.native.operators import Stage, plain, transformed
 VARIABLE = "ALEXNET_TRITON"
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 MOST_CHANNELS = 512
-WIDEST = {"size": 9, "within_size": 15, "kernel": 7}
-"""The largest windows: of LRN between channels, of LRN within a map, of a pool."""
+WIDEST = {"size": 9, "within_size": 15, "kernel": 7, "stride": 3}
+"""The largest windows: of LRN between channels, of LRN within a map, of a pool, and how far apart these may lie."""
 LEAST_CAPABILITY = (8, 0)  # bfloat16 is there, and Triton is tested on
-
-MOST_ERROR = 1e-5
+MOST_ERROR = 1e-5  # of a first small result, of values of about 1
 
 _off = False  # set by `without`
 
@@ -68,8 +67,10 @@ def _usable(index: int) -> bool:
 
 def _missing(index: int) -> str | None:
     """Why there are no kernels for the CUDA device, or None."""
-    if importlib.util.find_spec("triton") is None or not torch.cuda.is_available():
+    if importlib.util.find_spec("triton") is None:
         return "Triton is not installed: pip install triton"
+    if not torch.cuda.is_available():
+        return "PyTorch finds no CUDA device"
     found = torch.cuda.get_device_capability(index)
     if found < LEAST_CAPABILITY:
         return f"the GPU has compute capability {found[0]}.{found[1]}; they take {LEAST_CAPABILITY[0]}.0 or more"

@@ -10,8 +10,6 @@ x (N, H, W, C), channels last; vectors are maps of one pixel. mean, inverse (1 /
 import triton
 import triton.language as tl
 
-from alexnet.ops.triton.stages import won
-
 
 @triton.jit
 def per_channel(values, c, held):
@@ -73,8 +71,8 @@ def row_maxima(
         if RELU:
             a = tl.where(a <= 0, 0.0, a)
         a = tl.where(inside, a, float("-inf"))
-        wins = (a > best) | (a != a)
-        best = tl.where(wins, a, best)
+        wins = a > best
+        best = tl.maximum(best, a, propagate_nan=tl.PropagateNan.ALL)
         place = tl.where(wins, step, place)
     return best, place
 
@@ -135,14 +133,50 @@ def forward(
                 image, centre, slope, shift, top + step, q, c, held, height, width,
                 ALL, WIDTH, COLUMNS, RELU, KERNEL, STRIDE, PADDING,
             )  # fmt: skip
-            wins = (maximum > best) | (maximum != maximum)
-            best = tl.where(wins, maximum, best)
+            wins = maximum > best
+            best = tl.maximum(best, maximum, propagate_nan=tl.PropagateNan.ALL)
             place = tl.where(wins, column + step * KERNEL, place)
         at = out + (row * pooled_width + q)[:, None] * ALL + c[None, :]
         inside = (q < pooled_width)[:, None] & held
         tl.store(y + at, best.to(y.dtype.element_ty), mask=inside)
         if KEEP:
             tl.store(winners + at, place.to(tl.uint8), mask=inside)
+
+
+@triton.jit
+def won(
+    dy,
+    winners,
+    index,
+    row,
+    column,
+    c,
+    inside,
+    pooled_height,
+    pooled_width,
+    ALL: tl.constexpr,
+    KERNEL: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    TAPS: tl.constexpr,
+):
+    """(P, C) float32: for pixels (index of the image, row, column) the sum of dy over the windows that they won."""
+    total = tl.zeros(inside.shape, tl.float32)
+    for down in tl.static_range(TAPS):
+        pooled_row = (row + PADDING) // STRIDE - down
+        below = row + PADDING - pooled_row * STRIDE
+        for along in tl.static_range(TAPS):
+            pooled_column = (column + PADDING) // STRIDE - along
+            beside = column + PADDING - pooled_column * STRIDE
+            reaches = (pooled_row >= 0) & (pooled_row < pooled_height) & (below < KERNEL)
+            reaches = reaches & (pooled_column >= 0) & (pooled_column < pooled_width) & (beside < KERNEL)
+            mask = reaches[:, None] & inside
+            place = (index * pooled_height + pooled_row) * pooled_width + pooled_column
+            at = place.to(tl.int64)[:, None] * ALL + c[None, :]
+            winner = tl.load(winners + at, mask=mask, other=255).to(tl.int32)
+            given = tl.load(dy + at, mask=mask, other=0.0).to(tl.float32)
+            total += tl.where(winner == (below * KERNEL + beside)[:, None], given, 0.0)
+    return total
 
 
 @triton.jit

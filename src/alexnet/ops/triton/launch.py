@@ -113,6 +113,15 @@ def tile_of(x: Tensor, width: int, most: int) -> int:
     return int(max(1, min(whole // width, triton.next_power_of_2(most))))
 
 
+def columns_of(x: Tensor, width: int, pooled: int) -> tuple[int, int]:
+    """Columns of a tile of a pooled row, and the warps for it: half a tile where fewer columns are then left over."""
+    whole = tile_of(x, width, pooled)
+    half = max(1, whole // 2)
+    if -(-pooled // half) * half < -(-pooled // whole) * whole:
+        return half, WARPS // 2
+    return whole, WARPS
+
+
 def _sizes(x: Tensor, stage: Stage) -> dict[str, int]:
     height, width = x.shape[2:]
     pooled = {"pooled_height": stage.pooled(height), "pooled_width": stage.pooled(width)}
@@ -131,7 +140,7 @@ def _given(bias: Tensor | None, x: Tensor) -> Tensor:
 
 def _forward(kernel: str, x: Tensor, bias: Tensor | None, stage: Stage, y: Tensor, winners: Tensor) -> Launch:
     constants, sizes = _channels(x, stage), _sizes(x, stage)
-    columns = tile_of(x, constants["WIDTH"], sizes["pooled_width"])
+    columns, warps = columns_of(x, constants["WIDTH"], sizes["pooled_width"])
     tiles, keep = triton.cdiv(sizes["pooled_width"], columns), winners.numel() > 0
     strips = min(sizes["pooled_height"], triton.cdiv(PROGRAMS, len(x) * tiles))
     rows = triton.cdiv(sizes["pooled_height"], strips)
@@ -140,23 +149,34 @@ def _forward(kernel: str, x: Tensor, bias: Tensor | None, stage: Stage, y: Tenso
     numbers = {**sizes, "rows": rows, "strips": strips, "alpha": stage.alpha, "k": stage.k}
     constants |= {"COLUMNS": columns, "BIASED": bias is not None, "RELU": stage.relu, "RELU_AFTER": stage.relu_after}
     constants |= {"NORMAL": _normal(kernel, stage), "KEEP": keep, "CARRIED": stage.kernel - stage.stride == 1}
-    return Launch(stages.forward, (len(x) * strips, tiles), {**tensors, **numbers}, {**constants, **_pool(stage)})
+    constants |= _pool(stage)
+    return Launch(stages.forward, (len(x) * strips, tiles), {**tensors, **numbers}, constants, warps)
 
 
 def _backward(
     x: Tensor, bias: Tensor | None, dy: Tensor, winners: Tensor, stage: Stage, dx: Tensor, normal: int, after: bool
 ) -> Launch:
     """normal, after: NORMAL and RELU_AFTER of the kernel."""
-    constants, pixels = _channels(x, stage), x.numel() // x.shape[1]
-    tile = tile_of(x, constants["WIDTH"], pixels)
-    programs = triton.cdiv(pixels, tile) if bias is None else min(triton.cdiv(pixels, tile), SUMMING)
+    constants, blocks = _channels(x, stage), _blocks(x, stage)
+    tile = tile_of(x, constants["WIDTH"], blocks["blocks"])
+    programs = triton.cdiv(blocks["blocks"], tile)
+    programs = programs if bias is None else min(programs, SUMMING)
     sums = dx if bias is None else torch.empty(programs, x.shape[1], device=x.device)
-    tensors = {"x": x, "bias": _given(bias, x), "dy": dy, "winners": winners if stage.pools else dy}
-    numbers = {"pixels": pixels, **_sizes(x, stage), "alpha": stage.alpha, "k": stage.k}
-    constants |= {"PIXELS": tile, "BIASED": bias is not None, "RELU": stage.relu, "RELU_AFTER": after}
-    constants |= {"NORMAL": normal, "POOLED": stage.pools, "TAPS": -(-(stage.kernel or 1) // stage.stride)}
-    arguments = {**tensors, "dx": dx, "sums": sums, **numbers}
-    return Launch(stages.backward, (programs,), arguments, {**constants, **_pool(stage)})
+    given, rest = {"x": x, "bias": _given(bias, x), "dy": dy}, {"dx": dx, "sums": sums}
+    numbers = {"alpha": stage.alpha, "k": stage.k}
+    constants |= {"TILE": tile, "BIASED": bias is not None, "RELU": stage.relu, "RELU_AFTER": after, "NORMAL": normal}
+    if not stage.pools:
+        arguments = {**given, **rest, "pixels": blocks["blocks"], **numbers}
+        return Launch(stages.backward, (programs,), arguments, constants)
+    constants |= {**_pool(stage), "TAPS": -(-stage.kernel // stage.stride)}
+    arguments = {**given, "winners": winners, **rest, **blocks, **_sizes(x, stage), **numbers}
+    return Launch(stages.backward_pool, (programs,), arguments, constants)
+
+
+def _blocks(x: Tensor, stage: Stage) -> dict[str, int]:
+    """Of blocks as wide as the pool's stride: how many there are; of no pool, pixels."""
+    rows, columns = (triton.cdiv(side + stage.padding, stage.stride) for side in x.shape[2:])
+    return {"blocks": len(x) * rows * columns, "block_rows": rows, "block_columns": columns}
 
 
 def _backward_after(x: Tensor, bias: Tensor | None, dy: Tensor, winners: Tensor, stage: Stage, dm: Tensor) -> Launch:

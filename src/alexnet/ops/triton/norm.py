@@ -8,7 +8,7 @@ from torch import Tensor
 
 from alexnet.ops.native.operators import Stage
 from alexnet.ops.triton import batchnorm
-from alexnet.ops.triton.launch import PROGRAMS, Launch, tile_of
+from alexnet.ops.triton.launch import PROGRAMS, Launch, columns_of, tile_of
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,7 +31,7 @@ def sums_launch(x: Tensor) -> Launch:
 def forward_launch(x: Tensor, held: list[Tensor], y: Tensor, winners: Tensor, stage: Stage) -> Launch:
     """held: mean, inverse, weight, bias."""
     constants, sizes = _tiles(x)[0], _sizes(x, stage)
-    columns = tile_of(x, constants["WIDTH"], sizes["pooled_width"])
+    columns, warps = columns_of(x, constants["WIDTH"], sizes["pooled_width"])
     tiles = triton.cdiv(sizes["pooled_width"], columns)
     strips = min(sizes["pooled_height"], triton.cdiv(PROGRAMS, len(x) * tiles))
     rows = triton.cdiv(sizes["pooled_height"], strips)
@@ -41,7 +41,8 @@ def forward_launch(x: Tensor, held: list[Tensor], y: Tensor, winners: Tensor, st
     constants |= {"COLUMNS": columns, "RELU": stage.relu, "KEEP": keep, "CARRIED": stage.kernel - stage.stride == 1}
     constants.pop("PIXELS")
     numbers = {**sizes, "rows": rows, "strips": strips}
-    return Launch(batchnorm.forward, (len(x) * strips, tiles), {**tensors, **numbers}, {**constants, **_pool(stage)})
+    constants |= _pool(stage)
+    return Launch(batchnorm.forward, (len(x) * strips, tiles), {**tensors, **numbers}, constants, warps)
 
 
 def backward_launches(

@@ -3,7 +3,7 @@
 `forward` gives a program a strip of pooled rows. It passes down the map once: the last row of a window is the first of
 the next (3 x 3 windows, 2 apart), so that its maxima over columns are carried along. The place in its window of each
 winner is kept in a byte. `backward` gives a program tiles of pixels: each collects from the windows that reach it the
-gradients it has won, and normalises anew, so that no normalised map lies in memory.
+gradients it has won (of a pool, blocks of pixels), and normalises anew, so that no normalised map lies in memory.
 
 Maps are channels last: x (N, H, W, C), y, dy and winners (N, pooled_height, pooled_width, C). Constants are those of
 `alexnet.ops.triton.launch`. NORMAL: 0 without LRN, 1 LRN before the pool, 2 after it.
@@ -44,7 +44,8 @@ def row_maxima(
 ):
     """Of one row of a map: the maximum over the columns of each window, and its column in the window.
 
-    Ties go to the first, NaN counts as largest, as in PyTorch. Outside the map: -inf, and the first column inside.
+    Ties go to the first; NaN counts as largest, as in PyTorch, but wins no gradient. Outside the map: -inf, and the
+    first column inside.
     """
     best = tl.full((COLUMNS, WIDTH), float("-inf"), tl.float32)
     place = tl.broadcast_to(tl.maximum(PADDING - q * STRIDE, 0)[:, None], (COLUMNS, WIDTH))
@@ -58,8 +59,8 @@ def row_maxima(
             _, power = roots(a, alpha, k, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
             a = a * power
         a = tl.where(inside, a, float("-inf"))
-        wins = (a > best) | (a != a)
-        best = tl.where(wins, a, best)
+        wins = a > best
+        best = tl.maximum(best, a, propagate_nan=tl.PropagateNan.ALL)
         place = tl.where(wins, step, place)
     return best, place
 
@@ -130,8 +131,8 @@ def forward(
                 image, given, top + step, q, c, held, height, width, alpha, k,
                 ALL, WIDTH, COLUMNS, RELU, NORMAL, KERNEL, STRIDE, PADDING, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED,
             )  # fmt: skip
-            wins = (maximum > best) | (maximum != maximum)
-            best = tl.where(wins, maximum, best)
+            wins = maximum > best
+            best = tl.maximum(best, maximum, propagate_nan=tl.PropagateNan.ALL)
             place = tl.where(wins, column + step * KERNEL, place)
         if NORMAL == 2:
             _, power = roots(best, alpha, k, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
@@ -146,39 +147,33 @@ def forward(
 
 
 @triton.jit
-def won(
-    dy,
-    winners,
-    index,
-    row,
-    column,
-    c,
-    inside,
-    pooled_height,
-    pooled_width,
-    ALL: tl.constexpr,
-    KERNEL: tl.constexpr,
-    STRIDE: tl.constexpr,
-    PADDING: tl.constexpr,
-    TAPS: tl.constexpr,
+def through(
+    raw,
+    a,
+    d,
+    alpha,
+    k,
+    RELU: tl.constexpr,
+    RELU_AFTER: tl.constexpr,
+    NORMAL: tl.constexpr,
+    BACK: tl.constexpr,
+    AHEAD: tl.constexpr,
+    LANES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    SPAN: tl.constexpr,
+    RAGGED: tl.constexpr,
 ):
-    """(P, C) float32: for pixels (index of the image, row, column) the sum of dy over the windows that they won."""
-    total = tl.zeros(inside.shape, tl.float32)
-    for down in tl.static_range(TAPS):
-        pooled_row = (row + PADDING) // STRIDE - down
-        below = row + PADDING - pooled_row * STRIDE
-        for along in tl.static_range(TAPS):
-            pooled_column = (column + PADDING) // STRIDE - along
-            beside = column + PADDING - pooled_column * STRIDE
-            reaches = (pooled_row >= 0) & (pooled_row < pooled_height) & (below < KERNEL)
-            reaches = reaches & (pooled_column >= 0) & (pooled_column < pooled_width) & (beside < KERNEL)
-            mask = reaches[:, None] & inside
-            place = (index * pooled_height + pooled_row) * pooled_width + pooled_column
-            at = place.to(tl.int64)[:, None] * ALL + c[None, :]
-            winner = tl.load(winners + at, mask=mask, other=255).to(tl.int32)
-            given = tl.load(dy + at, mask=mask, other=0.0).to(tl.float32)
-            total += tl.where(winner == (below * KERNEL + beside)[:, None], given, 0.0)
-    return total
+    """The gradient of x, given d, that of its (with NORMAL = 1 normalised) activations a; raw: x with its bias."""
+    if NORMAL == 1:
+        inverse, power = roots(a, alpha, k, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
+        if RELU_AFTER:
+            d = tl.where(a * power <= 0, 0.0, d)
+        d = lrn_gradient(a, d, inverse, power, alpha, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
+    elif RELU_AFTER:
+        d = tl.where(a <= 0, 0.0, d)
+    if RELU:
+        d = tl.where(raw <= 0, 0.0, d)
+    return d
 
 
 @triton.jit
@@ -186,10 +181,59 @@ def backward(
     x,
     bias,
     dy,
-    winners,
     dx,
     sums,
     pixels,
+    alpha,
+    k,
+    ALL: tl.constexpr,
+    WIDTH: tl.constexpr,
+    TILE: tl.constexpr,
+    BIASED: tl.constexpr,
+    RELU: tl.constexpr,
+    RELU_AFTER: tl.constexpr,
+    NORMAL: tl.constexpr,
+    BACK: tl.constexpr,
+    AHEAD: tl.constexpr,
+    LANES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    SPAN: tl.constexpr,
+    RAGGED: tl.constexpr,
+):
+    """dx <- the gradient of x where there is no pool, from dy of each pixel; a program takes tiles of TILE pixels.
+
+    sums (programs, C): each program's sum of dx, whose sum over the programs is the bias's gradient.
+    """
+    c = tl.arange(0, WIDTH)
+    held = (c < ALL)[None, :]
+    given = bias_of(bias, c, c < ALL, BIASED)
+    if BIASED:
+        total = tl.zeros((TILE, WIDTH), tl.float32)
+    for tile in range(tl.program_id(0), tl.cdiv(pixels, TILE), tl.num_programs(0)):
+        pixel = tile * TILE + tl.arange(0, TILE)
+        inside = (pixel < pixels)[:, None] & held
+        at = pixel.to(tl.int64)[:, None] * ALL + c[None, :]
+        raw, a = activation(x, at, inside, given, RELU)
+        d = tl.load(dy + at, mask=inside, other=0.0).to(tl.float32)
+        d = through(raw, a, d, alpha, k, RELU, RELU_AFTER, NORMAL, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
+        tl.store(dx + at, d.to(dx.dtype.element_ty), mask=inside)
+        if BIASED:
+            total += tl.where(inside, d, 0.0)
+    if BIASED:
+        tl.store(sums + tl.program_id(0) * ALL + c, tl.sum(total, axis=0), mask=c < ALL)
+
+
+@triton.jit
+def backward_pool(
+    x,
+    bias,
+    dy,
+    winners,
+    dx,
+    sums,
+    blocks,
+    block_rows,
+    block_columns,
     height,
     width,
     pooled_height,
@@ -198,12 +242,11 @@ def backward(
     k,
     ALL: tl.constexpr,
     WIDTH: tl.constexpr,
-    PIXELS: tl.constexpr,
+    TILE: tl.constexpr,
     BIASED: tl.constexpr,
     RELU: tl.constexpr,
     RELU_AFTER: tl.constexpr,
     NORMAL: tl.constexpr,
-    POOLED: tl.constexpr,
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
@@ -215,41 +258,49 @@ def backward(
     SPAN: tl.constexpr,
     RAGGED: tl.constexpr,
 ):
-    """dx <- the gradient of x, from dy of the pool (POOLED) or of each pixel, through LRN (NORMAL = 1) and ReLU.
+    """dx <- the gradient of x, from dy of the pool; a program takes tiles of TILE blocks of STRIDE x STRIDE pixels.
 
-    sums (programs, C): each program's sum of dx, whose sum over the programs is the bias's gradient.
+    The TAPS x TAPS windows that reach a block are read once, and in which place of which window a pixel lies is known
+    when the kernel is compiled. sums: as for `backward`.
     """
     c = tl.arange(0, WIDTH)
     held = (c < ALL)[None, :]
     given = bias_of(bias, c, c < ALL, BIASED)
     if BIASED:
-        total = tl.zeros((PIXELS, WIDTH), tl.float32)
-    for tile in range(tl.program_id(0), tl.cdiv(pixels, PIXELS), tl.num_programs(0)):
-        pixel = tile * PIXELS + tl.arange(0, PIXELS)
-        inside = (pixel < pixels)[:, None] & held
-        at = pixel.to(tl.int64)[:, None] * ALL + c[None, :]
-        raw, a = activation(x, at, inside, given, RELU)
-        if POOLED:
-            index = pixel // (height * width)
-            row = pixel % (height * width) // width
-            d = won(
-                dy, winners, index, row, pixel % width, c, inside, pooled_height, pooled_width,
-                ALL, KERNEL, STRIDE, PADDING, TAPS,
-            )  # fmt: skip
-        else:
-            d = tl.load(dy + at, mask=inside, other=0.0).to(tl.float32)
-        if NORMAL == 1:
-            inverse, power = roots(a, alpha, k, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
-            if RELU_AFTER:
-                d = tl.where(a * power <= 0, 0.0, d)
-            d = lrn_gradient(a, d, inverse, power, alpha, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
-        elif RELU_AFTER:
-            d = tl.where(a <= 0, 0.0, d)
-        if RELU:
-            d = tl.where(raw <= 0, 0.0, d)
-        tl.store(dx + at, d.to(dx.dtype.element_ty), mask=inside)
-        if BIASED:
-            total += tl.where(inside, d, 0.0)
+        total = tl.zeros((TILE, WIDTH), tl.float32)
+    for tile in range(tl.program_id(0), tl.cdiv(blocks, TILE), tl.num_programs(0)):
+        block = tile * TILE + tl.arange(0, TILE)
+        known = block < blocks
+        index = block // (block_rows * block_columns)
+        block_row = block % (block_rows * block_columns) // block_columns
+        block_column = block % block_columns
+        places = ()
+        gradients = ()
+        for up in tl.static_range(TAPS):
+            for left in tl.static_range(TAPS):
+                row, column = block_row - up, block_column - left
+                reaches = (row >= 0) & (row < pooled_height) & (column >= 0) & (column < pooled_width)
+                mask = (known & reaches)[:, None] & held
+                at = ((index * pooled_height + row) * pooled_width + column).to(tl.int64)[:, None] * ALL + c[None, :]
+                places = places + (tl.load(winners + at, mask=mask, other=255),)
+                gradients = gradients + (tl.load(dy + at, mask=mask, other=0.0),)
+        for down in tl.static_range(STRIDE):
+            for right in tl.static_range(STRIDE):
+                row, column = block_row * STRIDE - PADDING + down, block_column * STRIDE - PADDING + right
+                inside = (known & (row >= 0) & (row < height) & (column >= 0) & (column < width))[:, None] & held
+                at = ((index * height + row) * width + column).to(tl.int64)[:, None] * ALL + c[None, :]
+                raw, a = activation(x, at, inside, given, RELU)
+                d = tl.zeros((TILE, WIDTH), tl.float32)
+                for up in tl.static_range(TAPS):
+                    for left in tl.static_range(TAPS):
+                        if down + up * STRIDE < KERNEL and right + left * STRIDE < KERNEL:
+                            place = (down + up * STRIDE) * KERNEL + right + left * STRIDE
+                            won = places[up * TAPS + left] == place
+                            d += tl.where(won, gradients[up * TAPS + left].to(tl.float32), 0.0)
+                d = through(raw, a, d, alpha, k, RELU, RELU_AFTER, NORMAL, BACK, AHEAD, LANES, CHANNELS, SPAN, RAGGED)
+                tl.store(dx + at, d.to(dx.dtype.element_ty), mask=inside)
+                if BIASED:
+                    total += tl.where(inside, d, 0.0)
     if BIASED:
         tl.store(sums + tl.program_id(0) * ALL + c, tl.sum(total, axis=0), mask=c < ALL)
 
