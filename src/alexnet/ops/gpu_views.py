@@ -121,14 +121,16 @@ def renders(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cuda" and dtype in TYPES and trusted(device)
 
 
-@cache
 def trusted(device: torch.device) -> bool:
     """Whether the kernels are used on this device: it has Triton, and they give what the processor gives.
 
     What does not hold is said once; then the processor renders, or the GPU in plain torch.
     """
-    if not (device.type == "cuda" and torch.cuda.is_available() and triton.usable(device)):
-        return False
+    return device.type == "cuda" and torch.cuda.is_available() and triton.usable(device) and _trusted(device)
+
+
+@cache
+def _trusted(device: torch.device) -> bool:
     try:
         error = _error(device)
     except Exception as failure:  # a compiler that is missing, a driver that is too old

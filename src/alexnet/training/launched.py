@@ -238,13 +238,11 @@ def trusted(device: torch.device) -> bool:
     if device.type == "meta":
         stands = kind_of(torch.empty(0, device=device)) == "cuda"
         return stands and triton.usable(device) and find_spec("triton") is not None
-    return device.type == "cuda" and _trusted(device)
+    return device.type == "cuda" and torch.cuda.is_available() and triton.usable(device) and _trusted(device)
 
 
 @cache
 def _trusted(device: torch.device) -> bool:
-    if not (torch.cuda.is_available() and triton.usable(device)):
-        return False
     try:
         error = _error(device)
     except Exception as failure:  # a compiler that is missing, a driver that is too old
