@@ -49,7 +49,7 @@ def shared(network: Network, bits: int, images: Tensor | None = None, progress: 
     made = copy.deepcopy(network).cpu().eval()
     names = {id(module): name for name, module in made.named_modules()}
     layers = [module for module in _parts(made) if isinstance(module, WEIGHTED)]
-    maps = [] if images is None else list(images.split(BATCH))
+    maps = [] if images is None else list(torch.split(images, BATCH))
     coded: dict[str, Coded] = {}
     for module in _parts(made):
         if isinstance(module, WEIGHTED) and module.weight.numel() >= LEAST:
@@ -70,6 +70,7 @@ def _parts(network: Network) -> Iterator[nn.Module]:
 
 
 def _coded(layer: nn.Module, bits: int, maps: list[Tensor]) -> Coded:
+    assert isinstance(layer.weight, Tensor)
     weight: Floats = layer.weight.detach().numpy()
     rows = np.ascontiguousarray(weight).reshape(len(weight), -1)
     pruned = float((rows == 0).mean()) >= PRUNED
@@ -104,5 +105,5 @@ def _inputs(layer: nn.Module, maps: Tensor, width: int, images: int) -> Tensor:
     every = max(1, int(math.sqrt(places * images / (SAMPLES * width))))
     stride = tuple(every * each for each in layer.stride)
     windows = F.unfold(maps, layer.kernel_size, layer.dilation, layer.padding, stride)  # type: ignore[arg-type]
-    by_group = windows.unflatten(1, (layer.groups, width))  # (N, groups, width, places)
+    by_group = windows.view(len(maps), layer.groups, width, -1)
     return by_group.permute(1, 2, 0, 3).flatten(2)
