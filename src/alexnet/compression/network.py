@@ -105,5 +105,5 @@ def _inputs(layer: nn.Module, maps: Tensor, width: int, images: int) -> Tensor:
     every = max(1, int(math.sqrt(places * images / (SAMPLES * width))))
     stride = tuple(every * each for each in layer.stride)
     windows = F.unfold(maps, layer.kernel_size, layer.dilation, layer.padding, stride)  # type: ignore[arg-type]
-    by_group = windows.view(len(windows), layer.groups, width, -1)  # (N, groups, width, places)
+    by_group = windows.view(len(maps), layer.groups, width, -1)
     return by_group.permute(1, 2, 0, 3).flatten(2)

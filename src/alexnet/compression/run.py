@@ -196,8 +196,8 @@ def _measured(
     began = perf_counter()
     found = load(path, device)
     load_seconds = perf_counter() - began
-    told = accuracy = None
-    seconds: tuple[float | None, ...] = (None, None)
+    told, accuracy = None, None
+    seconds: tuple[float | None, float | None] = (None, None)
     if images is not None:
         rows = images.rows(None)
         told = f"{len(rows):,} images of {images.store.name}, {images.best_part()}"
@@ -227,8 +227,8 @@ def _right(classifier: Classifier, images: Labelled, rows: NDArray[np.int64]) ->
     return found
 
 
-def _seconds(models: tuple[Classifier, ...], images: Labelled, rows: NDArray[np.int64]) -> tuple[float, ...]:
-    """The median time of one stored image, by each model in turn."""
+def _seconds(models: tuple[Classifier, Classifier], images: Labelled, rows: NDArray[np.int64]) -> tuple[float, float]:
+    """The median time of one stored image, by two models in turn."""
     times: list[list[float]] = [[] for _ in models]
     for row in np.resize(rows, WARM + TIMED):
         for own, classifier in zip(times, models, strict=True):
@@ -236,4 +236,4 @@ def _seconds(models: tuple[Classifier, ...], images: Labelled, rows: NDArray[np.
             began = perf_counter()
             classifier.probabilities(stored)
             own.append(perf_counter() - began)
-    return tuple(median(own[WARM:]) for own in times)
+    return median(times[0][WARM:]), median(times[1][WARM:])
