@@ -1,10 +1,15 @@
 """What tests of every room share."""
 
+import base64
+import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -78,6 +83,200 @@ def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class HubServer(ThreadingHTTPServer):
+    """Speaks as much of a model hub's protocol as publishing and loading need, and misbehaves on request."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), HubHandler)
+        self.token = "hf_good"
+        self.private: dict[str, bool] = {}  # by repository
+        self.commits: dict[str, list[tuple[str, dict[str, bytes]]]] = {}  # by repository: its commits, the last is main
+        self.tags: dict[str, str] = {}
+        self.large: dict[str, bytes] = {}  # large file storage, by SHA-256
+        self.upload_mode = "regular"
+        self.refusal: tuple[int, str] | None = None  # a status for every request, and a message
+        self.altered: dict[str, str] = {}  # headers that take the place of the right ones
+        self.body: Callable[[bytes], bytes] = bytes  # what is sent in the place of a file's content
+        self.asked: list[str] = []  # "GET /me/flowers/resolve/main/model.safetensors", ...
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def put(self, repository: str, files: dict[str, bytes], private: bool = False) -> str:
+        """Commit files to a repository, which is made if need be; returns the commit."""
+        self.private.setdefault(repository, private)
+        before = self.commits.setdefault(repository, [])
+        content = {**(before[-1][1] if before else {}), **files}
+        commit = hashlib.sha1(repr([len(before), sorted(content.items())]).encode()).hexdigest()
+        before.append((commit, content))
+        return commit
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    server: HubServer
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        if not self._begun():
+            return
+        parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
+        if parts[0] == "large":
+            self._content(self.server.large[parts[1]], {})
+        elif parts[:2] == ["api", "models"]:
+            repository = "/".join(parts[2:4])
+            if repository not in self.server.private or not self._may_read(repository):
+                self._refuse(404, "RepoNotFound")
+                return
+            commits = self.server.commits.get(repository, [])
+            sha = commits[-1][0] if commits else None
+            self._json({"id": repository, "private": self.server.private[repository], "sha": sha})
+        else:
+            self._file("/".join(parts[:2]), "/".join(parts[3:-1]), parts[-1])
+
+    def do_POST(self) -> None:
+        content = self._received()
+        if not self._begun():
+            return
+        parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
+        if self.path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif self._token() != self.server.token:
+            self._refuse(401, "", "Invalid username or password.")
+        elif self.path == "/api/repos/create":
+            self._made(json.loads(content))
+        elif "preupload" in parts:
+            names = [each["path"] for each in json.loads(content)["files"]]
+            modes = {True: self.server.upload_mode, False: "regular"}
+            files = [{"path": n, "uploadMode": modes[n.endswith(".safetensors")], "shouldIgnore": False} for n in names]
+            self._json({"files": files})
+        elif parts[-1] == "batch":
+            objects = json.loads(content)["objects"]
+            for each in objects:
+                each["actions"] = {"upload": {"href": f"{self.server.url}/large/{each['oid']}"}}
+            self._json({"objects": objects, "transfer": "basic"})
+        else:
+            self._committed("/".join(parts[2:4]), [json.loads(line) for line in content.splitlines()])
+
+    def do_PUT(self) -> None:
+        content = self._received()
+        if self._begun():
+            self.server.large[self.path.rpartition("/")[2]] = content
+            self._json({})
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def _begun(self) -> bool:
+        self.server.asked.append(f"{self.command} {unquote(self.path)}")
+        if self.server.refusal is not None:
+            self._refuse(self.server.refusal[0], "", self.server.refusal[1])
+        return self.server.refusal is None
+
+    def _made(self, asked: dict[str, Any]) -> None:
+        repository = f"{asked['organization']}/{asked['name']}"
+        if repository in self.server.private:
+            self._refuse(409, "", "You already created this model repo")
+            return
+        private = asked.get("private", asked.get("visibility") == "private")
+        self.server.private[repository] = private
+        self._json({"url": f"{self.server.url}/{repository}"})
+
+    def _committed(self, repository: str, lines: list[dict[str, Any]]) -> None:
+        files = {}
+        for line in lines[1:]:
+            value = line["value"]
+            small = line["key"] == "file"
+            files[value["path"]] = base64.b64decode(value["content"]) if small else self.server.large[value["oid"]]
+        commit = self.server.put(repository, files)
+        self._json({"commitUrl": f"{self.server.url}/{repository}/commit/{commit}", "commitOid": commit})
+
+    def _file(self, repository: str, revision: str, name: str) -> None:
+        if repository not in self.server.private or not self._may_read(repository):
+            return self._refuse(401, "RepoNotFound")
+        commits = self.server.commits[repository]
+        wanted = commits[-1][0] if revision == "main" else self.server.tags.get(revision, revision)
+        files = dict(commits).get(wanted)
+        if files is None:
+            return self._refuse(404, "RevisionNotFound")
+        if name not in files:
+            return self._refuse(404, "EntryNotFound")
+        content, sha256 = files[name], hashlib.sha256(files[name]).hexdigest()
+        headers = {"X-Repo-Commit": wanted}
+        if self.server.upload_mode == "lfs" and name.endswith(".safetensors"):
+            self.server.large[sha256] = content
+            headers |= {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(content))}
+            headers |= {"Location": f"http://localhost:{self.server.server_port}/large/{sha256}", "Content-Length": "0"}
+            return self._answer(302, headers)
+        git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        return self._content(content, {**headers, "ETag": f'"{git}"'})
+
+    def _content(self, content: bytes, headers: dict[str, str]) -> None:
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        sent = self.server.body(content)[start:] if self.command == "GET" else content
+        self._answer(206 if start else 200, {**headers, "Content-Length": str(len(sent))})
+        if self.command == "GET":
+            self.wfile.write(sent)
+
+    def _json(self, value: object) -> None:
+        content = json.dumps(value).encode()
+        self._answer(200, {"Content-Type": "application/json", "Content-Length": str(len(content))})
+        self.wfile.write(content)
+
+    def _refuse(self, status: int, code: str, message: str = "") -> None:
+        self._answer(status, {"X-Error-Code": code, "X-Error-Message": message, "Content-Length": "0"})
+
+    def _answer(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, **{k: v for k, v in self.server.altered.items() if k in headers}}.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+
+    def _received(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = b""
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            content += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return content
+
+    def _token(self) -> str:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+
+    def _may_read(self, repository: str) -> bool:
+        return not self.server.private[repository] or self._token() == self.server.token
+
+
+@pytest.fixture
+def hub_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+    """A local model hub, and a cache of its own; a token is set that may write."""
+    hub = pytest.importorskip("huggingface_hub")
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    server = HubServer()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_TOKEN", server.token)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)  # which is read when the package is imported
+    resolve = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + resolve)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # a protocol of huggingface.co's storage alone
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    hub.close_session()  # keeps connections open
     server.shutdown()
     thread.join()
     server.server_close()

@@ -63,3 +63,22 @@ def test_a_network_trains_on_the_gpu():
         loss = network(torch.randn(4, 3, 64, 64, device="cuda")).float().logsumexp(1).mean()
     loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_deterministic_holds_within_the_block_and_names_what_cannot_be():
+    from alexnet.device import deterministic
+
+    with deterministic(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with deterministic():
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    with (
+        pytest.raises(UsageError, match=r"deterministic: put_ has no deterministic form on this device; leave"),
+        deterministic(),
+    ):
+        torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))
+    with pytest.raises(RuntimeError, match="something else"), deterministic():
+        raise RuntimeError("something else")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory

@@ -2,7 +2,7 @@
 
 Of every fenced ```console or ```bash block, the lines that start with `alexnet ` (after a `$ ` prompt) are parsed, and
 run in order, in one folder that holds photo.jpg and photos/<class>/*.jpg. Training is run at small size. A line that
-ends in the comment `# minutes` or `# days` is parsed but not run.
+ends in the comment `# minutes`, `# days` or `# until Ctrl-C` is parsed but not run.
 """
 
 import re
@@ -21,7 +21,7 @@ from alexnet.networks.summary import summarize
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LONG = ("# minutes", "# days")
+LONG = ("# minutes", "# days", "# until Ctrl-C")
 SMALL = ["--epochs", "1", "--input-size", "64"]  # a later option wins over an earlier one
 
 

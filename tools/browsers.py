@@ -25,8 +25,8 @@ PATIENCE = 60  # seconds that a browser has to start, and a script to end
 class Browser(Protocol):
     """A browser with one page."""
 
-    def open(self, path: Path) -> None:
-        """Open a file and wait until it has loaded."""
+    def open(self, path: Path | str) -> None:
+        """Open a file or an address and wait until it has loaded."""
         ...
 
     def run(self, script: str) -> Any:
@@ -83,14 +83,17 @@ class Ears:
 
 
 @contextmanager
-def browser(name: str, dark: bool = False, camera: bool = False) -> Iterator[tuple[Browser, Ears]]:
-    """A fresh browser, and what was asked of the network. dark: what the system prefers. camera: a false one."""
+def browser(name: str, dark: bool = False, camera: bool = False, reach: str = "") -> Iterator[tuple[Browser, Ears]]:
+    """A fresh browser, and what was asked of the network.
+
+    dark: what the system prefers. camera: a false one. reach: the one "host:port" that it reaches, which is not told.
+    """
     program = installed(name)
     if program is None:
         raise FileNotFoundError(f"no {name} on this machine; looked for {', '.join(NAMES[name])}")
     ears = Ears()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        made = (Chromium if name == "chromium" else Firefox)(program, Path(profile), ears.port, dark, camera)
+        made = (Chromium if name == "chromium" else Firefox)(program, Path(profile), ears.port, dark, camera, reach)
         try:
             yield made, ears
         finally:
@@ -101,12 +104,12 @@ def browser(name: str, dark: bool = False, camera: bool = False) -> Iterator[tup
 class Chromium:
     """Chromium by its DevTools protocol: JSON, each message ended by a zero byte, over two pipes."""
 
-    def __init__(self, program: str, profile: Path, proxy: int, dark: bool, camera: bool) -> None:
+    def __init__(self, program: str, profile: Path, proxy: int, dark: bool, camera: bool, reach: str) -> None:
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
         flags = ["--headless=new", "--no-sandbox", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
         flags += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        flags += [f"--proxy-server=127.0.0.1:{proxy}", "--proxy-bypass-list=<-loopback>", "--disable-gpu"]
+        flags += [f"--proxy-server=127.0.0.1:{proxy}", f"--proxy-bypass-list=<-loopback>;{reach}", "--disable-gpu"]
         flags += ["--disable-dev-shm-usage", "--disable-default-apps", "--disable-features=OptimizationHints"]
         flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] if camera else []
 
@@ -131,9 +134,9 @@ class Chromium:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._send("Emulation.setEmulatedMedia", features=[scheme])
 
-    def open(self, path: Path) -> None:
-        """Open a file and wait until it has loaded."""
-        self._send("Page.navigate", url=path.resolve().as_uri())
+    def open(self, path: Path | str) -> None:
+        """Open a file or an address and wait until it has loaded."""
+        self._send("Page.navigate", url=path if isinstance(path, str) else path.resolve().as_uri())
         self._wait(lambda message: message.get("method") == "Page.loadEventFired")
 
     def run(self, script: str) -> Any:
@@ -217,7 +220,7 @@ PREFERENCES = {
 class Firefox:
     """Firefox by Marionette: JSON, each message led by its length, over a socket."""
 
-    def __init__(self, program: str, profile: Path, proxy: int, dark: bool, camera: bool) -> None:
+    def __init__(self, program: str, profile: Path, proxy: int, dark: bool, camera: bool, reach: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         own = {f"network.proxy.{kind}": "127.0.0.1" for kind in ("http", "ssl")}
@@ -226,7 +229,7 @@ class Firefox:
             "ui.systemUsesDarkTheme": int(dark),
             "layout.css.prefers-color-scheme.content-override": int(not dark),
         }
-        false_camera = {"media.navigator.streams.fake": camera}
+        false_camera = {"media.navigator.streams.fake": camera, "network.proxy.no_proxies_on": reach}
         lines = {**PREFERENCES, **own, **ports, **scheme, **false_camera, "marionette.port": port}
         text = "".join(f"user_pref({json.dumps(key)}, {json.dumps(value)});\n" for key, value in lines.items())
         (profile / "user.js").write_text(text, encoding="utf-8")
@@ -239,9 +242,9 @@ class Firefox:
         self._send("WebDriver:NewSession", capabilities={"alwaysMatch": {"acceptInsecureCerts": False}})
         self._send("WebDriver:SetTimeouts", script=1000 * PATIENCE, pageLoad=1000 * PATIENCE)
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Path | str) -> None:
         """Open a file and wait until it has loaded."""
-        self._send("WebDriver:Navigate", url=path.resolve().as_uri())
+        self._send("WebDriver:Navigate", url=(path if isinstance(path, str) else path.resolve().as_uri()))
 
     def run(self, script: str) -> Any:
         """The value of the body of an asynchronous function."""

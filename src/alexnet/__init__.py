@@ -11,8 +11,11 @@
 Nothing heavy is imported until it is used, so that `import alexnet` and `alexnet --help` are instant.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report its use to its maker
 
 __version__ = "0.1.0"
 __all__ = [

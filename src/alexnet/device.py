@@ -1,7 +1,10 @@
 """The device and floating-point type that a network computes with: by name, or the best that the machine has."""
 
 import contextlib
+import os
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +39,41 @@ def whole_float32() -> None:
         if torch.backends.cuda.matmul.fp32_precision == "tf32":
             torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """Context manager: CUDA computes the same bits each time, more slowly; without effect unless `wanted`.
+
+    It takes algorithms that add in a fixed order. cuBLAS looks at its variable when a process first multiplies: enter
+    this before. UsageError for an operation that has no such algorithm. Processors compute so in any case.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    filling: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), filling.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    filling.fill_uninitialized_memory = False  # what is read is written before
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        if "CUBLAS_WORKSPACE_CONFIG" in str(error):
+            raise UsageError(
+                "deterministic: this process has multiplied on the GPU before; set CUBLAS_WORKSPACE_CONFIG=:4096:8 "
+                "in its environment"
+            ) from error
+        name = str(error).split(" ")[0]
+        raise UsageError(
+            f"deterministic: {name} has no deterministic form on this device; leave the setting out, or take another "
+            "network or --device cpu"
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        filling.fill_uninitialized_memory = before[1]
 
 
 def _found(name: str) -> torch.device:
@@ -74,6 +112,25 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
+_meta = "meta"  # what the meta device stands for: set by `standing_for`
+
+
+def kind_of(x: Tensor) -> str:
+    """The kind of device that computes `x`: "cpu", "cuda", "mps"; of the meta device, what it stands for."""
+    return _meta if x.device.type == "meta" else x.device.type
+
+
+@contextlib.contextmanager
+def standing_for(kind: str) -> Iterator[None]:
+    """Context manager: tensors of the meta device take the way of `kind`, "cpu" or "cuda", which can so be counted."""
+    global _meta
+    before, _meta = _meta, kind
+    try:
+        yield
+    finally:
+        _meta = before
+
+
 def has_float64(device: torch.device) -> bool:
     """Whether the device is known to compute in float64; Apple's GPUs (mps) do not."""
     return device.type in ("cpu", "cuda")
@@ -81,7 +138,7 @@ def has_float64(device: torch.device) -> bool:
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
     """The context in which a float32 network computes its convolutions and products in `dtype`."""
-    if dtype == torch.float32:
+    if dtype == torch.float32 or device.type == "meta":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
 

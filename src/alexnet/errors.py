@@ -4,6 +4,7 @@ AlexNetError            1  the run failed
 ├── UsageError          2  a wrong option, name or value
 ├── DataError           3  the data cannot be used
 │   └── ImageError      3  one image cannot be used
+│       └── TooLarge    3  it has more pixels than are decoded
 ├── Diverged              1  the loss of a training run is not finite
 ├── WeightsError        1  a weights file or checkpoint is damaged or belongs to another network
 ├── ElsewhereFailed         of several processes the first could not begin; its own exit code
@@ -37,6 +38,10 @@ class DataError(AlexNetError):
 
 class ImageError(DataError):
     """One image cannot be used; the message does not name the file, whoever read it does."""
+
+
+class TooLarge(ImageError):
+    """An image has more pixels by its header than are decoded."""
 
 
 class Diverged(AlexNetError):

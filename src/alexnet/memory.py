@@ -15,3 +15,12 @@ def reuse_memory() -> None:
         mmap_threshold, trim_threshold, most = -3, -1, 2**31 - 1
         mallopt(mmap_threshold, 2**30)
         mallopt(trim_threshold, most)
+
+
+def give_back_memory() -> None:
+    """Tell glibc's allocator to return what is free to the kernel; does nothing on other systems. See malloc_trim(3).
+
+    Without it a process of many threads keeps the most that each of them has ever held.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # as above
+        ctypes.CDLL(None).malloc_trim(0)

@@ -127,3 +127,15 @@ def test_a_diverged_network_is_named(store: Store) -> None:
 def test_an_unsupported_number_of_views_is_refused(views: int, network: Network, store: Store) -> None:
     with pytest.raises(UsageError, match=f"views is {views}; take 1 .*, 10 .* or 9"):
         predict(network, store, views=views)
+
+
+def test_parts_that_threads_prepare_come_in_order_and_an_early_end_leaves_none_waiting() -> None:
+    from alexnet.evaluation.predict import _ahead, _brought
+
+    parts = [np.array([number]) for number in range(7)]
+    assert [int(each) for each in _ahead(lambda part: part[0] * 2, parts)] == [0, 2, 4, 6, 8, 10, 12]
+    begun = _ahead(lambda part: part[0], parts)
+    assert next(begun) == 0
+    begun.close()  # type: ignore[attr-defined]
+    answers = [torch.full((2, 3), float(number)) for number in range(5)]
+    assert all(torch.equal(one, other) for one, other in zip(_brought(answers), answers, strict=True))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alexnet.export.codes import decoded, encode
+from alexnet.export.codes import decoded, encode, from_known
 
 ROWS = np.random.default_rng(0).normal(0, 1, (6, 101)).astype(np.float32) * np.float32(
     [[1], [1e-6], [50], [0], [3], [1]]
@@ -27,3 +27,14 @@ def test_four_bits_lose_what_sixteen_levels_must() -> None:
     rows = np.random.default_rng(1).normal(0, 1, (1, 200_000)).astype(np.float32)
     error = np.square(decoded(encode(rows, 4), rows.shape[1]) - rows).mean()
     assert 0.009 < error < 0.0105
+
+
+def test_known_codes_are_stored_as_they_are_up_to_a_scale_for_each_row() -> None:
+    random = np.random.default_rng(2)
+    codes = random.integers(0, 30, (5, 77)).astype(np.uint8)
+    codebook, scales = random.normal(size=30).astype(np.float32), np.float32([[1], [-2], [1e-5], [0], [3e4]])
+    rows = codebook[codes] * scales
+    stored = from_known(codes, codebook, rows)
+    assert stored is not None
+    np.testing.assert_allclose(decoded(stored, 77), rows, rtol=1e-5)
+    assert from_known(codes, codebook, rows + 0.01 * np.abs(rows).max()) is None

@@ -18,7 +18,7 @@ from PIL import Image
 import alexnet
 from alexnet.data.images import Pixels
 from alexnet.errors import UsageError, WeightsError
-from alexnet.export import html
+from alexnet.export import frame, html
 from alexnet.export.formats import Order
 from alexnet.export.run import export
 from alexnet.weights.calibration import Calibration, Known, Place
@@ -214,12 +214,12 @@ def test_a_browser_without_workers_canvases_and_vectors_answers_the_same(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    texts = {name: html._text(name) for name in (*html.SCRIPTS, "page.css")}
+    texts = {name: frame.text(name) for name in (*html.SCRIPTS, "page.css")}
     for name in html.SCRIPTS:
         for given, poorer in POORER.items():
             texts[name] = texts[name].replace(given, poorer)
     assert sum("".join(texts.values()).count(poorer) for poorer in POORER.values()) >= len(POORER)
-    monkeypatch.setattr(html, "_text", texts.__getitem__)
+    monkeypatch.setattr(frame, "text", texts.__getitem__)
     path = tmp_path / "poorer.html"
     html.write(Order(classifier, "fp32", False), path)
     driven, _ = opened

@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import nn
 
+from alexnet.compression.network import shared
 from alexnet.data.images import Pixels
 from alexnet.data.preprocess import Preprocessing
-from alexnet.errors import UsageError
+from alexnet.errors import UsageError, WeightsError
 from alexnet.explain.activations import last_map_layer
 from alexnet.export.engine import wasm
 from alexnet.export.engine.host import Host
 from alexnet.export.program import FITS, KINDS, program
 from alexnet.networks import create, list_networks
 from alexnet.networks.layers import LocallyConnected2d, Network
+from alexnet.weights import entropy
 from alexnet.weights.calibration import Calibration, Known, Place
 
 pytest.importorskip("wasmtime", reason="the engine is run by wasmtime, which is not installed")
@@ -187,3 +189,36 @@ def test_kinds_are_in_the_order_of_the_engine() -> None:
 
     text = (FOLDER / "engine.h").read_text(encoding="utf-8").split("enum Kind {")[1].split("}")[0]
     assert [name.strip().lower() for name in text.split(",")] == list(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [("modern", "simd"), *(pytest.param("cifar-80sec", build, marks=pytest.mark.slow) for build in ("simd", "scalar"))],
+)
+def test_the_engine_answers_as_the_network_of_shared_weights(name: str, build: str) -> None:
+    network = trained(name, **QUICK[name])
+    preprocessing, image = preprocessing_of(network), photo(90, 70)
+    found, coded = shared(network, 4)
+    stages = {key.removesuffix(".weight"): each for key, each in coded.items()}
+    made = program(found, preprocessing, None, "int4", stages)
+    with torch.inference_mode():
+        logits = found(preprocessing(image))[0].numpy()
+    host = Host(made.model, wasm(build))
+    host.answer(image)
+    assert np.abs(host.output(len(made.layers) - 1, CLASSES) - logits).max() <= 1e-4 * np.abs(logits).max()
+    assert any(layer.codes for layer in made.layers)
+    assert len(made.model) < len(program(network, preprocessing, None, "int4").model)
+
+
+def test_damaged_codes_are_no_model() -> None:
+    network = trained("cifar-80sec", **QUICK["cifar-80sec"])
+    found, coded = shared(network, 4)
+    stages = {key.removesuffix(".weight"): each for key, each in coded.items()}
+    model = program(found, preprocessing_of(network), None, "int4", stages).model
+    of_conv2 = coded["conv2.weight"]
+    codes = of_conv2.codes.reshape(of_conv2.shape).transpose(0, 2, 3, 1).ravel()
+    record = entropy.encode(codes, len(of_conv2.codebook))
+    at = model.index(record)
+    damaged = model[:at] + bytes([model[at] ^ 1]) + model[at + 1 :]
+    with pytest.raises(WeightsError, match="no model"):
+        Host(damaged, wasm("simd"))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexnet.ops import native
+from alexnet.ops import blocks, native
 from alexnet.ops.blocks import ImageConv, blocks_of, pays
 
 needs_kernels = pytest.mark.skipif(native.instruction_set() is None, reason="the native kernels are not built")
@@ -157,3 +157,24 @@ def test_a_first_convolution_without_bias_uses_the_gradient_over_blocks():
 
 def test_the_published_first_convolution_is_replaced():
     assert pays(nn.Conv2d(3, 96, 11, 4))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "size"), [(11, 4, 0, 31), (11, 4, 5, 33), (5, 2, 1, (12, 9))])
+def test_convolution_over_blocks_has_the_layers_values_and_gradients(
+    kernel: int, stride: int, padding: int, size: int | tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 8, kernel, stride, padding).double()
+    x = torch.randn(2, 3, *(size if isinstance(size, tuple) else (size, size)), dtype=torch.float64)
+    expected, found = layer(x), blocks.over_blocks(layer, x, layer.bias)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    dy = torch.randn_like(expected)
+    for one, other in zip(*(torch.autograd.grad(y, [*layer.parameters()], dy) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_blocks_are_those_of_plain_torch() -> None:
+    x = torch.randn(2, 3, 31, 29)
+    found = torch.ops.alexnet.image_blocks(x.cuda(), 11, 4, 5).cpu()
+    assert torch.equal(found, torch.ops.alexnet.image_blocks(x, 11, 4, 5))

@@ -28,6 +28,11 @@ def test_any_number_of_images_gets_batches_that_fit_and_enough_steps(images):
     assert chosen.warmup_epochs / chosen.epochs == pytest.approx(0.05)
 
 
+def test_a_large_test_part_is_evaluated_less_often():
+    every = [resolve(recipe(), 1000, 64, judged).evaluate_every for judged in (0, 340, 2000, 10_000, 10**6)]
+    assert every == [4, 4, 4, 20, 40]
+
+
 def test_more_images_never_get_smaller_batches_or_more_epochs():
     chosen = [
         resolve(recipe(init="none"), images)

@@ -100,6 +100,7 @@ ACCEPTED = {  # field -> YAML value -> what the recipe holds; every other value 
     "lr": {"3": 3.0, "3.0": 3.0, "1.5": 1.5, "1e-3": 0.001, '"3"': 3.0},
     "dropout": {"1e-3": 0.001, "null": None},
     "tensorboard": {"true": True, "no": False},
+    "deterministic": {"true": True, "no": False},
     "lr_drops": {
         **{"3": (3.0,), "3.0": (3.0,), "1.5": (1.5,), "1e-3": (0.001,), '"3"': (3.0,)},
         **{"[]": (), '""': (), "[1, 2]": (1.0, 2.0)},

@@ -25,6 +25,7 @@ from alexnet.ops import LocalResponseNorm
 from alexnet.runs.checkpoint import Progress, load_checkpoint, take_snapshot, write_snapshot
 from alexnet.training.loop import train_epoch
 from alexnet.training.recipes import recipe
+from alexnet.training.recorded import USUAL
 from alexnet.training.saving import Saver
 from alexnet.training.supervised import Supervised, build
 
@@ -210,13 +211,13 @@ def synchronisations(task: Supervised) -> list[str]:
     """The lines, "file:line", that let the processor wait for the GPU in one training step, once it has warmed up."""
     task.begin_epoch(0)
     batch = next(iter(task.state.loader.batches(0)))
-    for step in range(2):
+    for step in range(USUAL + 1):  # a step that is recorded waits, once
         task.step(batch, 0, step)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            task.step(batch, 0, 2)
+            task.step(batch, 0, USUAL + 1)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     messages = [each for each in caught if "called a synchronizing" in str(each.message)]

@@ -24,6 +24,7 @@ from alexnet.networks.summary import summarize
 from alexnet.runs.checkpoint import Progress
 from alexnet.training.loop import train_epoch
 from alexnet.training.recipes import recipe
+from alexnet.training.recorded import USUAL
 from alexnet.training.saving import Saver
 from alexnet.training.supervised import Supervised, build
 
@@ -193,6 +194,8 @@ def step(store: str, name: str, changes: dict[str, Any], seconds: float, device:
     loader = task.state.loader
     batch = next(iter(loader.batches(0, size=task.image_size(0))))
     numbers = itertools.cycle(range(len(loader)))
+    for _ in range(USUAL + 1 if device.startswith("cuda") else 0):  # until a GPU has recorded its step
+        task.step(batch, 0, next(numbers))
     return repeated(lambda: task.step(batch, 0, next(numbers)), loader.batch_size, seconds, device)
 
 

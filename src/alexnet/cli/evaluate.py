@@ -54,7 +54,7 @@ def evaluate(
         ),
     ] = None,
     coverage: Coverage = None,
-    batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
+    batch_size: Annotated[int | None, typer.Option(help="Views per batch.", show_default="64, on a GPU 512")] = None,
     label_column: LabelColumn = None,
     device: Device = "auto",
     precision: Precision = "float32",
@@ -64,12 +64,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> int:
     """Measure a trained network on DATA; on the data it was trained on, wherever it lies, the held-out part is used."""
+    from alexnet.evaluation.predict import USUAL_BATCH
     from alexnet.inference.divided.evaluate import Asked, evaluate_part, evaluate_whole
     from alexnet.inference.evaluate import evaluate as measure
     from alexnet.processes.together import meeting
 
     divided, data = division(shard, merge, parts), with_column(data, label_column)
-    asked = Asked(views, split, batch_size, precision, include_trained, unknown, coverage)
+    batch = USUAL_BATCH if batch_size is None else batch_size
+    asked = Asked(views, split, batch, precision, include_trained, unknown, coverage)
     if divided and divided.shard:
         with bar("evaluating") as progress:
             kept = evaluate_part(model, data, asked, divided, divided.shard, device, progress)

@@ -39,7 +39,8 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="A run folder, a weights file, or published weights such as imagenet:bvlc (alexnet weights list).",
+        help="A run folder, a weights file, published weights such as imagenet:bvlc (alexnet weights list), or a model"
+        " on a hub, hub:OWNER/NAME[@REVISION].",
         show_default=False,
     ),
 ]

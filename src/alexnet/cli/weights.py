@@ -36,13 +36,16 @@ def list_published(as_json: AsJson = False) -> int:
     for name, entry in PUBLISHED.items():
         there = "yes" if here(name) else ("to download" if entry.file.url else "no")
         listed.add_row(name, f"{entry.top1:.1%}", f"{entry.top5:.1%}", entry.file.filename, there)
-    print_lines(listed, "scores: ImageNet's validation images, the centre view, as published")
+    print_lines(
+        listed,
+        "scores, as published: validation images of ImageNet (tiny-imagenet:modern: of Tiny ImageNet), the centre view",
+    )
     return 0
 
 
 @app.command()
 def show(weights: Weights, as_json: AsJson = False) -> int:
-    """Show what is known of published weights, or the card of a run or file; nothing is downloaded."""
+    """Show what is known of published weights, without a download, or the card of a run, file or model on a hub."""
     from alexnet.weights.pretrained import PUBLISHED, is_name, published
 
     if is_name(weights):

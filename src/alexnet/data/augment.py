@@ -74,10 +74,31 @@ def augment(
     Returns `dtype` (N, 3, size, size), channels last, normalized, on `device`, and targets (N, K), mixed like the
     images.
     """
-    shown = windows(len(images[0]), random, chosen, preprocessing, size)
+    drawn = draw(len(images[0]), random, chosen, preprocessing, size, mix)
+    batch = render(images, drawn.shown, drawn.colors, size, dtype, device, drawn.noise, pinned)
+    if drawn.how is None:
+        return batch, targets
+    return mix_pairs(batch, drawn.how), mix_targets(targets, drawn.how, size)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for the images of a batch."""
+
+    shown: Windows
+    colors: ColorMap  # the normalization included
+    noise: tuple[Tensor, Tensor] | None  # as `render` takes it
+    how: Mixing | None
+
+
+def draw(
+    side: int, random: SampleRandom, chosen: Augmentation, preprocessing: Preprocessing, size: int, mix: bool = True
+) -> Drawn:
+    """Draw the augmentation of stored images of `side` x `side` pixels; otherwise as for `augment`."""
+    shown = windows(side, random, chosen, preprocessing, size)
     if "flip" in chosen.names:
         shown = replace(shown, mirrored=flips(random))
-    colors = ColorMap.identity(len(images))
+    colors = ColorMap.identity(len(random))
     if "color" in chosen.names:
         colors = jitter(colors, random, chosen.color_strength)
     if "pca" in chosen.names:
@@ -86,11 +107,9 @@ def augment(
         colors = lighting(colors, random, chosen.pca_strength)
     colors = colors.normalized(preprocessing.mean, preprocessing.std)
     noise = gaussian(random, chosen.gaussian_std, preprocessing.std) if "gaussian" in chosen.names else None
-    batch = render(images, shown, colors, size, dtype, device, noise, pinned)
-    if mix and (chosen.mixup > 0 or chosen.cutmix > 0):
-        how = mixing(random, size, chosen.mixup, chosen.cutmix, chosen.mix_probability)
-        return mix_pairs(batch, how), mix_targets(targets, how, size)
-    return batch, targets
+    mixes = mix and (chosen.mixup > 0 or chosen.cutmix > 0)
+    how = mixing(random, size, chosen.mixup, chosen.cutmix, chosen.mix_probability) if mixes else None
+    return Drawn(shown, colors, noise, how)
 
 
 def windows(side: int, random: SampleRandom, chosen: Augmentation, preprocessing: Preprocessing, size: int) -> Windows:

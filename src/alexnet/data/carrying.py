@@ -4,22 +4,23 @@ While the GPU computes step n, its copy engine fetches the batch of step n + 1, 
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
-from dataclasses import fields
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Generator
+from typing import Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from alexnet.data.loader import Batch
+from alexnet.ops.gpu_views import over_tensors
 
+B = TypeVar("B")
+"""What is carried: a record of tensors, and of records of them."""
 AHEAD = 2  # batches under way before the processor waits for the GPU, so that neither runs far ahead of the other
 
 
 class Carrier(Protocol):
     """What brings a batch to a device."""
 
-    def send(self, batch: "Batch") -> "Batch":
+    def send(self, batch: B) -> B:
         """Begin to copy; the batch on the device, which nothing may read before it is received."""
 
     def receive(self) -> None:
@@ -39,34 +40,39 @@ class GpuCarrier:
         self._sent: deque[torch.cuda.Event] = deque()
         self._under_way: deque[torch.cuda.Event] = deque()
 
-    def send(self, batch: "Batch") -> "Batch":
+    def send(self, batch: B) -> B:
         """Begin to copy; waits for an earlier copy where more than AHEAD are under way."""
         if len(self._under_way) > AHEAD:
             self._under_way.popleft().synchronize()
         device = self._stream.device
-        here = {each.name: getattr(batch, each.name) for each in fields(batch)}
-        there = {name: torch.empty_like(tensor, device=device) for name, tensor in here.items()}
+        copies: list[tuple[Tensor, Tensor]] = []
+
+        def placed(tensor: Tensor) -> Tensor:
+            copies.append((torch.empty_like(tensor, device=device), tensor))
+            return copies[-1][0]
+
+        there = over_tensors(batch, placed)
         self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
-            for name, tensor in here.items():
-                there[name].copy_(tensor, non_blocking=True)
+            for copy, tensor in copies:
+                copy.copy_(tensor, non_blocking=True)
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         done.record(self._stream)
         self._sent.append(done)
         self._under_way.append(done)
-        return type(batch)(**there)
+        return there
 
     def receive(self) -> None:
         """Let the stream that computes wait for the oldest copy that it has not waited for."""
         torch.cuda.current_stream(self._stream.device).wait_event(self._sent.popleft())
 
 
-def carried(batches: Generator["Batch"], carrier: Carrier) -> Iterator["Batch"]:
+def carried(batches: Generator[B], carrier: Carrier) -> Generator[B]:
     """The batches, on the carrier's device, each sent while the one before is computed with.
 
     Every batch that was sent is received, even where nobody takes it, for its memory is used again.
     """
-    sent: deque[Batch] = deque()
+    sent: deque[B] = deque()
     try:
         for batch in batches:
             sent.append(carrier.send(batch))

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet.data.images import (
+    MAX_PIXELS,
     ImageSource,
     Pixels,
     ValueRange,
@@ -52,10 +53,10 @@ class Form:
         """The stored form of an image, uint8 (S, S, 3); ImageError if it cannot be read."""
         return self.pack(source).pixels
 
-    def pack(self, source: ImageSource) -> "Packed":
-        """As `read`, with what packing notes about the image."""
+    def pack(self, source: ImageSource, max_pixels: int = MAX_PIXELS) -> "Packed":
+        """As `read`, with what packing notes about the image. TooLarge, before decoding, above `max_pixels`."""
         notes: list[str] = []
-        decoded, values = self._decoded(source, notes)
+        decoded, values = self._decoded(source, notes, max_pixels)
         height, width = decoded.shape[:2]
         pixels = fitted(decoded, self.size, self.fit)
         seen = decoded if self.fit == "pad" else pixels
@@ -66,9 +67,11 @@ class Form:
         """The pixels that the stored form is made of, uint8 (H, W, 3); ImageError if they cannot be read."""
         return self._decoded(source, None)[0]
 
-    def _decoded(self, source: ImageSource, notes: list[str] | None) -> tuple[Pixels, Values]:
+    def _decoded(
+        self, source: ImageSource, notes: list[str] | None, max_pixels: int = MAX_PIXELS
+    ) -> tuple[Pixels, Values]:
         at_least = None if self.exact else enough_for(self.size)
-        return decode_values(source, at_least=at_least, value_range=self.value_range, notes=notes)
+        return decode_values(source, max_pixels, at_least, self.value_range, notes)
 
     def options(self) -> str:
         """The options of `alexnet pack` for this form."""

@@ -12,8 +12,10 @@ the same partner as in one process, and none is rendered twice.
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,13 +23,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.data.augment import Augmentation, SampleRandom, augment
+from alexnet.data.augment import Augmentation, SampleRandom, augment, draw, mix_targets
 from alexnet.data.carrying import GpuCarrier, carried
 from alexnet.data.preprocess import Preprocessing
+from alexnet.data.resident import Resident, resident
 from alexnet.data.store.reader import Store
 from alexnet.errors import UsageError
 from alexnet.ops import native
-from alexnet.ops.views import rendered_by_processor
+from alexnet.ops.gpu_views import Orders, gathered, over_tensors, renders
+from alexnet.ops.views import check_parts, rendered_by_processor
+
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,17 @@ class Batch:
     images: Tensor  # (N, 3, size, size), channels last, normalized
     targets: Tensor  # float32 (N, K), rows summing to one
     labels: Tensor  # int64 (N,), before mixing
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """A batch that a GPU is to render."""
+
+    orders: Orders
+    images: Tensor | None  # uint8 (N, S, S, 3), unless the GPU holds them
+    places: Tensor  # int64 (N,): of each view's image in `images`, or in what the GPU holds
+    targets: Tensor  # as in Batch
+    labels: Tensor  # as in Batch
 
 
 @dataclass(frozen=True)
@@ -91,15 +108,33 @@ class Loader:
         size: pixels a side, the preprocessing's input size unless given; mix: whether mixup and CutMix apply.
         """
         size = size or self.preprocessing.input_size
-        make = partial(self._batch, epoch=epoch, order=self.order(epoch), size=size, mix=mix)
+        given: dict[str, Any] = {"epoch": epoch, "order": self.order(epoch), "size": size, "mix": mix}
         steps = range(start, len(self))
-        prepared = self._ahead(make, steps) if self.workers else (make(step) for step in steps)
+        if self.renders_there:
+            _ = self.resident  # sent before threads ask for it
+            ordered = self._prepared(partial(self._ordered, **given), steps)
+            return self._all_rendered(carried(ordered, GpuCarrier(self.device)))
+        prepared = self._prepared(partial(self._batch, **given), steps)
         return carried(prepared, GpuCarrier(self.device)) if self.carries else prepared
+
+    def _prepared(self, make: Callable[[int], B], steps: Iterable[int]) -> Generator[B]:
+        """What is made of these steps, by threads where there are some."""
+        return self._ahead(make, steps) if self.workers else (make(step) for step in steps)
+
+    @property
+    def renders_there(self) -> bool:
+        """Whether a GPU renders the batches, of stored images that it holds or is sent."""
+        return renders(self.device, self.dtype)
+
+    @cached_property
+    def resident(self) -> Resident | None:
+        """The images in the memory of the GPU that renders them; None where they do not fit."""
+        return resident(self.store, self.indices, self.device)
 
     @property
     def carries(self) -> bool:
-        """Whether batches are prepared in the processor's memory and then copied to a GPU."""
-        return self.device.type == "cuda" and rendered_by_processor(self.device, self.dtype)
+        """Whether a GPU's batches are prepared in the processor's memory and then copied."""
+        return self.device.type == "cuda" and (self.renders_there or rendered_by_processor(self.device, self.dtype))
 
     def _batch(self, step: int, *, epoch: int, order: NDArray[np.int64], size: int, mix: bool) -> Batch:
         positions = self.positions(step)
@@ -121,9 +156,44 @@ class Loader:
         )
         return Batch(images, *(each.pin_memory() if self.carries else each for each in (targets, labels)))
 
-    def _ahead(self, make: Callable[[int], Batch], steps: Iterable[int]) -> Generator[Batch]:
+    def _ordered(self, step: int, *, epoch: int, order: NDArray[np.int64], size: int, mix: bool) -> "Ordered":
+        """The batch as a GPU is sent it: what `_batch` renders is to be rendered there."""
+        positions = self.positions(step)
+        rows = order[positions]
+        if self.reads_ahead:
+            self.store.expect(order[self.positions(min(step + self.workers, len(self) - 1))])
+        random = SampleRandom(self.seed, epoch, positions if self.balanced else rows)
+        drawn = draw(self.store.size, random, self.augmentation, self.preprocessing, size, mix)
+        check_parts(drawn.shown, self.store.size)
+        labels = torch.from_numpy(self.store.labels[rows])
+        targets = F.one_hot(labels, len(self.store.class_names)).float()
+        if drawn.how is not None:
+            targets = mix_targets(targets, drawn.how, size)
+        images = gathered(self.store.mapped(rows)) if self.resident is None else None
+        places = torch.arange(len(rows)) if self.resident is None else self.resident.places(rows)
+        orders = Orders.of(drawn.shown, drawn.colors, size, drawn.noise, drawn.how)
+        return over_tensors(Ordered(orders, images, places, targets, labels), pinned)
+
+    def _all_rendered(self, ordered: Generator["Ordered"]) -> Generator[Batch]:
+        """The batches; what is left of them is let go at once where nobody takes it."""
+        with closing(ordered):
+            for each in ordered:
+                yield self._rendered(each)
+
+    def _rendered(self, ordered: "Ordered") -> Batch:
+        """The batch, on the device where `ordered` lies."""
+        images = ordered.images if self.resident is None else self.resident.images
+        assert images is not None
+        return Batch(ordered.orders.render(images, ordered.places, self.dtype), ordered.targets, ordered.labels)
+
+    @cached_property
+    def reads_ahead(self) -> bool:
+        """Whether the images come from a disk: there are threads to wait for it, and more bytes than memory keeps."""
+        return self.workers > 0 and self.resident is None and not self.store.fits_in_memory()
+
+    def _ahead(self, make: Callable[[int], B], steps: Iterable[int]) -> Generator[B]:
         """The batches of these steps in order, prepared by `workers` threads that share the cores."""
-        ahead: deque[Future[Batch]] = deque()
+        ahead: deque[Future[B]] = deque()
         share = max(1, torch.get_num_threads() // self.workers)
         with ThreadPoolExecutor(self.workers, initializer=native.limit_threads, initargs=(share,)) as pool:
             try:
@@ -136,6 +206,11 @@ class Loader:
             finally:
                 for waiting in ahead:
                     waiting.cancel()
+
+
+def pinned(tensor: Tensor) -> Tensor:
+    """The tensor in memory that a GPU reads by itself, where there is a GPU."""
+    return tensor.pin_memory() if torch.cuda.is_available() and not tensor.is_pinned() else tensor
 
 
 def places(batch_size: int, rank: int, ranks: int) -> NDArray[np.int64]:

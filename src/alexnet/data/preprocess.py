@@ -5,6 +5,7 @@ N images of S x S pixels, stored as (N, H, W, C); networks take (N, C, H, W) in 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -79,12 +80,19 @@ class Preprocessing:
         Returns `dtype` (N * views, 3, input_size, input_size), channels last, normalized; view v of image n at index
         n * views + v.
         """
-        tops, lefts = zip(*places(views, self.resize, self.input_size) * len(images), strict=True)
-        shown = squares(len(images[0]), tops, lefts, self.resize, self.input_size)
-        flips = torch.tensor(mirrored(views) * len(images))
-        colors = ColorMap.identity(len(tops)).normalized(self.mean, self.std)
+        shown, colors = _drawn(self, len(images[0]), len(images), views)
         repeated = images if views == 1 else [image for image in images for _ in range(views)]
-        return render(repeated, replace(shown, mirrored=flips), colors, self.input_size, dtype, device)
+        return render(repeated, shown, colors, self.input_size, dtype, device)
+
+
+@lru_cache(maxsize=8)  # one image after another is drawn alike; making these takes as long as drawing a small image
+def _drawn(how: Preprocessing, side: int, count: int, views: int) -> tuple[Windows, ColorMap]:
+    """What `render` is told of all views of `count` images of `side` pixels."""
+    with torch.inference_mode(mode=False):  # whoever asks first
+        tops, lefts = zip(*places(views, how.resize, how.input_size) * count, strict=True)
+        shown = squares(side, tops, lefts, how.resize, how.input_size)
+        flips = torch.tensor(mirrored(views) * count)
+        return replace(shown, mirrored=flips), ColorMap.identity(len(tops)).normalized(how.mean, how.std)
 
 
 def squares(side: int, tops: Sequence[int], lefts: Sequence[int], resized: int, size: int) -> Windows:

@@ -5,19 +5,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.weights import entropy
+
 Floats = NDArray[np.float32]
 BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
 """Precision -> bits of a weight."""
+PACKED = 100  # in the place of bits: codes of a codebook in a range code, `alexnet.weights.entropy`
+EXACT = 1e-4  # of the largest weight of a row: how far known codes may be from it
 BINS, ROUNDS, LEVELS = 4096, 40, 16  # of the histogram that k-means works on; its iterations; its codes
 
 
 class Codes(NamedTuple):
     """Rows as they are stored: value = scale * code, or scale * codebook[code] where there is a codebook."""
 
-    bits: int
-    codes: bytes  # R rows, each from a whole byte; of 4 bits the lower half of a byte first
+    bits: int  # 32, 16, 8, 4, or PACKED
+    codes: bytes  # R rows, each from a whole byte, of 4 bits the lower half of a byte first; of PACKED a range code
     scales: Floats  # (R)
-    codebook: Floats  # (16) for 4 bits, else (0)
+    codebook: Floats  # (16) for 4 bits, (K) for PACKED, else (0)
 
 
 def encode(rows: Floats, bits: int) -> Codes:
@@ -41,9 +45,21 @@ def encode(rows: Floats, bits: int) -> Codes:
     return Codes(4, _halves(nearest).tobytes(), scales, codebook)
 
 
+def from_known(codes: NDArray[np.uint8], codebook: Floats, rows: Floats) -> Codes | None:
+    """uint8 (R, L), codes of float32 (R, L) up to a scale for each row -> as stored; None where they are not."""
+    table = codebook[codes]
+    squares = np.square(table).sum(1)
+    scales = ((rows * table).sum(1) / np.where(squares > 0, squares, 1)).astype(np.float32)
+    if (np.abs(rows - scales[:, None] * table).max(1) > EXACT * np.abs(rows).max(1)).any():
+        return None
+    return Codes(PACKED, entropy.encode(codes.ravel(), len(codebook)), scales, codebook)
+
+
 def decoded(codes: Codes, length: int) -> Floats:
     """The float32 (R, length) that the engine reads from codes."""
-    if codes.bits == 4:
+    if codes.bits == PACKED:
+        values = codes.codebook[entropy.decode(codes.codes).reshape(-1, length)]
+    elif codes.bits == 4:
         pairs = np.frombuffer(codes.codes, np.uint8).reshape(len(codes.scales), -1)
         values = codes.codebook[np.stack([pairs & 15, pairs >> 4], 2).reshape(len(pairs), -1)[:, :length]]
     else:

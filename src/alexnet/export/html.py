@@ -6,36 +6,38 @@ never become one.
 """
 
 import base64
-import hashlib
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from alexnet.compression.network import LOOKED_AT, shared
+from alexnet.data.form import fitted
+from alexnet.data.places import network_input
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import WeightsError
+from alexnet.export import frame
+from alexnet.export.codes import BITS
 from alexnet.export.engine import BUILDS, wasm
 from alexnet.export.engine.host import Host
 from alexnet.export.formats import Order
+from alexnet.export.frame import SEEN, Words, policy, printable, render
+from alexnet.export.photos import Photos, trained_on
 from alexnet.export.program import Program, program
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.runtime import WHOLE, Engine
+from alexnet.weights.compressed import codes_of
 from alexnet.weights.exported import PROBABILITIES, UNKNOWN
+from alexnet.weights.named import file_of
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-FOLDER = Path(__file__).parent / "page"
 PROVEN = "simd"  # the build that is run to prove a page
-SCRIPTS = ("engine.js", "files.js", "page.js")
-SEEN = {
-    "crop": "the centre square of a photo",
-    "short": "the centre square of a photo",
-    "pad": "the whole photo, in a square with a border",
-    "warp": "the whole photo, its sides made equal",
-}
+SCRIPTS = ("engine.js", "files.js", "local.js", "page.js")
+WORDS = Words(
+    noscript="This page computes its answers itself, with JavaScript, which is off here; turn it on for this page.",
+    where="Everything is computed on this device: photos are sent to nobody, and the page works without a network.",
+)
 
 
 def write(order: Order, path: Path) -> None:
@@ -73,52 +75,51 @@ def _held(text: str, name: str) -> bytes:
 
 
 def model_of(order: Order) -> Program:
-    """What the engine reads. Errors as for `write`."""
+    """What the engine reads. Errors as for `write`.
+
+    Of int4 the weights are shared as `alexnet compress` shares them; a compressed model keeps its codes.
+    """
+    classifier, network = order.classifier, order.classifier.network
+    coded = codes_of(file_of(classifier.origin)) if order.precision == "int4" and classifier.origin else {}
+    if order.precision == "int4" and not coded:
+        network, coded = shared(network, BITS["int4"], _looked_at(order))
+    stages = {name.removesuffix(".weight"): each for name, each in coded.items()}
+    return program(network, classifier.preprocessing, classifier.card.calibration, order.precision, stages)
+
+
+def _looked_at(order: Order) -> torch.Tensor | None:
+    """float32 (N, 3, S, S): photos that the model was trained on; None where none are known."""
     classifier = order.classifier
-    return program(classifier.network, classifier.preprocessing, classifier.card.calibration, order.precision)
+    if classifier.origin is None:
+        return None
+    photos = trained_on(classifier.origin, order.data)
+    if photos.part != "train":
+        return None
+    places = np.linspace(0, len(photos) - 1, min(LOOKED_AT, len(photos))).astype(np.int64)
+    form, some = classifier.form, Photos(photos.source, photos.rows[places], photos.part)
+    stored = [fitted(pixels, form.size, form.fit) for pixels in some.decoded(form)]
+    return torch.from_numpy(network_input(stored, classifier.card.preprocessing))
 
 
 def page(classifier: Classifier, made: Program, precision: str) -> str:
     """The page as HTML text; every name is escaped."""
-    from markupsafe import Markup
-
-    script = "".join(map(_text, SCRIPTS))
-    style, card = _text("page.css"), classifier.card
-    names = [_printable(name) for name in card.class_names]
-    return _template().render(
-        policy=Markup(policy(script, style)),  # quotes within double quotes; of our own text alone
+    script = "".join(frame.text(name) for name in SCRIPTS)
+    style, card = frame.text("page.css"), classifier.card
+    names = [printable(name) for name in card.class_names]
+    return render(
+        policy=policy(script, style),
         title=_title(classifier),
         names=names,
         seen=SEEN[classifier.preprocessing.fit],
         told=_told(classifier),
         origin=f"Network {card.network}, weights {precision}; written by alexnet.",
-        card=Markup(_script_json(_page_card(names, made, classifier.preprocessing))),
+        card=_page_card(names, made, classifier.preprocessing),
         engines={name: base64.b64encode(wasm(name)).decode() for name in BUILDS},
         model=base64.b64encode(made.model).decode(),
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
+        words=WORDS,
     )
-
-
-def policy(script: str, style: str) -> str:
-    """The content security policy: nothing is fetched, and no script runs but this text and workers made of it."""
-    script_hash, style_hash = (_hash(each) for each in (script, style))
-    return "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src '{script_hash}' 'wasm-unsafe-eval' blob:",
-            "worker-src blob:",
-            f"style-src '{style_hash}'",
-            "img-src blob: data:",
-            "media-src blob: mediastream:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _page_card(names: list[str], made: Program, preprocessing: Preprocessing) -> dict[str, Any]:
@@ -131,16 +132,10 @@ def _page_card(names: list[str], made: Program, preprocessing: Preprocessing) ->
     return {"names": names, "builds": list(BUILDS), "engine": engine}
 
 
-def _script_json(values: Any) -> str:
-    """JSON that a script element can hold: no character in it begins a tag."""
-    text = json.dumps(values)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _title(classifier: Classifier) -> str:
     data = classifier.card.training.get("data")
     name = Path(data).name if isinstance(data, str) and data else classifier.card.network
-    return _printable(f"What is it? {name}")
+    return printable(f"What is it? {name}")
 
 
 def _told(classifier: Classifier) -> str:
@@ -152,25 +147,3 @@ def _told(classifier: Classifier) -> str:
             "Its percentages are calibrated. It knows its classes alone: of any other picture it names the nearest one."
         )
     return "Its percentages are calibrated, and it says where a picture looks like none of its classes."
-
-
-def _text(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
-
-
-def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")
-
-
-def _printable(text: str) -> str:
-    """Lone surrogates of undecodable names become question marks; UTF-8 cannot encode them."""
-    return text.encode("utf-8", "replace").decode()

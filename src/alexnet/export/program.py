@@ -5,7 +5,9 @@ flattened maps, (C, H, W) here, are put in the order (H, W, C).
 """
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,12 @@ from torch import Tensor, nn
 from alexnet.data.preprocess import Preprocessing
 from alexnet.errors import UsageError
 from alexnet.explain.activations import last_map_layer
-from alexnet.export.codes import BITS, Codes, encode
+from alexnet.export.codes import BITS, Codes, encode, from_known
 from alexnet.networks.folding import folded
 from alexnet.networks.layers import AdaptiveAvgPool2d, Enlarge, LocallyConnected2d, Network
 from alexnet.ops import LocalResponseNorm
 from alexnet.weights.calibration import Calibration, Place
+from alexnet.weights.coded import Coded
 
 KINDS = (
     *("convolution", "dense", "local", "affine", "relu", "tanh", "sigmoid"),
@@ -47,6 +50,7 @@ class Layer:
     settings: dict[str, int] = field(default_factory=dict)
     numbers: tuple[float, float] = (0.0, 0.0)  # alpha and k of LRN
     rows: Floats | None = None  # (outputs, inputs of each) for what has weights
+    codes: Codes | None = None  # of these rows, where they are known
     scales: Floats | None = None  # (C) of affine
     bias: Floats | None = None
 
@@ -67,12 +71,17 @@ class Program:
 
 
 def program(
-    network: Network, preprocessing: Preprocessing, calibration: Calibration | None = None, precision: str = "fp16"
+    network: Network,
+    preprocessing: Preprocessing,
+    calibration: Calibration | None = None,
+    precision: str = "fp16",
+    coded: Mapping[str, Coded] = MappingProxyType({}),
 ) -> Program:
     """The network with all that turns a picture into its answer.
 
     precision: of the weights, fp32, fp16, int8 or int4; biases are float32, and the first and the last layer have at
-    least 8 bits. UsageError names a layer that the engine does not have, and for a model of files with another range of
+    least 8 bits. coded: the codes of weights that the network computes with, by the stage; they are stored in place of
+    others. UsageError names a layer that the engine does not have, and for a model of files with another range of
     values than 0 to 255.
     """
     if preprocessing.value_range is not None:
@@ -86,7 +95,7 @@ def program(
     if not looked_at <= {name for name, _ in plain.stages()}:
         plain = network  # features stand after a BatchNorm that folding removes
     heat = last_map_layer(plain)
-    layers, stages = _lowered(plain, preprocessing.input_size, {heat, *looked_at})
+    layers, stages = _lowered(plain, preprocessing.input_size, {heat, *looked_at}, coded)
     maps = stages[heat]
     _refuse_after_maps(layers, maps, network.name)
     header = _Header(preprocessing, layers[-1].out_shape[2], maps, calibration or Calibration())
@@ -100,7 +109,9 @@ def _refuse_after_maps(layers: list[Layer], maps: int, name: str) -> None:
             raise UsageError(f"{name} has a layer {layer.kind} after its last maps, which a page cannot explain")
 
 
-def _lowered(network: Network, side: int, wanted: set[str]) -> tuple[list[Layer], dict[str, int]]:
+def _lowered(
+    network: Network, side: int, wanted: set[str], coded: Mapping[str, Coded]
+) -> tuple[list[Layer], dict[str, int]]:
     """The layers, and which one gives each stage's output; a ReLU joins the layer before it, if that is not wanted."""
     layers: list[Layer] = []
     stages: dict[str, int] = {}
@@ -113,7 +124,9 @@ def _lowered(network: Network, side: int, wanted: set[str]) -> tuple[list[Layer]
             if joined:
                 layers[-1] = replace(layers[-1], settings={**layers[-1].settings, "relu": 1})
             elif not _changes_nothing(stage, maps):
-                layers.append(_layer(network.name, name, stage, maps, out, layers))
+                made = _layer(network.name, name, stage, maps, out, layers)
+                codes = _known_codes(coded.get(name), stage, made, layers)
+                layers.append(replace(made, codes=codes))
             stages[name] = len(layers) - 1
             maps, last = out, name
     return layers, stages
@@ -141,7 +154,7 @@ def _layer(network: str, name: str, stage: nn.Module, maps: Tensor, out: Tensor,
     if isinstance(stage, nn.Conv2d):
         return _convolution(network, name, stage, shape, out_shape)
     if isinstance(stage, nn.Linear):
-        rows = _channels_last(_numpy(stage.weight), before[-1].out_shape)
+        rows = _rows(stage, _numpy(stage.weight), before)
         return Layer("dense", (1, 1, rows.shape[1]), out_shape, rows=rows, bias=_bias(stage, len(rows)))
     if isinstance(stage, LocallyConnected2d):
         return _local(stage, shape, out_shape)
@@ -160,12 +173,26 @@ def _layer(network: str, name: str, stage: nn.Module, maps: Tensor, out: Tensor,
     raise _unknown(network, name, stage)
 
 
+def _rows(stage: nn.Conv2d | nn.Linear, values: NDArray[Any], before: list[Layer]) -> NDArray[Any]:
+    """Weights, or their codes, of any type: in rows, channels last."""
+    if isinstance(stage, nn.Linear):
+        return _channels_last(values, before[-1].out_shape)
+    return np.ascontiguousarray(values.transpose(0, 2, 3, 1)).reshape(len(values), -1)
+
+
+def _known_codes(coded: Coded | None, stage: nn.Module, layer: Layer, before: list[Layer]) -> Codes | None:
+    """The codes of a layer's rows; None where there are none, or where folding left other weights."""
+    if coded is None or layer.rows is None or not isinstance(stage, nn.Conv2d | nn.Linear):
+        return None
+    return from_known(_rows(stage, coded.codes.reshape(coded.shape), before), coded.codebook, layer.rows)
+
+
 def _convolution(network: str, name: str, stage: nn.Conv2d, shape: Any, out_shape: Any) -> Layer:
     """Square kernels and strides, with zeros around; other settings are refused by name."""
     square = all(len({*pair}) == 1 for pair in (stage.kernel_size, stage.stride, stage.padding))
     if not square or isinstance(stage.padding, str) or stage.dilation != (1, 1) or stage.padding_mode != "zeros":
         raise _unknown(network, name, stage)
-    rows = _numpy(stage.weight).transpose(0, 2, 3, 1).reshape(len(stage.weight), -1)
+    rows = _rows(stage, _numpy(stage.weight), [])
     settings = {
         "kernel": stage.kernel_size[0],
         "stride": stage.stride[0],
@@ -234,7 +261,7 @@ def _shape(maps: Tensor) -> tuple[int, int, int]:
     return maps.shape[2], maps.shape[3], maps.shape[1]
 
 
-def _channels_last(values: Floats, maps: tuple[int, int, int]) -> Floats:
+def _channels_last(values: NDArray[Any], maps: tuple[int, int, int]) -> NDArray[Any]:
     """(R, C * H * W) of flattened maps -> (R, H * W * C)."""
     height, width, channels = maps
     moved = values.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
@@ -300,9 +327,13 @@ def _op(layer: Layer, block: _Block, bits: int) -> tuple[float, ...]:
     codes = Codes(0, b"", np.zeros(0, np.float32), np.zeros(0, np.float32))
     scales, length = layer.scales, 0
     if layer.rows is not None:
-        codes, length = encode(layer.rows, bits), layer.rows.shape[1]
+        codes, length = layer.codes or encode(layer.rows, bits), layer.rows.shape[1]
         scales = codes.scales
-    where = (block.add(codes.codes or None), block.add(scales), block.add(codes.codebook if bits == 4 else None))
+    where = (
+        block.add(codes.codes or None),
+        block.add(scales),
+        block.add(codes.codebook if len(codes.codebook) else None),
+    )
     setting = {"kernel": 0, "stride": 0, "pad": 0, "groups": 1, "relu": 0, "window": 0, **layer.settings}
     return (
         *(KINDS.index(layer.kind), *layer.shape, *layer.out_shape),

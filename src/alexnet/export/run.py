@@ -72,7 +72,7 @@ def export(
         proof = _proven(order, kind, place, photos, progress)
         size = _bytes(place)
     told = (kind.engine, str(photos), proof)
-    return Exported(str(path), format, precision, batched, size, _bytes(file_of(model)), *told)
+    return Exported(str(path), format, precision, batched, size, _bytes(file_of(order.classifier.name)), *told)
 
 
 def _place(order: Order, kind: Format) -> Path:
@@ -83,8 +83,12 @@ def _place(order: Order, kind: Format) -> Path:
     in_run = place_in_run(origin, name)
     if in_run is not None:
         return in_run
-    stem = order.classifier.name.replace(":", "-") if origin is None else origin.stem
-    return Path(f"{stem}{marks}{kind.suffix}")
+    return Path(f"{_plain(order.classifier.name) if origin is None else origin.stem}{marks}{kind.suffix}")
+
+
+def _plain(name: str) -> str:
+    """ "imagenet-bvlc" of imagenet:bvlc, "flowers" of hub:me/flowers@commit: a name for a file."""
+    return name.partition("@")[0].rpartition("/")[2].replace(":", "-")
 
 
 def _proven(order: Order, kind: Format, place: Path, photos: Photos, progress: Progress | None) -> Proof:

@@ -132,7 +132,7 @@ class Answering(ABC):
         answers: list[Prediction] = []
         for batch in self.batches(images, max(1, BATCH // views)):
             stored = [image.pixels for image in batch if image.pixels is not None]
-            told = iter(self._told(stored, top_k, views, coverage) if stored else ())
+            told = iter(self.told(self.answers(stored, views), top_k, views, coverage) if stored else ())
             answers += [
                 Prediction(image.path, error=image.error)
                 if image.pixels is None
@@ -162,9 +162,9 @@ class Answering(ABC):
         except ImageError as error:
             return Decoded(path_of(image), error=str(error))
 
-    def _told(self, stored: list[Pixels], top_k: int, views: int, coverage: float | None) -> list[Prediction]:
-        """N of uint8 (S, S, 3) -> what is said of each image; of equally probable classes the first is the better."""
-        chances, scores = self.answers(stored, views)
+    def told(self, answers: Answers, top_k: int, views: int, coverage: float | None) -> list[Prediction]:
+        """The answers to N images -> what is said of each; of equally probable classes the first is the better."""
+        chances, scores = answers
         best = np.argsort(-chances, axis=1, kind="stable")[:, :top_k]
         held = None if coverage is None else self.sets(chances, coverage, views)
         return [

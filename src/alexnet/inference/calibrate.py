@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from alexnet.data.sources import Data
 from alexnet.errors import AlexNetError, DataError, UsageError
-from alexnet.evaluation.calibrate import FALSE_ALARMS, Answers, answers, calibration, check_share
+from alexnet.evaluation.calibrate import FALSE_ALARMS, LEAST, Answers, answers, calibration, check_share
 from alexnet.files import held
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path
@@ -57,7 +57,10 @@ def calibrate(
             false_alarms,
         )
         if calibrated is None:
-            raise UsageError(f"{folder} is left as it is: {int(held_out.sum())} held-out images are too few; give more")
+            raise UsageError(
+                f"{folder} is left as it is: {int(held_out.sum())} held-out images are too few; give {LEAST} or more"
+                f" labelled ones that it has not seen: alexnet calibrate {folder} DATA"
+            )
         write(files.weights, stored.tensors, replace(stored.card, calibration=calibrated))
     return calibrated
 

@@ -24,8 +24,8 @@ from alexnet.networks.prepared import Prepared
 from alexnet.weights.calibration import Known
 from alexnet.weights.card import Card, checksum, tensors_of
 from alexnet.weights.card import save as save_weights
+from alexnet.weights.named import is_published
 from alexnet.weights.named import load as load_weights
-from alexnet.weights.pretrained import is_name
 
 
 class Classifier(Answering):
@@ -149,9 +149,10 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "auto", prec
     """The classifier in a run's folder (its weights/best.safetensors), in a weights file, or published.
 
     path: a run's folder; a .safetensors file or one of another program (`alexnet.weights.convert`); or the name of
-    published weights such as "imagenet:bvlc", fetched into the cache where they are not on this machine.
+    published weights such as "imagenet:bvlc", or of a model on a hub, "hub:owner/name" or "hub:owner/name@revision";
+    both are fetched into a cache where they are not on this machine.
     device, precision: as for `Classifier`. UsageError for a path that is none of these, WeightsError for a file that is
     damaged or no weights file.
     """
     network, card = load_weights(path)
-    return Classifier(network, card, device, precision, None if is_name(path) else Path(path))
+    return Classifier(network, card, device, precision, None if is_published(path) else Path(path))

@@ -16,7 +16,7 @@ from alexnet.data.places import check_views
 from alexnet.data.sources import Data, spec_of
 from alexnet.data.store import Store
 from alexnet.evaluation.metrics import metrics, top5_told
-from alexnet.evaluation.predict import probabilities
+from alexnet.evaluation.predict import probabilities, usual_batch
 from alexnet.evaluation.table import write_predictions
 from alexnet.files import write_json
 from alexnet.inference.answers import Answering
@@ -101,7 +101,7 @@ def evaluate(
     views: int = 1,
     split: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str = "auto",
     precision: str = "float32",
     progress: Progress | None = None,
@@ -118,7 +118,8 @@ def evaluate(
     recorded where `data` is what it was trained on, wherever it lies now, else those that the data itself gives; of
     other data the images that the model was trained on are left out, unless `include_trained`.
     out: a folder for metrics.json, confusion.png and predictions.csv; None: evaluation-<split>-<views>/ in the run's
-    folder, nothing for a weights file. device, precision: as for `load`. progress: called with (images done, N).
+    folder, nothing for a weights file. batch_size: views per forward pass; None: 64, on a GPU 512. device, precision:
+    as for `load`. progress: called with (images done, N).
     unknown: data of none of the classes, as for `alexnet.data.sources.open_images`, to tell how many of its images are
     taken for none of them, and how many of the measured ones. coverage: of sets of classes, above 0 and below 1, to
     tell how many hold the right one.
@@ -127,7 +128,8 @@ def evaluate(
     """
     check_views(views)
     check_split(split)
-    check_count("batch size", batch_size)
+    if batch_size is not None:
+        check_count("batch size", batch_size)
     named = None if out is None else as_path("out", out)
     name = "arrays" if isinstance(data, tuple) else spec_of(data)
     if together is None:  # open_data is called from here, so that its warnings name the caller's line
@@ -142,6 +144,7 @@ def evaluate(
         foreigners = partial(foreign, classifier, unknown, coverage, views, progress)
         measured = led(together, foreigners, lambda told: told, lambda told: told)
     indices = found.rows(split, include_trained)
+    batch_size = batch_size or usual_batch(device_of(classifier))
     answer = partial(chances_of, classifier, found.store, views=views, batch_size=batch_size, progress=progress)
     chances = shared_rows(indices, answer, together, max(1, batch_size // views))
     if unknown is not None:
@@ -187,6 +190,11 @@ def concluded(
     pictures.confusion(scores["confusion"], classifier.class_names, files[1])
     write_predictions(files[2], [store.paths[i] for i in indices], labels, chances, classifier.class_names)
     return _evaluation(facts, scores, files)
+
+
+def device_of(model: Answering) -> torch.device:
+    """Where the model computes; an export in an engine on the processor."""
+    return model.device if isinstance(model, Classifier) else torch.device("cpu")
 
 
 def foreign(

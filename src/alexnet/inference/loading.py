@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from alexnet.inference.runtime import Exported, open_export
+from alexnet.weights import hub
 from alexnet.weights.exported import export_card
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def load(
     precision: str = "float32",
     brief: bool = False,
 ) -> Union["Classifier", Exported]:
-    """The classifier in a run's folder, in a weights file, published, or in an export.
+    """The classifier in a run's folder, in a weights file, published, on a hub, or in an export.
 
     path: as for `alexnet.inference.classifier.load`, or a file that `alexnet export` wrote, which is known by its
     content and used without torch: an `Exported`, with `predict` as a `Classifier` has. device, precision: as for
@@ -27,7 +28,8 @@ def load(
     answer sooner and in less memory then (`alexnet.inference.runtime.open_export`). UsageError for a path that is none
     of these, WeightsError for a file that is damaged.
     """
-    if isinstance(path, (str, os.PathLike)) and (card := export_card(Path(os.fsdecode(path)))):
+    is_path = isinstance(path, (str, os.PathLike)) and not hub.is_name(path)
+    if is_path and (card := export_card(Path(os.fsdecode(path)))):
         return open_export(Path(os.fsdecode(path)), card, str(device), str(precision), brief)
     from alexnet.inference.classifier import load as load_network
 

@@ -1,22 +1,24 @@
-"""Fuse consecutive layers into one native kernel, which passes over the feature map once.
+"""Fuse consecutive layers into one kernel, which passes over the feature map once.
 
-A network remains a list of ordinary layers. If the kernels support the input (`alexnet.ops.native.operators.takes`),
-the layers between two convolutions, or after a dense layer from BatchNorm on, run as one operator. The first
-convolution uses the backward pass of `alexnet.ops.blocks` where that is faster. Otherwise, and if a layer has hooks,
-the layers are called one by one. Both paths agree up to rounding.
+A network remains a list of ordinary layers. If the kernels support the input (`alexnet.ops.native.operators.takes` on
+processors, `alexnet.ops.triton.takes` on GPUs), the layers between two convolutions, or after a dense layer from
+BatchNorm on, run as one operator. On a GPU it also adds the bias of the convolution before it, and has its gradient,
+for which cuDNN takes a pass each. The first convolution is computed by `alexnet.ops.blocks` where that is faster.
+Otherwise, and if a layer has hooks, the layers are called one by one. Both paths agree up to rounding.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from alexnet.ops import blocks, norm
+from alexnet.device import kind_of as device_of
+from alexnet.ops import blocks, norm, triton
 from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
-from alexnet.ops.towers import TowerConv, in_towers
+from alexnet.ops.towers import TowerConv, in_towers, without_bias
 
 # Sequences of layer kinds and the kernel that computes them. The first match wins.
 PATTERNS = (
@@ -49,13 +51,35 @@ def fused(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
     waiting = list(layers)
     kinds = [kind_of(layer) for layer in waiting]
     while waiting:
-        found = next(((p, kernel) for p, kernel in PATTERNS if tuple(kinds[: len(p)]) == p), None)
-        count = len(found[0]) if found else 1
-        run, first, waiting, kinds = waiting[:count], kinds[0], waiting[count:], kinds[count:]
-        if found:
-            yield Fused(run, found[1])
-        else:
-            yield SINGLE[first](run[0]) if first in SINGLE else run[0]  # type: ignore[arg-type]
+        step, count = _after_convolution(waiting, kinds) or _next(waiting, kinds)
+        waiting, kinds = waiting[count:], kinds[count:]
+        yield step
+
+
+def _next(layers: list[nn.Module], kinds: list[str | None]) -> tuple[Callable[[Tensor], Tensor], int]:
+    """What computes the first layers, and how many these are."""
+    first = kinds[0]
+    if found := _matching(kinds):
+        return Fused(layers[: len(found[0])], found[1]), len(found[0])
+    return SINGLE[first](layers[0]) if first in SINGLE else layers[0], 1  # type: ignore[arg-type]
+
+
+def _matching(kinds: list[str | None]) -> tuple[tuple[str, ...], str] | None:
+    return next(((p, kernel) for p, kernel in PATTERNS if tuple(kinds[: len(p)]) == p), None)
+
+
+def _after_convolution(layers: list[nn.Module], kinds: list[str | None]) -> tuple["Convolved", int] | None:
+    """A convolution with a bias on a GPU and what a kernel computes after it; how many layers these are."""
+    first = layers[0]
+    if not isinstance(first, nn.Conv2d) or first.bias is None or device_of(first.weight) != "cuda":
+        return None
+    if _is_hooked(first) or type(first) is not nn.Conv2d or first.padding_mode != "zeros":
+        return None
+    found = _matching(kinds[1:]) or ((("relu",), "relu") if kinds[1:2] == ["relu"] else None)
+    if found is None or found[1] == "norm":
+        return None
+    call, _ = _next(layers, kinds)
+    return Convolved(first, call, Fused(layers[1 : 1 + len(found[0])], found[1])), 1 + len(found[0])
 
 
 def outputs_of(
@@ -85,17 +109,44 @@ class Fused:
     layers: list[nn.Module]
     kernel: str
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), or (N, C) for BatchNorm -> the output of the last layer, in x's dtype."""
-        first, stage = self.layers[0], stage_of(self.layers)
+    def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(N, C, H, W), or (N, C) for BatchNorm, plus bias (C,) -> the output of the last layer, in x's dtype."""
+        first, stage = self.layers[0], self.stage
         if isinstance(first, nn.BatchNorm1d | nn.BatchNorm2d):
             if norm.takes(x, first, stage):
                 return norm.apply(first, x, stage)
-        elif operators.takes(x):
-            return operators.apply(self.kernel, x, stage)
+        elif (self.kernel != "relu" and operators.takes(x)) or triton.takes(x, stage):
+            return operators.apply("pool_lrn" if self.kernel == "relu" else self.kernel, x, stage, bias)
+        x = x if bias is None else x + bias[:, None, None].to(x.dtype)
         for layer in self.layers:
             x = layer(x)
         return x
+
+    @property
+    def stage(self) -> Stage:
+        """The kernel's settings; ReLU alone, which GPUs take along with a bias, is a pool of one pixel."""
+        found = stage_of(self.layers)
+        return replace(found, kernel=1) if self.kernel == "relu" else found
+
+
+@dataclass(frozen=True)
+class Convolved:
+    """A convolution on a GPU and the layers after it, whose kernel adds the bias.
+
+    call: computes the convolution with its bias where no kernel takes its output.
+    """
+
+    layer: nn.Conv2d
+    call: Callable[[Tensor], Tensor]
+    after: Fused
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the output of the last layer."""
+        if device_of(x) != "cuda" or not triton.usable(x.device):
+            return self.after(self.call(x))
+        if blocks.pays(self.layer) and blocks.on_gpu(x):
+            return self.after(blocks.over_blocks(self.layer, x, None), self.layer.bias)
+        return self.after(without_bias(self.layer, x), self.layer.bias)
 
 
 class Applied:
@@ -120,7 +171,7 @@ def kind_of(layer: nn.Module) -> str | None:
     Kinds: "relu", "lrn", "within", "pool", "norm" for BatchNorm, "images" for the first convolution, and "towers" for
     those in groups.
     """
-    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+    if _is_hooked(layer):
         return None  # hooks fire only if the layer itself is called
     if type(layer) is nn.ReLU:
         return "relu"
@@ -130,9 +181,13 @@ def kind_of(layer: nn.Module) -> str | None:
         return "pool"
     if norm.fits(layer):
         return "norm"
-    if blocks.FASTER and blocks.pays(layer):
+    if isinstance(layer, nn.Conv2d) and blocks.pays(layer) and (blocks.FASTER or device_of(layer.weight) == "cuda"):
         return "images"
     return "towers" if in_towers(layer) else None
+
+
+def _is_hooked(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def _is_plain(pool: nn.MaxPool2d) -> bool:

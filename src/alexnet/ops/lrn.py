@@ -5,7 +5,7 @@
 Across channels (Krizhevsky, Sutskever, Hinton 2012, section 3.3) the window is `size` neighbouring channels at the
 same position; within a channel (cuda-convnet's `rnorm`, Caffe's WITHIN_CHANNEL) it is `size` x `size` positions of the
 same map. Values outside the tensor count as zero. `alexnet.ops.reference` implements the formula in plain torch, and a
-native kernel replaces it where `alexnet.ops.native.operators.takes` the input.
+kernel replaces it where `alexnet.ops.native.operators.takes` the input, or on GPUs `alexnet.ops.triton.takes` it.
 
 Published settings differ in k and in the meaning of alpha. The resulting alpha':
 
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError
+from alexnet.ops import triton
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
 from alexnet.ops.reference import lrn
@@ -46,8 +47,9 @@ def local_response_norm(
     _check_settings(size, alpha, beta, k)
     _check_input(x, within_channel)
     alpha = _alpha_per_square(alpha, size, alpha_over_size, within_channel)
-    if beta == operators.BETA and operators.takes(x):
-        return _native(x, size, alpha, k, within_channel)
+    stage = Stage(**_settings(size, alpha, k, within_channel))
+    if beta == operators.BETA and (operators.takes(x) or triton.takes(x, stage)):
+        return _native(x, _kernel(within_channel), stage)
     return lrn(x, size, alpha, beta, k, within_channel)
 
 
@@ -57,9 +59,9 @@ def _alpha_per_square(alpha: float, size: int, alpha_over_size: bool, within_cha
     return alpha / squares if alpha_over_size else alpha
 
 
-def _native(x: Tensor, size: int, alpha: float, k: float, within_channel: bool) -> Tensor:
-    """Run the native kernel and return a tensor in x's memory format."""
-    y = operators.apply(_kernel(within_channel), x, Stage(**_settings(size, alpha, k, within_channel)))
+def _native(x: Tensor, kernel: str, stage: Stage) -> Tensor:
+    """Run the kernel and return a tensor in x's memory format."""
+    y = operators.apply(kernel, x, stage)
     return y.contiguous() if x.is_contiguous() else y
 
 

@@ -1,9 +1,9 @@
 """BatchNorm [-> ReLU] [-> max-pool] as one operator with its gradients (Ioffe and Szegedy 2015, section 3).
 
 PyTorch passes over the map in each of these layers, and twice more in BatchNorm; in a network without LRN they take a
-quarter of a training step. The kernels of `native/norm.cpp` read the map twice forward, for its mean and variance and
-for the output, and twice backward. They keep the input, the mean, one over the deviation, and of a pool one byte a
-value: which pixel of its window won.
+quarter of a training step. The kernels, of `native/norm.cpp` on processors and of `triton/norm.py` on GPUs,
+read the map twice forward, for its mean and variance and for the output, and twice backward. They keep the input, the
+mean, one over the deviation, and of a pool one byte a value: which pixel of its window won.
 
 N images, C channels, H x W pixels; vectors (N, C) count as maps of one pixel.
 """
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.errors import UsageError
-from alexnet.ops import native
+from alexnet.ops import native, triton
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
 
@@ -32,11 +32,12 @@ def fits(layer: nn.Module) -> bool:
 
 
 def takes(x: Tensor, layer: nn.BatchNorm1d | nn.BatchNorm2d, stage: Stage) -> bool:
-    """Whether the kernels compute these of `x` (N, C, H, W) or (N, C); if not, plain torch does, or complains."""
+    """Whether kernels compute these of `x` (N, C, H, W) or (N, C); if not, plain torch does, or complains."""
     held = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
     dims = 4 if type(layer) is nn.BatchNorm2d else 2
     return (
-        operators.takes(x, dims)
+        (operators.takes(x, dims) or triton.takes(x, stage, dims))
+        and x.dtype in native.TYPES
         and stage.kernel <= WIDEST
         and all(isinstance(each, Tensor) and each.dtype == torch.float32 and each.device == x.device for each in held)
         and x.shape[1] == layer.num_features
@@ -162,6 +163,13 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
+def _moments_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
+    from alexnet.ops.triton import norm as kernels  # needs Triton, which takes half a second to import
+
+    _check(x, Stage())
+    return kernels.moments(_last(x))
+
+
 def _shape(
     x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor, eps: float, batch: bool, *then: Any
 ) -> tuple[Tensor, Tensor]:
@@ -177,6 +185,18 @@ def _forward(
     _check(x, _stage(*then), *held)
     y, winners = _shape(x, weight, bias, mean, inverse, eps, batch, *then)
     _call("forward", batch, _stage(*then), _last(x), *held, y, winners)
+    return y, winners
+
+
+def _forward_cuda(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor, eps: float, batch: bool, *then: Any
+) -> tuple[Tensor, Tensor]:
+    from alexnet.ops.triton import norm as kernels
+
+    held = [each.contiguous() for each in (mean, inverse, weight, bias)]
+    _check(x, _stage(*then), *held)
+    y, winners = _shape(x, weight, bias, mean, inverse, eps, batch, *then)
+    kernels.forward_launch(_last(x), held, y, winners, _stage(*then)).run(x.device)
     return y, winners
 
 
@@ -201,6 +221,24 @@ def _backward(
     return gradients
 
 
+def _backward_cuda(
+    x: Tensor,
+    dy: Tensor,
+    winners: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    batch: bool,
+    *then: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    from alexnet.ops.triton import norm as kernels
+
+    held = [each.contiguous() for each in (mean, inverse, weight, bias)]
+    dx = _empty(x, Stage(), x.dtype)
+    return dx, *kernels.gradients(_last(x), _last(dy), winners, held, _stage(*then), batch, dx)
+
+
 def _stage(relu: bool, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Stage:
     return Stage(relu=relu, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
 
@@ -209,6 +247,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     *tensors, ctx.eps, ctx.batch = inputs[:7]
     ctx.then = inputs[7:]
     ctx.save_for_backward(*tensors, output[1])
+    ctx.set_materialize_grads(False)  # the winners have none
 
 
 def _gradient(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, ...]:
@@ -242,8 +281,11 @@ torch.library.define(
     f"(Tensor x, Tensor dy, Tensor winners, {_HELD}, bool batch, {_THEN}) -> (Tensor, Tensor, Tensor)",
 )
 torch.library.impl(f"{NAME}_moments", "cpu", _moments)
+torch.library.impl(f"{NAME}_moments", "cuda", _moments_cuda)
 torch.library.impl(NAME, "cpu", _forward)
+torch.library.impl(NAME, "cuda", _forward_cuda)
 torch.library.impl(f"{NAME}_backward", "cpu", _backward)
+torch.library.impl(f"{NAME}_backward", "cuda", _backward_cuda)
 torch.library.register_fake(f"{NAME}_moments", _moments_shape)
 torch.library.register_fake(NAME, _shape)
 torch.library.register_fake(f"{NAME}_backward", _backward_shape)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.device import kind_of
+
 
 def in_towers(layer: nn.Module) -> bool:
     """Whether the layer is a plain convolution in several groups."""
@@ -17,12 +19,11 @@ def in_towers(layer: nn.Module) -> bool:
 
 def block_diagonal(weight: Tensor, groups: int) -> Tensor:
     """Weights (O, I / groups, k, k) of a convolution in groups -> (O, I, k, k), zero between the groups."""
-    width = weight.shape[1]
-    placed = (
-        F.pad(tower, (0, 0, 0, 0, width * number, width * (groups - 1 - number)))
-        for number, tower in enumerate(weight.chunk(groups))
-    )
-    return torch.cat(list(placed)).contiguous(memory_format=torch.channels_last)
+    ordered = weight.permute(0, 2, 3, 1).view(
+        groups, -1, *weight.shape[2:], weight.shape[1]
+    )  # tower, output, row, column, input
+    placed = torch.diag_embed(ordered.movedim(0, -1), dim1=0, dim2=4)  # the towers of inputs before the inputs
+    return placed.flatten(4, 5).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 class TowerConv:
@@ -33,10 +34,16 @@ class TowerConv:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the layer's output."""
-        return self.dense(x) if x.is_cuda else self.layer(x)
+        return self.dense(x) if kind_of(x) == "cuda" else self.layer(x)
 
     def dense(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the layer's output, computed without groups."""
         layer = self.layer
         weight = block_diagonal(layer.weight, layer.groups)
         return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation)
+
+
+def without_bias(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """(N, C, H, W) -> the layer's output before its bias is added, computed without groups."""
+    weight = layer.weight if layer.groups == 1 else block_diagonal(layer.weight, layer.groups)
+    return F.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation)

@@ -8,7 +8,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ Images = Sequence[NDArray[np.uint8] | Tensor]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601 weights of R, G and B in a gray value
 
 
-@runtime_checkable
 class Placed(Protocol):
     """N images that know where they lie in memory: they are rendered without an array for each."""
 
@@ -116,16 +115,22 @@ def render(
 ) -> Tensor:
     """Render views of N images, each uint8 (S, S, 3), as `dtype` (N, 3, size, size), channels last.
 
-    device: of the result; None: that of the images. Images in memory are rendered for the processor and for CUDA by the
-    native kernel, on the processor, where there is one, else on the device. pinned: whether a result on the processor
-    lies in memory that a GPU reads by itself. A crop of the view's size is copied, others are resized
-    with bilinear interpolation and antialiasing, as in torch's interpolate. noise: keys, int64 (N,), and standard
+    device: of the result; None: that of the images. A GPU with Triton renders by a kernel of its own. Otherwise
+    images in memory are rendered for the processor and for CUDA by the native kernel, on the processor, where there is
+    one, else on the device in plain torch. pinned: whether a result on the processor lies in memory that a GPU reads by
+    itself. A crop of the view's size is copied, others are resized with bilinear interpolation and antialiasing, as in
+    torch's interpolate. noise: keys, int64 (N,), and standard
     deviations per channel, float32 (3,); `normals` of the keys times the deviations are added after the colour
     transform. Raises UsageError for images of different sizes and for crops that exceed them.
     """
-    _check(images, shown)
+    check_windows(images, shown)
     given = images[0].device if isinstance(images[0], Tensor) else torch.device("cpu")
     device = device or given
+    if device.type == "cuda":
+        from alexnet.ops import gpu_views  # which is made of what stands here
+
+        if gpu_views.renders(device, dtype):
+            return gpu_views.render_there(images, shown, colors, size, dtype, device, noise)
     if given.type == "cpu" and rendered_by_processor(device, dtype):
         rendered = _render(images, shown, colors, size, dtype, noise, pinned or device.type == "cuda")
         return rendered.to(device, non_blocking=True)  # torch keeps the pinned memory until its copy is over
@@ -183,12 +188,22 @@ def _radius(words: Tensor) -> Tensor:
     return (-2 * (((words >> 8).double() + 0.5) / 2**24).log()).sqrt()
 
 
-def _check(images: Images, shown: Windows) -> None:
+def _is_placed(images: Images | Placed) -> TypeGuard[Placed]:
+    """What isinstance would tell, which takes as long for a protocol as rendering a small image."""
+    return hasattr(images, "addresses")
+
+
+def check_windows(images: Images, shown: Windows) -> None:
     """Raise UsageError for crops outside the images, which the kernel would read out of bounds."""
     side = len(images[0])
-    shapes = images.shapes() if isinstance(images, Placed) else {tuple(image.shape) for image in images}
+    shapes = images.shapes() if _is_placed(images) else {tuple(image.shape) for image in images}
     if shapes != {(side, side, 3)}:
         raise UsageError(f"images of {sorted(shapes)}; they must be of one square size, with three channels")
+    check_parts(shown, side)
+
+
+def check_parts(shown: Windows, side: int) -> None:
+    """Raise UsageError for crops outside images of `side` x `side` pixels."""
     parts = shown.parts.numpy()
     begins, lengths = parts[:, :2], parts[:, 2:]
     inside = (begins >= 0) & (lengths > 0) & (begins + lengths <= side * (1 + 1e-6))
@@ -303,9 +318,9 @@ def _render(
     return result
 
 
-def _addresses(images: Images) -> tuple[NDArray[np.uint64], Images]:
+def _addresses(images: Images) -> tuple[NDArray[np.uint64], Images | Placed]:
     """uint64 (N,): where each image begins in memory, and the images that must be kept until it has been read."""
-    if isinstance(images, Placed):
+    if _is_placed(images):
         return images.addresses(), images
     arrays = [np.ascontiguousarray(each.numpy() if isinstance(each, Tensor) else each) for each in images]
     return np.array([array.__array_interface__["data"][0] for array in arrays], np.uint64), arrays

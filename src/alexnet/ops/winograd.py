@@ -27,6 +27,8 @@ SMALLEST = 8
 """Pixels of a map's shorter side from which it is faster."""
 AT_ONCE = 2 << 20
 """Values of the tiles of the images that are computed at once, so that they stay in a processor's cache."""
+PAIRED = 5
+"""Dimensions of weights laid out by `in_pairs`."""
 SPREAD = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))  # B^T
 WEIGH = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))  # G
 GATHER = ((1, 1, 1, 0), (0, 1, -1, -1))  # A^T
@@ -57,14 +59,37 @@ def convolve(x: Tensor, points: Tensor, bias: Tensor, groups: int, relu: bool) -
     y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     count = images_at_once(x, len(bias))
     for some, out in zip(torch.split(x, count), torch.split(y, count), strict=True):
-        join(torch.bmm(split(some, groups), points), bias, groups, relu, out)
+        if points.dim() == PAIRED:
+            _convolve_pairs(some, points, bias, groups, relu, out)
+        else:
+            join(torch.bmm(split(some, groups), points), bias, groups, relu, out)
     return y
 
 
+def _convolve_pairs(x: Tensor, points: Tensor, bias: Tensor, groups: int, relu: bool, out: Tensor) -> None:
+    """The convolution by one kernel, products included, into `out`."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    before, after = _job(x, x.shape[1], groups), _job(out, out.shape[1], groups, relu)
+    tiles = 16 * before.images * before.rows * before.columns
+    v, m = x.new_empty(tiles * x.shape[1]), x.new_empty(tiles * out.shape[1])
+    native.call("winograd_convolve_bfloat16", ctypes.byref(before), ctypes.byref(after), x, points, bias, v, m, out)
+
+
 def weights_of(conv: nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The weights as `points_of` gives them, in `dtype`, and the bias, float32 (O)."""
+    """The weights as `points_of` gives them, in `dtype`, and the bias, float32 (O).
+
+    Where the kernels multiply (bfloat16 with AVX-512 BF16), weights lie as `in_pairs` gives them.
+    """
     bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().float()
-    return points_of(conv.weight.detach(), conv.groups).to(dtype), bias
+    points = points_of(conv.weight.detach(), conv.groups).to(dtype)
+    multiplied = dtype == torch.bfloat16 and native.instruction_set() == "avx512bf16"
+    return in_pairs(points) if multiplied else points, bias
+
+
+def in_pairs(points: Tensor) -> Tensor:
+    """Matrices (P, I, O) -> (P, O / 16, I / 2, 16, 2): pairs of inputs beside each other, for 16 outputs at once."""
+    count, inputs, outputs = points.shape
+    return points.view(count, inputs // 2, 2, outputs // 16, 16).permute(0, 3, 1, 4, 2).contiguous()
 
 
 def points_of(weight: Tensor, groups: int) -> Tensor:

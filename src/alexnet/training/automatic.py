@@ -32,6 +32,8 @@ ENLARGED = 2
 """Times the stored side that the input of small images has: beyond it pixels are added, but no detail."""
 EVALUATIONS = 10
 """Evaluations in a run, evenly spaced."""
+EVALUATED_SHARE = 0.5
+"""Images evaluated in a run for each that it trains on, at most; one costs a third of the other."""
 FEW = 20_000
 """Training images up to which a run begins from the package's own weights; more teach as much themselves."""
 FINE_SHARE = 0.4
@@ -44,15 +46,17 @@ FINE_MIXING = 0.3
 logger = logging.getLogger(__name__)
 
 
-def resolve(recipe: Recipe, images: int, side: int | None = None) -> Recipe:
+def resolve(recipe: Recipe, images: int, side: int | None = None, judged: int = 0) -> Recipe:
     """The recipe with its `automatic` settings as numbers for `images` training images, 2 or more.
+
+    judged: images that an evaluation during training reads: those of validation, or of test where there are none.
 
     Of the recipe modern, with n images and its own batch b, epochs e and warm-up w:
 
         batch_size      the largest of b, b/2, b/4 ... not above n / EPOCH_STEPS, but at least LEAST_BATCH, at most n;
                         2b, 4b where an epoch then has LARGE_STEPS, at most LARGE_BATCH
         epochs          e (MANY / n) ^ MORE_EPOCHS, but at least LEAST_STEPS steps
-        evaluate_every  epochs / EVALUATIONS
+        evaluate_every  epochs / EVALUATIONS; more where evaluations would read above EVALUATED_SHARE epochs n images
         warmup_epochs   w epochs / e
         init            the package's own weights for its network and at most FEW images; then FINE_SHARE of the epochs,
                         init_lr_factor FINE_RATE, mix_probability FINE_MIXING
@@ -61,11 +65,11 @@ def resolve(recipe: Recipe, images: int, side: int | None = None) -> Recipe:
     Settings that `automatic` does not name stay. Other recipes are published ones: of them only a batch above n
     becomes n.
     """
-    found = _modern(recipe, images, side) if recipe.name == "modern" else _published(recipe, images)
+    found = _modern(recipe, images, side, judged) if recipe.name == "modern" else _published(recipe, images)
     return dataclasses.replace(recipe, **{name: found[name] for name in names_in(recipe.automatic) if name in found})
 
 
-def _modern(recipe: Recipe, images: int, side: int | None) -> dict[str, Any]:
+def _modern(recipe: Recipe, images: int, side: int | None, judged: int) -> dict[str, Any]:
     """The settings of the recipe modern; those that are given are taken as they are."""
     follow = names_in(recipe.automatic)
     begins = "init" in follow and images <= FEW and _is_own(recipe)
@@ -77,7 +81,7 @@ def _modern(recipe: Recipe, images: int, side: int | None) -> dict[str, Any]:
         **fine,
         "batch_size": batch,
         "epochs": epochs,
-        "evaluate_every": max(1, epochs // EVALUATIONS),
+        "evaluate_every": max(1, epochs // _evaluations(epochs * images, judged)),
         "warmup_epochs": recipe.warmup_epochs * epochs / recipe.epochs,
         "input_size": _input_size(recipe, side),
     }
@@ -102,6 +106,11 @@ def _epochs(recipe: Recipe, images: int, batch: int, share: float) -> int:
     """Passes over the images: more of them for fewer images; `share` of those from random weights."""
     longer: float = (MANY / images) ** MORE_EPOCHS
     return max(round(share * recipe.epochs * longer), math.ceil(share * LEAST_STEPS / max(1, images // batch)))
+
+
+def _evaluations(trained: int, judged: int) -> int:
+    """Evaluations of `judged` images in a run that trains on `trained` images, repeated ones counted."""
+    return max(1, min(EVALUATIONS, int(EVALUATED_SHARE * trained / max(1, judged))))
 
 
 def _input_size(recipe: Recipe, side: int | None) -> int | None:

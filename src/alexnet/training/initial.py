@@ -12,8 +12,7 @@ from alexnet.errors import UsageError, WeightsError, unknown_name
 from alexnet.networks.layers import LocallyConnected2d, Network
 from alexnet.weights.card import Card, Stored, shape_text
 from alexnet.weights.convert.foreign import NetworkUntold
-from alexnet.weights.named import read_named
-from alexnet.weights.pretrained import is_name
+from alexnet.weights.named import is_published, pinned, read_named
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +21,13 @@ ENDS = (nn.Linear, nn.Flatten, LocallyConnected2d)
 
 
 def found_anywhere(init: str | None) -> str | None:
-    """A recipe's `init` as it is found from every folder: the path made absolute, a name of published weights kept."""
-    return init if init is None or is_name(init) else str(Path(init).expanduser().absolute())
+    """A recipe's `init` as it is found from every folder and ever after.
+
+    Paths become absolute, names of published weights stay, and a model on a hub gets the commit that it has now.
+    """
+    if init is None or is_published(init):
+        return init and pinned(init)
+    return str(Path(init).expanduser().absolute())
 
 
 def check_initial(network: Network, path: str) -> None:

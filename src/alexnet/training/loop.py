@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from alexnet.console import TrainingBar
+from alexnet.device import deterministic
 from alexnet.errors import Interrupted
 from alexnet.files import held
 from alexnet.memory import reuse_memory
@@ -37,7 +38,11 @@ def train_in(folder: Path, task: Task) -> Path:
     state = task.state
     state.path = folder
     together = state.together
-    with held(folder) if together.first else nullcontext(), stop_signal() as stopped:
+    with (
+        held(folder) if together.first else nullcontext(),
+        deterministic(state.recipe.deterministic and state.device.type == "cuda"),
+        stop_signal() as stopped,
+    ):
         together.wait()  # until all have joined
         progress = load_checkpoint(folder, state.network, state.average, state.optimizer)
         state.working.refresh()

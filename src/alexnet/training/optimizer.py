@@ -34,7 +34,7 @@ class Momentum(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update each weight that has a gradient."""
-        loss = _evaluate(closure)
+        loss = evaluated(closure)
         for weight, gradient, group in _with_gradients(self):
             state = self.state[weight]
             if not state:
@@ -65,7 +65,7 @@ class Adam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update each weight that has a gradient."""
-        loss = _evaluate(closure)
+        loss = evaluated(closure)
         for weight, gradient, group in _with_gradients(self):
             state = self.state[weight]
             if not state:
@@ -126,7 +126,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step from the gradients that are there."""
-        loss = _evaluate(closure)
+        loss = evaluated(closure)
         hidden = []
         for weight, gradient, group in _with_gradients(self):
             if group["hidden"]:
@@ -148,10 +148,8 @@ class Muon(torch.optim.Optimizer):
         return as_matrices(ahead.to(dtype), self.towers.get(weight, 1))
 
     def _move(self, weight: Tensor, matrices: Tensor, rate: float, decay: float) -> None:
-        rows, columns = matrices.shape[-2:]
-        stretch = max(1.0, rows / columns) ** 0.5
         direction = from_matrices(matrices, weight)
-        move_step(weight, direction, self.copies.get(weight), rate * stretch, shrink=1 - rate * decay)
+        move_step(weight, direction, self.copies.get(weight), rate * stretch(matrices), shrink=1 - rate * decay)
 
     def _adamw_step(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
@@ -173,12 +171,18 @@ class Muon(torch.optim.Optimizer):
         )
 
 
-def _evaluate(closure: Callable[[], float] | None) -> float | None:
+def evaluated(closure: Callable[[], float] | None) -> float | None:
     """The closure's loss, computed with gradients, as at the start of every torch optimiser's step."""
     if closure is None:
         return None
     with torch.enable_grad():
         return closure()
+
+
+def stretch(matrices: Tensor) -> float:
+    """The factor on Muon's step of matrices (count, rows, columns) that have more rows than columns."""
+    rows, columns = matrices.shape[-2:]
+    return float(max(1.0, rows / columns) ** 0.5)
 
 
 def as_matrices(weight: Tensor, towers: int = 1) -> Tensor:
@@ -230,19 +234,31 @@ def build_optimizer(network: nn.Module, recipe: Recipe, slow: Collection[Tensor]
     if recipe.optimizer == "muon":
         groups = hidden_first(network, groups, recipe.adam_lr_factor)
     groups = slowed(groups, slow, recipe.init_lr_factor)
+    device = next(network.parameters()).device
+    momentum_kind, adam_kind, muon_kind = kinds(device)
     if recipe.optimizer == "muon":
-        return Muon(groups, recipe.lr, recipe.momentum, towers_of(network))
-    on_cpu = next(network.parameters()).device.type == "cpu"
-    if recipe.optimizer == "velocity" or (on_cpu and recipe.optimizer in RULES):
-        return Momentum(groups, recipe.lr, recipe.momentum, rule=recipe.optimizer)
+        return muon_kind(groups, recipe.lr, recipe.momentum, towers_of(network))
+    own = device.type == "cpu" or momentum_kind is not Momentum
+    if recipe.optimizer == "velocity" or (own and recipe.optimizer in RULES):
+        return momentum_kind(groups, recipe.lr, recipe.momentum, rule=recipe.optimizer)
     betas = (recipe.momentum, 0.999)
-    if on_cpu:
-        return Adam(groups, recipe.lr, betas, decoupled=recipe.optimizer == "adamw")
-    fused = next(network.parameters()).device.type == "cuda"
+    if own:
+        return adam_kind(groups, recipe.lr, betas, decoupled=recipe.optimizer == "adamw")
+    fused = device.type == "cuda"
     if recipe.optimizer in RULES:
         return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=recipe.optimizer == "nesterov", fused=fused)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, recipe.lr, betas=betas, fused=fused)
+
+
+def kinds(device: torch.device) -> tuple[type[Momentum], type[Adam], type[Muon]]:
+    """The optimisers of ours for weights on this device: on a GPU those whose step is a few launches, if they work."""
+    if device.type in ("cuda", "meta"):
+        from alexnet.training import launched  # which is made of what stands here
+
+        if launched.trusted(device):
+            return launched.LaunchedMomentum, launched.LaunchedAdam, launched.LaunchedMuon
+    return Momentum, Adam, Muon
 
 
 def towers_of(network: nn.Module) -> dict[Tensor, int]:

@@ -31,7 +31,7 @@ class ParallelWeights(WorkingWeights):
         """split: the layers that are split, as `alexnet.training.splitting.split_layers` found them."""
         self.network, self.device, self.dtype = state.network, state.device, state.dtype
         self.together, self.whole, self.average, self.split = together, state.optimizer, state.average, split
-        self.copies = {}
+        self.copies, self._follows = {}, False
         self.shares = list(self._shares())
         if self.average is not None:
             self._hold_average(self.average)
@@ -64,6 +64,9 @@ class ParallelWeights(WorkingWeights):
         """Let each layer of the replica train where the network's trains: BatchNorms of frozen layers do not."""
         for path, theirs in self.network.named_modules():
             self.replica.get_submodule(path).train(theirs.training)
+
+    def prepare(self, optimizer: torch.optim.Optimizer, decay: float, step: int) -> None:
+        """Nothing: `step` prepares the optimizer of this process's share, and `follow` moves the average."""
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer's step on this process's share, and the other shares' new values."""
@@ -161,7 +164,7 @@ class ParallelWeights(WorkingWeights):
         for shares in self.shares:
             pieces |= {id(shares.tensors[piece.index]): piece.values for piece in shares.pieces}
         local = object.__new__(type(self.whole))
-        local.__dict__ |= {**vars(self.whole), "state": type(self.whole.state)(dict), "copies": {}}
+        local.__dict__ |= {**vars(self.whole), "state": type(self.whole.state)(dict), "copies": {}, "averages": {}}
         local.param_groups = [
             {**group, "params": [pieces[id(each)] for each in group["params"] if id(each) in pieces]}
             for group in self.whole.param_groups

@@ -61,6 +61,8 @@ def train(data: Data, recipe: Recipe, out: Path | None = None, same: Path | None
 
         refuse_several(here, "a probe")
         return probe.train(data, recipe, out)
+    if recipe.prune:
+        refuse_several(here, "pruning")
     with meeting(here, recipe.device) as together:
         join = partial(joined, data=data, together=together)
         begin = partial(begun, data, recipe, out, same, together)
@@ -152,11 +154,12 @@ def begun_again(here: Place, out: Path | None, join: Callable[[Path], Supervised
     return first_joins(out, join) if here.restarts and RunFolder(out).is_run else None
 
 
-def train_on(folder: Path, epochs: int, out: Path | None = None, **changes: Any) -> Path:
+def train_on(folder: Path, epochs: int, out: Path | None = None, data: Data | None = None, **changes: Any) -> Path:
     """Train a finished run on, as a new run: its weights, settings and data, `epochs` more; returns the new folder.
 
     The learning rate begins anew (a warm restart: Loshchilov and Hutter 2017, "SGDR"), at the image size with which the
-    run ended. changes: settings that shall be others. UsageError for a run that is not finished, or of pre-training.
+    run ended. data: where its images lie now. changes: settings that shall be others. UsageError for a run that is not
+    finished, or of pre-training.
     """
     run = RunFolder(folder)
     config = run.read_config()
@@ -174,7 +177,8 @@ def train_on(folder: Path, epochs: int, out: Path | None = None, **changes: Any)
         **scaled(began, epochs),
     }
     logger.info("training %s on: its weights, settings and data, %d epochs more, in a new run", folder, epochs)
-    return train(config.data, dataclasses.replace(began, **{**longer, **changes}), out, same=folder)
+    recipe = dataclasses.replace(began, **{**longer, **changes})
+    return train(config.data if data is None else data, recipe, out, same=folder)
 
 
 def resume(folder: Path, device: str | None = None, workers: int | None = None, data: Data | None = None) -> Path:
@@ -191,6 +195,8 @@ def resume(folder: Path, device: str | None = None, workers: int | None = None, 
     if recipe.probe:
         raise UsageError(f"{folder} is a probe, made in one go, with nothing to resume; train it on with --more EPOCHS")
     refuse_settings(recipe, begins=False)
+    if recipe.prune:
+        refuse_several(this_process(), "pruning")
     with meeting(this_process(), recipe.device) as together:
         join = partial(joined, data=data, together=together, device=device, workers=workers)
         task = led(together, lambda: first_joins(folder, join, data), lambda _: join(folder))
@@ -237,7 +243,8 @@ def fitted(recipe: Recipe, store: Store) -> Recipe:
     """The recipe with the settings that follow the number of training images; they and other advice are logged."""
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
     counts = np.bincount(store.labels[splits == "train"], minlength=len(store.class_names))
-    chosen = resolve(recipe, int(counts.sum()), store.size)
+    judged = int((splits == ("val" if (splits == "val").any() else "test")).sum())
+    chosen = resolve(recipe, int(counts.sum()), store.size, judged)
     tell(recipe, chosen, int(counts.sum()), len(counts))
     drawn = [int(((splits == part) & (store.splits != part)).sum()) for part in ("val", "test")]
     if any(drawn):

@@ -162,6 +162,13 @@ class Recipe:
         "train no layer by steps: fit the last one to the features of the network that init names, by logistic "
         "regression, in seconds",
     )
+    prune: float = setting(
+        0.0,
+        "init: share of the weights of dense layers, the smallest, that are set to 0 and stay so; of convolutions and "
+        "of the first and the last layer less: see alexnet compress",
+        ge=0,
+        lt=1,
+    )
     epochs: int = setting(100, "passes over the training images", gt=0, le=MAX_EPOCHS)
     stop_train_error: float | None = setting(
         None, "stop once this share of an epoch's training images, or less, is classified wrongly", ge=0, le=1
@@ -251,6 +258,11 @@ class Recipe:
     precision: Literal["auto", "bfloat16", "float32"] = setting(
         "auto", "number format of the computation: auto, bfloat16 or float32"
     )
+    deterministic: bool = setting(
+        False,
+        "on a GPU compute the same bits each time, so that a run that was interrupted comes to the weights of one that "
+        "was not, to the bit; slower there, and always so on a CPU",
+    )
     parallel: Literal["data", "owt"] = setting(
         "data",
         "how several processes, started by torchrun or srun, share the network: data (each has all of it) or owt "
@@ -284,6 +296,10 @@ class Recipe:
         """UsageError for settings that exclude each other."""
         if self.init_lr_factor != 1 and self.init is None and "init" not in names_in(self.automatic):
             raise UsageError(f"init_lr_factor is {self.init_lr_factor}, but no init is given; name a run with --init")
+        if self.prune and self.init is None:
+            raise UsageError(f"prune is {self.prune}, but no init is given; name the run to prune with --init")
+        if self.prune and self.probe:
+            raise UsageError(f"prune is {self.prune}, and a probe trains no layer that could be pruned; leave one out")
         if self.momentum == 0 and self.optimizer == "nesterov":
             raise UsageError(f"momentum is {self.momentum}; {self.optimizer} takes a number above 0 and below 1")
         if self.loss == "logistic" and self.label_smoothing:

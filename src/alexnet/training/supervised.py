@@ -8,8 +8,9 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,11 +35,10 @@ from alexnet.runs.checkpoint import Progress
 from alexnet.training.calibrating import at_temperature, calibrate
 from alexnet.training.division import class_weights, split
 from alexnet.training.initial import begin_from, freeze, frozen, training_mode
-from alexnet.training.optimizer import (
-    build_optimizer,
-    learning_rate,
-    set_learning_rate,
-)
+from alexnet.training.launched import Launched
+from alexnet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from alexnet.training.pruning import prune, zeros_kept
+from alexnet.training.recorded import Recorded, Work, records
 from alexnet.training.saving import Saver
 from alexnet.training.settings import Recipe
 from alexnet.training.task import SHOWN, State, build_loader, draw_samples, write_split
@@ -61,6 +61,7 @@ class Supervised:
     class_weights: Tensor | None  # float32 (K,)
     initialised: list[str] = field(default_factory=list)  # layers taken from another run
     measured: tuple[str, Tensor] | None = None  # part and probabilities of the last evaluation
+    taken: int = 0  # steps before the one that is taken
 
     command: ClassVar[str] = "train"
     score_name: ClassVar[str] = "accuracy"
@@ -137,14 +138,36 @@ class Supervised:
         taken = epoch * len(state.loader) + step
         torch.manual_seed(recipe.seed * 2**32 + taken)  # dropout is a function of (seed, step), resumed or not
         set_learning_rate(state.optimizer, learning_rate(recipe, taken / len(state.loader)))
-        logits = state.working.forward(batch.images)
-        loss = loss_value(recipe, logits, batch.targets, self.class_weights)
+        state.working.prepare(state.optimizer, recipe.ema, taken)
+        self.taken = taken
+        return state.together.summed(self.work(batch.images, batch.targets))
+
+    @cached_property
+    def work(self) -> Work:
+        """`_compute`, on a GPU recorded and repeated."""
+        state = self.state
+        if not records(state.device, state.optimizer, state.together.ranks):
+            return self._compute
+        assert isinstance(state.optimizer, Launched)
+        return Recorded(self._compute, state.optimizer, state.network.zero_grad)
+
+    def _compute(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The device's part of a step, after the optimizer was prepared; float32 (2,), as `step` gives it.
+
+        What changes from step to step is in the tensors given, or in the device's memory.
+        """
+        state, recipe = self.state, self.state.recipe
+        logits = state.working.forward(images)
+        loss = loss_value(recipe, logits, targets, self.class_weights)
         state.working.backward(loss)
-        state.working.step(state.optimizer)
+        with zeros_kept(state.network, state.average, state.working.copies) if recipe.prune else nullcontext():
+            state.working.step(state.optimizer)
         if state.average is not None:
-            state.working.follow(state.average, recipe.ema, taken)
-        correct = logits.argmax(1) == batch.targets.argmax(1)
-        return state.together.summed(torch.stack([loss.detach() / state.together.ranks, correct.sum().float()]))
+            state.working.follow(state.average, recipe.ema, self.taken)
+        correct = logits.argmax(1) == targets.argmax(1)
+        ranks = state.together.ranks
+        part = loss.detach() if ranks == 1 else loss.detach() / ranks
+        return torch.stack([part, correct.sum(dtype=torch.float32)])
 
     def told(self, numbers: Sequence[float], epoch: int, step: int) -> tuple[float, float]:
         """The loss and the images that were classified as their target; Diverged for a loss that is not finite."""
@@ -287,6 +310,8 @@ def build(store: Store, recipe: Recipe, initialised: list[str] | None = None) ->
     network = build_network(recipe, len(store.class_names))
     if initialised is None:
         initialised = begin_from(network, recipe.init, store.class_names) if recipe.init is not None else []
+        if recipe.prune:
+            prune(network, recipe.prune)
     freeze(network, recipe.freeze)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     splits = split(store.labels, store.splits, store.class_names, store.fractions, recipe)
@@ -297,14 +322,15 @@ def build(store: Store, recipe: Recipe, initialised: list[str] | None = None) ->
     slow = [parameter for name, stage in network.stages() if name in initialised for parameter in stage.parameters()]
     loader = build_loader(store, parts["train"], network, recipe, device, dtype)
     working, optimizer = WorkingWeights(network, device, dtype), build_optimizer(network, recipe, slow)
-    working.attach(optimizer)
+    average = copy.deepcopy(network) if recipe.ema else None
+    working.attach(optimizer, average)
     state = State(
         recipe=recipe,
         loader=loader,
         parts=parts,
         network=network,
         working=working,
-        average=copy.deepcopy(network) if recipe.ema else None,
+        average=average,
         optimizer=optimizer,
         device=device,
         dtype=dtype,

@@ -8,30 +8,45 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.device import autocast, computed_parameters, held_weights
-from alexnet.training.optimizer import Adam, Momentum, Muon, update_average
+from alexnet.training.launched import Launched, trusted
+from alexnet.training.optimizer import Adam, Momentum, Muon, average_decay, copy_buffers, update_average
 
 
 class WorkingWeights:
     """A network's weights in the type it computes in.
 
-    On the processor in bfloat16 these are copies of the parameters of convolutions and dense layers; the network itself
-    keeps float32 master weights. In float32 there are no copies, and none on a GPU: its fused optimizers take gradients
-    in the type of the weights alone, so that as many bytes would be converted as autocast converts, 1 % of a step.
+    In bfloat16 these are copies of the parameters of convolutions and dense layers; the network itself keeps float32
+    master weights. In float32 there are no copies, and none on a GPU without the optimizers of
+    `alexnet.training.launched`, for torch's fused ones take gradients in the type of the weights alone.
     """
 
     def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         self.network, self.device, self.dtype = network, device, dtype
-        self._named = held_weights(network, dtype) if device.type == "cpu" else {}
+        self._named = held_weights(network, dtype) if device.type == "cpu" or trusted(device) else {}
+        self._follows = False  # whether the optimizer moves the average itself
+        self._one: Tensor | None = None  # the gradient of a loss by itself
         trained = computed_parameters(network)
         self.copies: dict[Tensor, Tensor] = {trained[name]: copy for name, copy in self._named.items()}
         for weight, copy in self.copies.items():
             if weight.requires_grad:  # a frozen one has no gradient
                 weight.grad_dtype = copy.requires_grad_().dtype
 
-    def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let an optimizer of ours write the copies in its own step, as it has each weight in its hands."""
+    def attach(self, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
+        """Let an optimizer of ours write the copies in its own step, as it has each weight in its hands.
+
+        average: the moving average of the weights; one that `prepare` is told of is moved in that step, too.
+        """
         if isinstance(optimizer, (Momentum, Adam, Muon)):
             optimizer.copies = self.copies
+        if isinstance(optimizer, Launched) and average is not None:
+            optimizer.averages = dict(zip(self.network.parameters(), average.parameters(), strict=True))
+            self._follows = True
+
+    def prepare(self, optimizer: torch.optim.Optimizer, decay: float, step: int) -> None:
+        """What the processor does of `step` and `follow`, where a GPU does the rest; call it first."""
+        if isinstance(optimizer, Launched):
+            optimizer.follow = 1 - average_decay(decay, step)
+            optimizer.prepare()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The network's output in float32, float64 of float64: logits (N, K) for images (N, 3, H, W)."""
@@ -42,7 +57,9 @@ class WorkingWeights:
     def backward(self, loss: Tensor) -> None:
         """Replace the gradients: `grad` of each master weight becomes the gradient of the loss."""
         self.network.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self._one is None or self._one.dtype != loss.dtype:
+            self._one = torch.ones_like(loss)
+        loss.backward(self._one)  # type: ignore[no-untyped-call]
         for weight, copy in self.copies.items():
             weight.grad, copy.grad = copy.grad, None
 
@@ -54,7 +71,11 @@ class WorkingWeights:
 
     def follow(self, average: nn.Module, decay: float, step: int) -> None:
         """Move the moving average of the weights, after step 0, 1, ..."""
-        update_average(average, self.network, decay, step)
+        if self._follows:
+            with torch.no_grad():
+                copy_buffers(average, self.network)
+        else:
+            update_average(average, self.network, decay, step)
 
     def gather(self, optimizer: bool = False) -> None:
         """Make the network whole where several processes hold it; one process has all of it.

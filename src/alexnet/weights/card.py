@@ -4,7 +4,8 @@ The file's metadata has one entry, "alexnet": the JSON text {"format": 1, "card"
 single entry because safetensors writes several in random order, and equal weights must give equal bytes. The checksum
 covers the card and every tensor's name, type, shape and bytes, in the order of the names (`checksum`); it is verified
 when weights are loaded. Nothing is unpickled. A card with a calibration makes the format 2, which earlier versions
-refuse; its tensors stand beside the network's, see `alexnet.weights.calibration`.
+refuse; its tensors stand beside the network's, see `alexnet.weights.calibration`. Format 3 holds compressed weights: a
+third key, "compressed", and other tensors, see `alexnet.weights.coded`.
 """
 
 import hashlib
@@ -28,9 +29,10 @@ from alexnet.files import whole_file
 from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
 from alexnet.weights.calibration import PREFIX, Calibration
+from alexnet.weights.coded import HALVES, floats_in, unpacked
 
 KEY = "alexnet"  # the metadata entry
-FORMAT, CALIBRATED = 1, 2  # without and with a calibration
+FORMAT, CALIBRATED, COMPRESSED = 1, 2, 3  # plain, with a calibration, compressed
 BEST = Path("weights", "best.safetensors")  # inside a run's folder: the weights of its best epoch
 MAX_HEADER = 100_000_000  # bytes; safetensors itself refuses longer headers
 
@@ -91,9 +93,18 @@ class Stored(NamedTuple):
     tensors: dict[str, Tensor]  # by their names in the network's state dict
 
 
+class Verified(NamedTuple):
+    """The content of a weights file as it stands there."""
+
+    card: Card
+    tensors: dict[str, Tensor]  # the network's, or those of `alexnet.weights.coded`
+    directory: object  # of compressed weights; None for others
+
+
 class _Header(NamedTuple):
     card: Card
     sha256: object  # as the file has it, of any type
+    directory: object = None  # of compressed weights
 
 
 def save(path: str | os.PathLike[str], network: Network, card: Card, layers: Collection[str] | None = None) -> None:
@@ -134,7 +145,10 @@ def model_file(path: str | os.PathLike[str]) -> Path:
         raise UsageError(f"{path!r} is no path to a model; give a run's folder or a weights file")
     path = Path(path)
     if not path.exists():
-        raise UsageError(f"no model at {path}; give a run's folder, a weights file or a name of `alexnet weights list`")
+        raise UsageError(
+            f"no model at {path}; give a run's folder, a weights file, a name of `alexnet weights list`"
+            " or hub:OWNER/NAME"
+        )
     if not path.is_dir() or (path / BEST).is_file():
         return path / BEST if path.is_dir() else path
     if (path / "config.json").is_file():
@@ -194,16 +208,29 @@ def read(path: str | Path) -> Stored:
     WeightsError for a missing, truncated, damaged or altered file, for a pickle, and for a file without a card.
     """
     path = Path(path)
-    card, sha256 = _read_header(path)
+    stored = verified(path)
+    if stored.directory is None:
+        return Stored(stored.card, stored.tensors)
+    try:
+        tensors = unpacked(stored.directory, stored.tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{path} is damaged: {error}") from error
+    return Stored(stored.card, {name: each for name, each in tensors.items() if not name.startswith(PREFIX)})
+
+
+def verified(path: Path) -> Verified:
+    """What a file holds, its checksum verified; errors as for `read`."""
+    card, sha256, directory = _read_header(path)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(PREFIX)}  # noqa: SIM118
-    found = checksum(card, tensors)
+    compressed = directory is not None
+    found = compressed_checksum(card, directory, tensors) if compressed else checksum(card, tensors)
     if found != sha256:
         raise WeightsError(
             f"{path} was altered or damaged after it was written: its checksum is {found[:16]}…,"
             f" recorded is {str(sha256)[:16]}…; take a fresh copy"
         )
-    return Stored(card, tensors)
+    return Verified(card, tensors, directory)
 
 
 def fill(network: Network, tensors: Mapping[str, Tensor], origin: str) -> None:
@@ -235,6 +262,11 @@ def checksum(card: Card, tensors: Mapping[str, Tensor]) -> str:
     tensors: the network's; those of the card's calibration are added.
     """
     return tensors_sha256(json.dumps(card.to_json(), sort_keys=True), _with_calibration(card, tensors))
+
+
+def compressed_checksum(card: Card, directory: object, stored: Mapping[str, Tensor]) -> str:
+    """As `checksum` for compressed weights: the JSON is a list of the card's and the directory."""
+    return tensors_sha256(json.dumps([card.to_json(), directory], sort_keys=True), stored)
 
 
 def tensors_sha256(header: str, tensors: Mapping[str, Tensor]) -> str:
@@ -277,7 +309,8 @@ def _read_header(path: Path) -> _Header:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name).numpy() for name in file.keys() if name.startswith(PREFIX)}  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith(PREFIX) or name == HALVES]  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged ({error}); take a fresh copy") from error
     if KEY not in metadata:
@@ -292,14 +325,17 @@ def _read_header(path: Path) -> _Header:
         raise WeightsError(f"{path} has a damaged card: {error}") from error
 
 
-def _parse_header(text: str, arrays: Mapping[str, NDArray[np.float32]]) -> _Header:
+def _parse_header(text: str, stored: Mapping[str, Tensor]) -> _Header:
     entry = json.loads(text)
     if not isinstance(entry, dict):
         raise WeightsError(f"expected a JSON object, found {text[:40]!r}")
-    if entry.get("format") not in (FORMAT, CALIBRATED):
-        wanted = f"expected format {FORMAT} or {CALIBRATED}"
+    if entry.get("format") not in (FORMAT, CALIBRATED, COMPRESSED):
+        wanted = f"expected format {FORMAT}, {CALIBRATED} or {COMPRESSED}"
         raise WeightsError(f"{wanted}, found {entry.get('format')!r}; a newer alexnet may read it")
-    return _Header(Card.from_json(entry.get("card"), arrays), entry.get("sha256"))
+    directory = entry.get("compressed", {}) if entry["format"] == COMPRESSED else None
+    compressed = directory is not None
+    arrays = floats_in(directory, stored) if compressed else {name: each.numpy() for name, each in stored.items()}
+    return _Header(Card.from_json(entry.get("card"), arrays), entry.get("sha256"), directory)
 
 
 def _refuse_other_formats(path: Path) -> None:

@@ -14,7 +14,7 @@ from alexnet.data.sources.imagenet import devkit_synsets
 from alexnet.data.sources.synsets import imagenet_names, usual_name
 from alexnet.errors import UsageError, WeightsError
 from alexnet.networks.layers import Network
-from alexnet.weights import pretrained
+from alexnet.weights import hub, pretrained
 from alexnet.weights.card import Card, Loaded, Stored, built, fill, has_card, model_file, read, write
 from alexnet.weights.convert import recognised, to_file
 from alexnet.weights.convert.caffe_mean import channel_means as caffe_mean
@@ -29,9 +29,11 @@ Named = str | os.PathLike[str]
 def file_of(model: Named) -> Path:
     """The file that holds a model's weights; published ones are fetched where they are not here yet.
 
-    model: a name such as imagenet:bvlc, a run's folder, a file, or a folder for OpenVINO, whose .xml file it is.
-    UsageError for what is none of these.
+    model: a name such as imagenet:bvlc or hub:owner/name, a run's folder, a file, or a folder for OpenVINO, whose .xml
+    file it is. UsageError for what is none of these.
     """
+    if hub.is_name(model):
+        return hub.fetch(model).file
     if pretrained.is_name(model):
         return pretrained.fetch(model)
     folder = isinstance(model, (str, os.PathLike)) and openvino_file(Path(os.fsdecode(model)))
@@ -43,6 +45,8 @@ def read_named(model: Named, network: str | None = None) -> Stored:
 
     WeightsError for a file that is damaged, or of no format that is known.
     """
+    if hub.is_name(model):
+        return _from_hub(model)
     path = file_of(model)
     if pretrained.is_name(model):
         network = pretrained.published(model).network
@@ -65,6 +69,26 @@ def read_named(model: Named, network: str | None = None) -> Stored:
     return Stored(card, tensors)
 
 
+def is_published(model: object) -> bool:
+    """Whether this names weights that are published, or on a hub, and no path."""
+    return pretrained.is_name(model) or hub.is_name(model)
+
+
+def pinned(model: Named) -> str:
+    """The name or path, a model on a hub with the commit that its revision names now."""
+    return hub.fetch(model).name if hub.is_name(model) else os.fsdecode(model)
+
+
+def _from_hub(model: Named) -> Stored:
+    """The model's one file, which is read as ours and as no other program's: nothing on a hub is trusted."""
+    fetched = hub.fetch(model)
+    try:
+        card, tensors = read(fetched.file)
+    except WeightsError as error:
+        raise WeightsError(f"{fetched.name}: {error}") from error
+    return Stored(replace(card, training={**card.training, "published": fetched.name}), tensors)
+
+
 def load(model: Named) -> Loaded:
     """A model's network, in evaluation mode on the processor, and its card; errors as for `read_named`."""
     return built(read_named(model), os.fsdecode(model))
@@ -81,10 +105,11 @@ def create(
 
     num_classes, input_size (side in pixels, at least 63, or 8 for the cifar networks): None selects that of `weights`,
     without weights the published value. weights: None for newly initialised ones; the name of published ones, such as
-    imagenet:bvlc; a run's folder; a .safetensors file or one of another program. With another `num_classes` than theirs
-    the last layer is newly initialised, which is logged. differences: settings that deviate from the published network;
-    all networks take dropout=, the probability of zeroing a unit. Raises UsageError for an unknown name or difference
-    and for a value of the wrong type or range, WeightsError for weights that are damaged or of another network.
+    imagenet:bvlc, or of a model on a hub, hub:owner/name; a run's folder; a .safetensors file or one of another
+    program. With another `num_classes` than theirs the last layer is newly initialised, which is logged.
+    differences: settings that deviate from the published network; all networks take dropout=, the probability of
+    zeroing a unit. Raises UsageError for an unknown name or difference and for a value of the wrong type or range,
+    WeightsError for weights that are damaged or of another network.
     """
     if weights is None:
         return networks.create(name, num_classes, input_size, **differences)

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from alexnet.data.images.kinds import FORMATS, NAMES, SNIFFED, is_heif, is_tiff, name_by, refused_kind, strange_jpeg
 from alexnet.data.images.quiet import silence
 from alexnet.data.images.tiff import open_tiff, reread
-from alexnet.errors import ImageError
+from alexnet.errors import ImageError, TooLarge
 
 
 class _PillowRules:
@@ -148,9 +148,7 @@ def _damage(file: Any, start: bytes) -> str:
 
 def _refuse_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ImageError(
-            f"too large: {width} x {height} pixels by its header, at most {max_pixels:,} pixels are decoded"
-        )
+        raise TooLarge(f"too large: {width} x {height} pixels by its header, at most {max_pixels:,} pixels are decoded")
     if width * height == 0:
         raise ImageError(f"no pixels: {width} x {height} by its header")
 

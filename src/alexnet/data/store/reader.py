@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 import logging
+import mmap
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -38,7 +40,18 @@ log = logging.getLogger(__name__)
 
 VERIFIED_BYTES = 4 * 2**30  # takes seconds to hash; of larger stores only file sizes are checked by default
 HASHED = 1024  # images mapped at a time
-OPEN_SHARDS = 128  # one file handle each; macOS allows 256
+LEAST_SHARDS, MOST_SHARDS = 128, 4096
+"""Shards that stay open, one file handle each: between these, half of what the system allows (macOS 256)."""
+
+
+def open_shards() -> int:
+    """How many shards of a store stay open: ImageNet has 235, and a shard that is opened anew is read anew."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return LEAST_SHARDS
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MOST_SHARDS, max(LEAST_SHARDS, allowed // 2))
 
 
 @dataclass(eq=False)
@@ -70,7 +83,7 @@ class Store:
         return Form(self.size, self.fit, self.value_range, self.exact)
 
     def __post_init__(self) -> None:
-        self._shard = lru_cache(OPEN_SHARDS)(self._map_shard)
+        self._shard = lru_cache(open_shards())(self._map_shard)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -127,6 +140,27 @@ class Store:
         shards, offsets = np.divmod(rows, self.shard_rows)
         used, which = np.unique(shards, return_inverse=True)
         return Rows([np.asarray(self._shard(int(shard))) for shard in used], which, offsets)
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        """Let the system read rows from the disk that will be wanted soon; nothing is waited for.
+
+        Rows as for `mapped`. Without effect where the system has no such advice.
+        """
+        if not hasattr(mmap.mmap, "madvise"):
+            return
+        row_bytes = 3 * self.size**2
+        for row in np.where(indices < 0, indices + len(self), indices).tolist():
+            shard, offset = divmod(row, self.shard_rows)
+            memory, first = self._shard(shard).base, offset * row_bytes
+            begin = first - first % mmap.PAGESIZE
+            if isinstance(memory, mmap.mmap):
+                memory.madvise(mmap.MADV_WILLNEED, begin, first + row_bytes - begin)
+
+    def fits_in_memory(self) -> bool:
+        """Whether half of this machine's memory holds all images, so that a disk reads each of them once."""
+        if not hasattr(os, "sysconf"):
+            return True
+        return 2 * 3 * self.size**2 * len(self) <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
     def _map_shard(self, shard: int) -> Pixels:
         rows = min(self.shard_rows, len(self) - shard * self.shard_rows)

@@ -32,6 +32,10 @@ class Selected(Store):
         """As `Store.mapped`."""
         return self.base.mapped(self.rows[indices])
 
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        """As `Store.expect`."""
+        self.base.expect(self.rows[indices])
+
 
 def select(store: Store, rows: NDArray[np.int64], class_names: Sequence[str] | None = None) -> Store:
     """The rows of a store, in this order; the store itself if that is all of it as it is.

@@ -40,6 +40,12 @@ static void reserve_scratch(void) {
     transformed_out = take_floats(out_most);
 }
 
+// Rows of weights: one for each output, of a locally connected layer for each place, too.
+static uint32_t rows_of(const Op* op) {
+    const uint32_t places = op->kind == LOCAL ? (uint32_t)op->out_height * op->out_width : 1;
+    return places * op->out_channels;
+}
+
 EXPORT("prepare") int prepare(void) {
     int row_most = 0;
     if (!bytes || MODEL->magic != MAGIC) return 0;
@@ -51,6 +57,8 @@ EXPORT("prepare") int prepare(void) {
         op->in = from;
         from = op->out = take_floats(values_out(op));
         op->slope = op - MODEL->op >= MODEL->maps ? take_floats(values_out(op)) : 0;
+        const uint32_t count = (uint32_t)op->rows.length * rows_of(op);
+        if (!unpack_rows(bytes, &op->rows, count)) return 0;
         if (op->kind == CONVOLUTION) prepare_convolution(bytes, op, row_of_weights);
     }
     reserve_scratch();

@@ -17,10 +17,13 @@ enum Kind {
     CONVOLUTION, DENSE, LOCAL, AFFINE, RELU, TANH, SIGMOID, MAX_POOL, AVERAGE_POOL, ADAPTIVE_POOL, LRN, LRN_WITHIN, PAD
 };
 
-// Rows of weights: of each output channel its inputs, (kernel, kernel, channels). A value is scales[row] * code, and of
-// 4 bits scales[row] * codebook[code], the lower half of a byte first; a row begins at a whole byte.
+// Rows of weights: of each output channel its inputs, (kernel, kernel, channels). A value is scales[row] * code, or
+// scales[row] * codebook[code] of 4 bits, the lower half of a byte first, of PACKED and of BYTES; a row begins at a whole
+// byte, but of PACKED, which `prepare` turns into BYTES.
+enum { PACKED = 100, BYTES = 101 };
+
 typedef struct {
-    int32_t bits;  // 32: float, 16: half, 8: int8, 4: codes
+    int32_t bits;  // 32: float, 16: half, 8: int8, 4: codes; PACKED: codes in a range code, BYTES: a code in each
     int32_t length, codes, scales, codebook;  // values in a row; offsets in the model, bytes
 } Rows;
 

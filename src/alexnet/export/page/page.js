@@ -1,60 +1,15 @@
 "use strict";
 
-// What a person sees and does; `engine` is in engine.js, `troubleOf` in files.js.
+// What a person sees and does. `connect` and `ask` are in local.js, which computes here, or in server.js.
 const find = (id) => document.getElementById(id);
 const textOf = (id) => find(id).textContent.trim();
 const card = JSON.parse(textOf("card"));
-const waiting = new Map(); // id -> {answer, heat}: what is called with them
-let asked = 0;
-let port = null;
 let whenReady = null;
 
 const percent = (p) => (p >= 0.9995 ? "> 99.9 %" : p < 0.0005 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
 
-// A worker from a Blob keeps the page responsive; where a browser forbids it to files, the page computes itself.
-function connect() {
-  return new Promise((resolve, reject) => {
-    const builds = Object.fromEntries(card.builds.map((name) => [name, textOf(`engine-${name}`)]));
-    const start = { ...card.engine, builds, model: textOf("model") };
-    const listen = (to) => {
-      port = to;
-      port.onmessage = ({ data }) => {
-        if (data.ready) resolve(data.build);
-        else if (data.failed) reject(new Error(data.failed));
-        else hear(data);
-      };
-      port.postMessage(start);
-    };
-    const here = () => {
-      const channel = new MessageChannel();
-      engine(channel.port1);
-      listen(channel.port2);
-    };
-    try {
-      const url = URL.createObjectURL(new Blob([`(${engine})(self)`], { type: "text/javascript" }));
-      const worker = new Worker(url);
-      worker.onerror = (event) => {
-        event.preventDefault();
-        worker.terminate();
-        here();
-      };
-      listen(worker);
-    } catch {
-      here();
-    }
-  });
-}
-
-function hear({ id, answer, heat, error }) {
-  const request = waiting.get(id);
-  if (!request) return;
-  if (error) request.reject(new Error(error));
-  if (answer) request.resolve(answer);
-  if (heat) request.heat(heat);
-  if (error || heat) waiting.delete(id);
-}
-
 // Some browsers alter the pixels that a page reads, against fingerprinting: every answer would be wrong.
+const ALTERED = "this browser alters the pixels that pages read (protection against fingerprinting), so that answers would be wrong; allow it to this page, or open it in another browser";
 function readsTrue() {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 16;
@@ -73,31 +28,6 @@ async function bitmapOf(source) {
   } catch {
     throw new Error("this browser cannot read it as a picture; give a JPEG, PNG, WebP or GIF file");
   }
-}
-
-function drawn(bitmap) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return context.getImageData(0, 0, canvas.width, canvas.height);
-}
-
-// A picture's answer: {probabilities, best, unknown, seen, milliseconds, blank}; `heat` is called with its maps later.
-async function ask(source, heat = () => {}) {
-  await whenReady;
-  const trouble = source instanceof Blob ? troubleOf(new Uint8Array(await source.arrayBuffer())) : null;
-  if (trouble) throw new Error(trouble);
-  const bitmap = await bitmapOf(source), id = ++asked;
-  return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject, heat });
-    if (typeof OffscreenCanvas !== "undefined") return port.postMessage({ id, bitmap }, [bitmap]);
-    const { data, width, height } = drawn(bitmap);
-    port.postMessage({ id, pixels: data, width, height }, [data.buffer]);
-  });
 }
 
 function element(name, properties = {}, ...children) {
@@ -143,20 +73,21 @@ function show(box, name, answer) {
   const side = card.engine.input, canvas = element("canvas", { width: side, height: side });
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `${name}: the square that the network saw`);
-  paint(canvas, answer.seen, null);
+  if (answer.seen) paint(canvas, answer.seen, null);
   const said = element("p", { className: isUnknown(answer) || answer.blank ? "said unsure" : "said", textContent: sentence(answer) });
   const list = element("ol", { className: "bars" });
   const buttons = answer.best.map(([label, probability]) => {
     const bar = element("span", { className: "bar" });
     bar.style.width = `${100 * probability}%`;
     const texts = [element("span", { className: "label", textContent: card.names[label] }), element("span", { className: "share", textContent: percent(probability) })];
-    const button = element("button", { type: "button", disabled: true, title: `Where the picture speaks for ${card.names[label]}` }, bar, ...texts);
-    button.setAttribute("aria-pressed", "false");
+    const why = { type: "button", disabled: true, title: `Where the picture speaks for ${card.names[label]}` };
+    const button = element(EXPLAINS ? "button" : "div", { className: "row", ...(EXPLAINS ? why : {}) }, bar, ...texts);
+    if (EXPLAINS) button.setAttribute("aria-pressed", "false");
     list.append(element("li", {}, button));
     return button;
   });
-  const why = element("p", { className: "why", textContent: "Choose a name to see where the picture speaks for it." });
-  box.replaceChildren(canvas, element("div", {}, element("h3", { textContent: name }), said, list, why));
+  const why = element("p", { className: "why", textContent: EXPLAINS ? "Choose a name to see where the picture speaks for it." : answer.note ?? "" });
+  box.replaceChildren(...(answer.seen ? [canvas] : []), element("div", {}, element("h3", { textContent: name }), said, list, why));
   return (maps) => buttons.forEach((button, i) => {
     button.disabled = false;
     button.onclick = () => {
@@ -279,10 +210,9 @@ function listen() {
 }
 
 function begin() {
-  whenReady = readsTrue() ? connect() : Promise.reject(new Error(
-    "this browser alters the pixels that pages read (protection against fingerprinting), so that answers would be wrong; allow it to this page, or open it in another browser"));
+  whenReady = connect();
   whenReady.then((build) => {
-    find("state").textContent = "Ready. Nothing leaves this device.";
+    find("state").textContent = READY;
     find("state").dataset.build = build;
     find("state").dataset.milliseconds = String(Math.round(performance.now()));
   }, (error) => {

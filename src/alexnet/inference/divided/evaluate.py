@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet.data.places import check_views
+from alexnet.evaluation.predict import USUAL_BATCH
 from alexnet.inference.answers import BATCH, Answering
 from alexnet.inference.divided.job import parts_of, sha256
 from alexnet.inference.evaluate import Evaluation, chances_of, concluded, foreign, opened
@@ -33,7 +34,7 @@ class Asked:
 
     views: int = 1
     split: str | None = None
-    batch_size: int = 64
+    batch_size: int = USUAL_BATCH  # on every machine, so that parts fit each other
     precision: str = "float32"
     include_trained: bool = False
     unknown: str | None = None

@@ -1,7 +1,9 @@
 """The native kernels as torch operators with gradients: the layers between two convolutions.
 
-Each takes a CPU tensor x, float32 or bfloat16 (N, C, H, W), in channels-last memory, and the settings of a `Stage`. The
-backward pass recomputes intermediate values from x, the only tensor saved.
+Each takes a tensor x, float32 or bfloat16 (N, C, H, W), in channels-last memory, a bias (C,) that is added to it first,
+or None, and the settings of a `Stage`. The backward pass recomputes intermediate values from x. On processors the
+kernels are those of this folder; on GPUs they are `alexnet.ops.triton`'s, which keep also one byte for each value of a
+pool: its place in the window.
 
     lrn         [ReLU ->] LRN between channels
     lrn_within  [ReLU -> LRN between channels ->] LRN within each map
@@ -23,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from alexnet.device import kind_of
 from alexnet.errors import UsageError
 from alexnet.ops import native, reference
 
@@ -47,6 +50,11 @@ class Stage:
     padding: int = 0
     ceil_mode: bool = False
     relu_after: bool = False
+
+    @property
+    def pools(self) -> bool:
+        """Whether there is a pool that does more than copy."""
+        return self.kernel > 1 or (self.kernel == 1 and self.stride > 1)
 
     def pooled(self, length: int) -> int:
         """Output length of the pool along one side; as in torch, no window starts beyond the map."""
@@ -74,17 +82,19 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def apply(kernel: str, x: Tensor, stage: Stage) -> Tensor:
-    """Run `kernel` ("lrn", ...) on x (N, C, H, W); returns x's dtype in channels-last memory."""
-    operator = getattr(torch.ops.alexnet, kernel)
-    result: Tensor = operator(x, *astuple(stage))
-    return result
+def apply(kernel: str, x: Tensor, stage: Stage, bias: Tensor | None = None) -> Tensor:
+    """Run `kernel` ("lrn", ...) on x (N, C, H, W), plus bias (C,); returns x's dtype in channels-last memory."""
+    keep = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
+    y: Tensor = getattr(torch.ops.alexnet, kernel)(x, bias, *astuple(stage), keep)[0]
+    return y
 
 
-def plain(kernel: str, x: Tensor, stage: Stage) -> Tensor:
-    """The values of `apply` in plain torch, computed in float32 and rounded once to x's type."""
+def plain(kernel: str, x: Tensor, stage: Stage, bias: Tensor | None = None) -> Tensor:
+    """The values of `apply` in plain torch, computed in float32 (float64 of float64) and rounded once to x's type."""
     steps = (_pool, _normalize) if kernel == "pool_lrn" else (_normalize, _normalize_within, _pool)
-    a = F.relu(x.float()) if stage.relu else x.float()
+    a = x if x.dtype == torch.float64 else x.float()
+    a = a if bias is None else a + bias.to(a.dtype)[:, None, None]
+    a = F.relu(a) if stage.relu else a
     for step in steps:
         a = step(a, stage)
     return (F.relu(a) if stage.relu_after else a).to(x.dtype)
@@ -109,12 +119,16 @@ def _pool(a: Tensor, stage: Stage) -> Tensor:
     return F.max_pool2d(a, stage.kernel, stage.stride, stage.padding, ceil_mode=stage.ceil_mode)
 
 
-def differentiate(function: Callable[[Tensor], Tensor], x: Tensor, dy: Tensor) -> Tensor:
-    """The gradient of function(x), weighted by dy, inside a backward pass: itself differentiable if that pass is."""
+def differentiate(
+    function: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, bias: Tensor | None, dy: Tensor
+) -> list[Tensor | None]:
+    """The gradients of function(x, bias), weighted by dy, inside a backward pass; differentiable if that pass is."""
     create_graph = torch.is_grad_enabled()
+    needed = [each for each in (x, bias) if each is not None and each.requires_grad]
     with torch.enable_grad():
-        y = function(x)
-    return torch.autograd.grad(y, x, dy, create_graph=create_graph)[0]
+        y = function(x, bias)
+    found = dict(zip(map(id, needed), torch.autograd.grad(y, needed, dy, create_graph=create_graph), strict=True))
+    return [found.get(id(each)) for each in (x, bias)]
 
 
 class _Stage(ctypes.Structure):
@@ -129,10 +143,13 @@ class _Stage(ctypes.Structure):
     )
 
 
-def _check(kernel: str, x: Tensor, stage: Stage) -> None:
+def _check(kernel: str, x: Tensor, bias: Tensor | None, stage: Stage) -> None:
     """Raise UsageError for unsupported input; the kernels themselves check nothing."""
-    if x.ndim != 4 or x.dtype not in native.TYPES:
+    types = [*native.TYPES, *([torch.float16] if x.is_cuda else [])]
+    if x.ndim != 4 or x.dtype not in types:
         raise UsageError(f"{kernel} got {x.dtype} {tuple(x.shape)}; it takes float32 or bfloat16 (N, C, H, W)")
+    if bias is not None and (bias.shape != x.shape[1:2] or bias.device != x.device or not bias.is_floating_point()):
+        raise UsageError(f"{kernel} got a bias {tuple(bias.shape)} for {x.shape[1]} channels; it takes one a channel")
     if stage.blocks < 1 or x.shape[1] % stage.blocks:
         raise UsageError(f"{kernel} got {x.shape[1]} channels; it takes multiples of blocks={stage.blocks}")
     needed = {"lrn": ("size",), "lrn_within": ("within_size",), "lrn_pool": ("size", "kernel"), "pool_lrn": ("kernel",)}
@@ -165,7 +182,7 @@ class Applied:
 
     def _job(self, x: Tensor) -> tuple[_Stage, tuple[int, ...]]:
         """The kernel's settings for inputs like x, and the shape of its output."""
-        _check(self._kernel, x, self._stage)
+        _check(self._kernel, x, None, self._stage)
         return _settings(self._stage, x), (*x.shape[:2], *map(self._stage.pooled, x.shape[2:]))
 
 
@@ -193,47 +210,84 @@ def _last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def _biased(x: Tensor, bias: Tensor | None) -> Tensor:
+    return x if bias is None else x + bias[:, None, None].to(x.dtype)
+
+
 SETTINGS = ", ".join(f"{field.type.__name__} {field.name}" for field in fields(Stage))  # type: ignore[union-attr]
 
 
 def _define(kernel: str) -> None:
-    """Register alexnet::<kernel> and alexnet::<kernel>_backward."""
+    """Register alexnet::<kernel> and alexnet::<kernel>_backward.
+
+    The first returns also the places of a pool's winners, uint8 and empty where the backward pass needs none: on
+    processors, and unless `keep`. The second returns the gradients of x and bias, the latter empty without one.
+    """
     name = f"alexnet::{kernel}"
 
-    def shape(x: Tensor, *settings: Any) -> Tensor:
+    def shape(x: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
+        *settings, keep = rest
         stage = Stage(*settings)
-        return _like(x, stage.pooled(x.shape[2]), stage.pooled(x.shape[3]))
+        y = _like(x, stage.pooled(x.shape[2]), stage.pooled(x.shape[3]))
+        keeps = keep and stage.pools and kind_of(x) == "cuda"
+        return y, torch.empty_like(y, dtype=torch.uint8) if keeps else y.new_empty(0, dtype=torch.uint8)
 
-    def forward(x: Tensor, *settings: Any) -> Tensor:
-        _check(kernel, x, Stage(*settings))
-        y = shape(x, *settings)
-        _call(f"{kernel}_forward", Stage(*settings), _last(x), y)
-        return y
+    def forward(x: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
+        stage = Stage(*rest[:-1])
+        _check(kernel, x, bias, stage)
+        y, winners = shape(x, bias, *rest)
+        _call(f"{kernel}_forward", stage, _last(_biased(x, bias)), y)
+        return y, winners
 
-    def backward_shape(x: Tensor, dy: Tensor, *settings: Any) -> Tensor:
-        return _like(x, *x.shape[2:])
+    def forward_cuda(x: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
+        from alexnet.ops.triton import launch  # needs Triton, which takes half a second to import
 
-    def backward(x: Tensor, dy: Tensor, *settings: Any) -> Tensor:
+        stage = Stage(*rest[:-1])
+        _check(kernel, x, bias, stage)
+        y, winners = shape(x, bias, *rest)
+        launch.forward(kernel, _last(x), bias, stage, y, winners)
+        return y, winners
+
+    def backward_shape(
+        x: Tensor, bias: Tensor | None, dy: Tensor, winners: Tensor, *settings: Any
+    ) -> tuple[Tensor, Tensor]:
+        return _like(x, *x.shape[2:]), x.new_empty(0) if bias is None else torch.empty_like(bias)
+
+    def backward(x: Tensor, bias: Tensor | None, dy: Tensor, winners: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
         dx = _like(x, *x.shape[2:])
-        _call(f"{kernel}_backward", Stage(*settings), _last(x), _last(dy), dx)
-        return dx
+        _call(f"{kernel}_backward", Stage(*settings), _last(_biased(x, bias)), _last(dy), dx)
+        return dx, dx.new_empty(0) if bias is None else dx.sum((0, 2, 3), dtype=torch.float32).to(bias.dtype)
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, *ctx.settings = inputs
-        ctx.save_for_backward(x)
+    def backward_cuda(
+        x: Tensor, bias: Tensor | None, dy: Tensor, winners: Tensor, *settings: Any
+    ) -> tuple[Tensor, Tensor]:
+        from alexnet.ops.triton import launch
 
-    def gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
+        dx = _like(x, *x.shape[2:])
+        sums = launch.backward(kernel, _last(x), bias, _last(dy), winners, Stage(*settings), dx)
+        return dx, dx.new_empty(0) if bias is None or sums is None else sums.to(bias.dtype)
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, bias, *settings = inputs
+        ctx.settings = settings[:-1]
+        ctx.save_for_backward(x, bias, output[1])
+        ctx.set_materialize_grads(False)  # the winners have none
+
+    def gradient(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        x, bias, winners = ctx.saved_tensors
         if torch.is_grad_enabled() or transformed():  # create_graph=True, or is_grads_batched=True
-            dx = differentiate(lambda a: plain(kernel, a, Stage(*ctx.settings)), x, dy)
+            found = differentiate(lambda a, b: plain(kernel, a, Stage(*ctx.settings), b), x, bias, dy)
         else:
-            dx = getattr(torch.ops.alexnet, f"{kernel}_backward")(x, dy, *ctx.settings)
-        return dx, *(None for _ in ctx.settings)
+            found = getattr(torch.ops.alexnet, f"{kernel}_backward")(x, bias, dy, winners, *ctx.settings)
+        return found[0], None if bias is None else found[1], *(None for _ in ctx.settings), None
 
-    torch.library.define(name, f"(Tensor x, {SETTINGS}) -> Tensor")
-    torch.library.define(f"{name}_backward", f"(Tensor x, Tensor dy, {SETTINGS}) -> Tensor")
-    torch.library.impl(name, "cpu", forward)
-    torch.library.impl(f"{name}_backward", "cpu", backward)
+    torch.library.define(name, f"(Tensor x, Tensor? bias, {SETTINGS}, bool keep) -> (Tensor, Tensor)")
+    torch.library.define(
+        f"{name}_backward", f"(Tensor x, Tensor? bias, Tensor dy, Tensor winners, {SETTINGS}) -> (Tensor, Tensor)"
+    )
+    for device, functions in {"cpu": (forward, backward), "cuda": (forward_cuda, backward_cuda)}.items():
+        torch.library.impl(name, device, functions[0])
+        torch.library.impl(f"{name}_backward", device, functions[1])
     torch.library.register_fake(name, shape)
     torch.library.register_fake(f"{name}_backward", backward_shape)
     torch.library.register_autograd(name, gradient, setup_context=keep)

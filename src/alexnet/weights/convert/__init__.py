@@ -79,11 +79,11 @@ def to_file(network: "Network", card: "Card", name: str, path: Path) -> None:
         raise unknown_name("format of weights", name, known)
     if not hasattr(known[name], "write"):
         raise UsageError(f"{name} files are read, not written; give one of {', '.join(writers())}")
+    known[name].write(network, replace(card, calibration=None), path)
     if card.calibration is not None:
         logger.warning(
             "%s files keep no calibration: probabilities are those before it, 'none of these' is not told", name
         )
-    known[name].write(network, replace(card, calibration=None), path)
 
 
 def writers() -> list[str]:

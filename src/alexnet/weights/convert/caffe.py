@@ -81,7 +81,9 @@ def write(network: Network, card: Card, path: Path) -> None:
     UsageError for other networks than bvlc and caffenet, and for a path that ends in .prototxt.
     """
     if network.name not in NETWORKS:
-        raise UsageError(f"Caffe's format holds {' and '.join(NETWORKS)} here, not {network.name!r}; choose another")
+        raise UsageError(
+            f"Caffe's format holds {' and '.join(NETWORKS)} here, not {network.name!r}; --to onnx holds all"
+        )
     if path.suffix == ".prototxt":
         raise UsageError(
             f"{path} is the name of the description that is written beside the weights; end in .caffemodel"

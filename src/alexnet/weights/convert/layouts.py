@@ -53,7 +53,7 @@ def caffe_family(network: str | None, format_name: str, origin: Path) -> str:
 def refuse_other(network: Network, names: tuple[str, ...], format_name: str) -> None:
     """UsageError where a format has no place for a network."""
     if network.name not in names:
-        raise UsageError(f"{format_name} hold {', '.join(names)}, not {network.name!r}; take another format")
+        raise UsageError(f"{format_name} hold {', '.join(names)}, not {network.name!r}; --to onnx holds all")
 
 
 def floats(value: Any, what: str, shape: tuple[int | None, ...], origin: Path) -> Floats:

@@ -57,7 +57,7 @@ def read(path: Path, network: str | None = None) -> Foreign:
 def write(network: Network, card: Card, path: Path) -> None:
     """Write a .pth that torchvision's alexnet loads strictly; UsageError for other networks."""
     if network.name != NETWORK:
-        raise UsageError(f"torchvision's format holds {NETWORK} here, not {network.name!r}; choose another")
+        raise UsageError(f"torchvision's format holds {NETWORK} here, not {network.name!r}; --to onnx holds all")
     state = {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in network.state_dict().items()}
     with whole_file(path, "wb") as file:
         torch.save(state, file)

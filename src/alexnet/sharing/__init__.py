@@ -1,0 +1,1 @@
+"""Runs published on a model hub."""
