@@ -70,7 +70,8 @@ def evaluate(
     from alexnet.processes.together import meeting
 
     divided, data = division(shard, merge, parts), with_column(data, label_column)
-    asked = Asked(views, split, batch_size or USUAL_BATCH, precision, include_trained, unknown, coverage)
+    batch = USUAL_BATCH if batch_size is None else batch_size
+    asked = Asked(views, split, batch, precision, include_trained, unknown, coverage)
     if divided and divided.shard:
         with bar("evaluating") as progress:
             kept = evaluate_part(model, data, asked, divided, divided.shard, device, progress)

@@ -153,10 +153,9 @@ def test_what_is_missing_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu_kernels_equal_the_formula_in_float64(dtype: torch.dtype) -> None:
+    from alexnet.ops.triton.published import STAGES
     from device_parts.kernels import LIMITS as ON_GPU
     from device_parts.kernels import errors
-
-    from alexnet.ops.triton.published import STAGES
 
     for kernel, stage, (channels, _) in STAGES.values():
         assert max(errors(kernel, stage, (channels, 13), dtype, "cuda", images=2)) <= ON_GPU[dtype]
