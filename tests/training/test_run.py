@@ -136,7 +136,7 @@ def test_resume_after_sigkill_is_bit_exact(digits, tmp_path, caplog):
     assert told == [[row[column] for column in columns] for row in again]
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_exits_130_and_the_run_resumes_bit_exactly(digits, tmp_path, kind):
     run = start(digits, tmp_path / "stopped", "--optimizer", "adam", "--epochs", "2")
     wait_for(run, tmp_path / "stopped" / "split.csv", changes=1)

@@ -262,7 +262,7 @@ def test_missing_keys_of_a_card_are_named(tmp_path: Path) -> None:
 
 
 def test_card_of_a_later_format_is_refused(tmp_path: Path) -> None:
-    assert "newer alexnet" in refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, format=3))
+    assert "newer alexnet" in refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, format=4))
 
 
 @pytest.mark.parametrize("entry", ["[]", "not JSON", '{"format": 1, "card": 5}', "null"])

@@ -51,13 +51,13 @@ def prunable(network: Network) -> list[Tensor]:
 
 
 @contextmanager
-def zeros_kept(network: Network, average: Network | None, copies: Mapping[Tensor, Tensor]) -> Iterator[None]:
+def zeros_kept(network: Network | None, average: Network | None, copies: Mapping[Tensor, Tensor]) -> Iterator[None]:
     """Around an optimizer's step: weights of exactly 0 take no part in it and are 0 after it.
 
-    So are their copies, and their moving average where the step moves that too.
+    So are their copies, and their moving average where the step moves that too. network: None keeps nothing.
     """
-    weights = prunable(network)
-    averages = prunable(average) if average is not None else [None] * len(weights)
+    weights = [] if network is None else prunable(network)
+    averages = prunable(average) if weights and average is not None else [None] * len(weights)
     zeros = [weight == 0 for weight in weights]
     for weight, zero in zip(weights, zeros, strict=True):
         if weight.grad is not None:

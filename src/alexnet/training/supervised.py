@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -160,7 +159,7 @@ class Supervised:
         logits = state.working.forward(images)
         loss = loss_value(recipe, logits, targets, self.class_weights)
         state.working.backward(loss)
-        with zeros_kept(state.network, state.average, state.working.copies) if recipe.prune else nullcontext():
+        with zeros_kept(state.network if recipe.prune else None, state.average, state.working.copies):
             state.working.step(state.optimizer)
         if state.average is not None:
             state.working.follow(state.average, recipe.ema, self.taken)
