@@ -59,7 +59,7 @@ lint: install .venv/.test .venv/.lint
 	$(BIN)/lint-imports
 
 check: lint test
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 bench: install
 	$(BIN)/python tools/write_results.py --runs $(or $(RUNS),1)
