@@ -20,6 +20,7 @@ def test_compress_prints_sizes_and_tells_what_to_do_next(
     assert f"alexnet predict {copy / 'compressed.safetensors'} IMAGE..." in done.err
     told = json.loads(run("compress", copy, "--json", "--bits", "3").out)
     assert told["bits"] == 3
+    assert told["path"] == str(copy / "compressed-3bit.safetensors")
     assert told["ratio"] == told["model_size"] / told["size"]
     assert told["accuracy"]["images"] > 0
     both = [alexnet.load(each) for each in (copy, copy / "compressed.safetensors")]

@@ -93,6 +93,7 @@ def test_ctrl_c_ends_it(start: Callable[..., Served], export: Path) -> None:
         (Order("m", token="with a space in it and long"), "without spaces"),
         (Order("m", port=70000), "port is 70000; give 1 to 65535"),
         (Order("m", allowed_origins=["example.org"]), "origin 'example.org' is none"),
+        (Order("m", allowed_hosts=["http://x/"]), "host name 'http://x/' is none"),
         (Order("m", allowed_origins=["https://example.org/"]), "scheme and host"),
     ],
 )
@@ -108,7 +109,7 @@ def test_safe_orders_are_not() -> None:
 
 
 def test_limits_are_checked() -> None:
-    assert [amount("n", text) for text in ("10M", "500k", "1.5G", "7")] == [10_000_000, 500_000, 1_500_000_000, 7]
+    assert [amount("n", text) for text in ("10M", "500K", "1.5G", "7")] == [10_000_000, 500_000, 1_500_000_000, 7]
     for wrong in ("", "10MB", "-1", "1e9", "M", " 1"):
         with pytest.raises(UsageError, match="--max-bytes is"):
             amount("--max-bytes", wrong)

@@ -37,7 +37,10 @@ def compress(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write.", show_default="compressed.safetensors in the run's folder"),
+        typer.Option(
+            help="The file to write.",
+            show_default="compressed.safetensors in the run's folder, compressed-3bit.safetensors with --bits 3",
+        ),
     ] = None,
     label_column: LabelColumn = None,
     device: Device = "auto",

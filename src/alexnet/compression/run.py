@@ -33,6 +33,7 @@ from alexnet.weights.named import file_of
 
 BITS = (2, 8)  # the fewest and the most
 NAME = "compressed.safetensors"
+USUAL_BITS = 4
 RETRAINING = 0.4  # epochs of retraining, as a share of the run's
 GENTLER = 0.2  # factor on the learning rate when a pruned run is trained again
 TIMED = 20  # images that are timed, after WARM others
@@ -85,7 +86,7 @@ class Compressed:
 def compress(
     model: str | os.PathLike[str],
     data: Data | None = None,
-    bits: int = 4,
+    bits: int = USUAL_BITS,
     prune: float = 0.0,
     epochs: int | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -98,7 +99,7 @@ def compress(
     2 to 8, the weights of a layer have 2^bits values, those of the first and the last layer four times as many. prune:
     the share of the weights of dense layers that becomes 0, of other layers less (`alexnet.training.pruning`); the
     run is then trained again, in a folder of its own, for `epochs`, None: two fifths of the run's. out: the file;
-    None: compressed.safetensors in the run's folder, that of the retrained run where there is one. device: for
+    None: `file_name` of the bits in the run's folder, that of the retrained run where there is one. device: for
     training and measuring. progress: called with (done, total).
     Errors are made good by the images that were trained on, accuracy is measured on those that were held out. Without
     any images the file is written, and a warning says that it was not measured.
@@ -114,10 +115,16 @@ def compress(
     images = _images(original, data, bool(prune))
     run = _retrained(original, data, prune, epochs, device) if prune else None
     chosen = original if run is None else load(run, device)
-    path = path or place_in_run(chosen.origin, NAME) or Path(f"{_stem(chosen)}-{NAME}")
+    name = file_name(bits)
+    path = path or place_in_run(chosen.origin, name) or Path(f"{_stem(chosen)}-{name}")
     made = shared(chosen.network, bits, None if images is None else _looked_at(chosen, images), progress)
     _write(path, chosen, made, bits, prune)
     return _measured(path, original, made.coded, images, device, (bits, prune, run))
+
+
+def file_name(bits: int) -> str:
+    """The file's name unless another is given: one for each number of bits, so that they can be compared."""
+    return NAME if bits == USUAL_BITS else f"{Path(NAME).stem}-{bits}bit.safetensors"
 
 
 def _check(bits: int, prune: float, epochs: int | None) -> None:

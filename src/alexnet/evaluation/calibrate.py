@@ -98,7 +98,8 @@ def calibration(trained: Answers | None, held_out: Answers, false_alarms: float 
     images = len(held_out.labels)
     if images < LEAST:
         logger.info(
-            "not calibrated: %d validation images are too few (%d are needed); probabilities stay as they are",
+            "not calibrated: %d validation images are too few (%d are needed); probabilities stay as they are; "
+            "with photos that were not trained on: alexnet calibrate RUN PHOTOS",
             *(images, LEAST),
         )
         return None

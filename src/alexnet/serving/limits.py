@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from alexnet.errors import UsageError
 
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def amount(name: str, text: str) -> int:
 
     name: the option, for the message.
     """
-    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)([kMG]?)", text)
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)([kKMG]?)", text)
     if not found:
         raise UsageError(f"{name} is {text!r}; give a number such as 500k, 10M or 1G")
     return int(float(found[1]) * UNITS[found[2]])

@@ -59,6 +59,9 @@ def check(order: Order) -> None:
     for origin in order.allowed_origins:
         if not re.fullmatch(r"https?://[^/\s@]+", origin):
             raise UsageError(f"origin {origin!r} is none; give scheme and host, such as https://example.org")
+    for host in order.allowed_hosts:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
+            raise UsageError(f"host name {host!r} is none; give it without scheme, port and path, such as example.org")
 
 
 def is_loopback(host: str) -> bool:
