@@ -101,8 +101,7 @@ def test_packing_has_rows_side_by_side_with_their_marks(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_stop_signals_end_a_real_benchmark_with_its_rows(stop: signal.Signals, tmp_path: Path) -> None:
+def test_a_stop_signal_ends_a_real_benchmark_with_its_rows(tmp_path: Path) -> None:
     command = [*COMMAND, "ops", "--quick"]
     with (
         (tmp_path / "stderr").open("w", encoding="utf-8") as err,
@@ -113,7 +112,7 @@ def test_stop_signals_end_a_real_benchmark_with_its_rows(stop: signal.Signals, t
         assert process.stdout
         lines = iter(process.stdout.readline, "")
         table = [*itertools.takewhile(lambda line: "copy of 256 MiB" not in line, lines)]
-        os.killpg(process.pid, stop)  # as a terminal does, contenders included
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, contenders included
         assert process.stdout.read() == ""
         assert process.wait() == 130
     told = (tmp_path / "stderr").read_text(encoding="utf-8").splitlines()
@@ -129,6 +128,7 @@ def test_a_quick_benchmark_measures_every_row() -> None:
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
+    assert answer.keys() == {"complete", "ceilings", "rows", "environment"}
     assert answer["complete"] is True
     assert {row["unit"] for row in answer["ceilings"]} == {"TFLOP/s", "GB/s"}
     assert all(row["value"] > 0 for row in answer["rows"])
