@@ -83,3 +83,12 @@ def test_packed_layers_take_it_where_it_pays_and_follow_weights_and_maps(monkeyp
     torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-4)
     with native.using("off"):
         torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not SETS, reason="needs the native kernels")
+def test_weights_follow_the_instruction_set() -> None:
+    layer = WinogradConv(nn.Conv2d(64, 64, 3, padding=1).requires_grad_(False), relu=False)
+    x = maps(1, 64, 8, 8, dtype=torch.bfloat16)
+    wanted = layer(x).float()
+    with native.using("portable"):
+        assert (layer(x).float() - wanted).abs().max() < 2e-2 * wanted.abs().max()

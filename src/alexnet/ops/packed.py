@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.ops import winograd
+from alexnet.ops import native, winograd
 from alexnet.ops.frozen import State, state_of
 from alexnet.ops.native.operators import transformed
 
@@ -57,14 +57,14 @@ class WinogradConv(PackedConv):
 
     def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
         super().__init__(conv, relu)
-        self._points: tuple[State, Tensor, Tensor] | None = None
+        self._points: tuple[tuple[State, str | None], Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the convolution's output in x's type, channels last."""
         if min(x.shape[2:]) < winograd.SMALLEST or not winograd.takes(x):
             return super().forward(x)
         (conv,) = self._conv
-        state = state_of(conv.weight, x)
+        state = (state_of(conv.weight, x), native.instruction_set())  # weights lie as its kernels read them
         if self._points is None or self._points[0] != state:
             self._points = (state, *winograd.weights_of(conv, x.dtype))
         return winograd.convolve(x, *self._points[1:], conv.groups, self._relu)
