@@ -17,7 +17,7 @@ differentiates it, and `takes` returns False inside torch.func transforms and fo
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -85,7 +85,7 @@ def transformed() -> bool:
 def apply(kernel: str, x: Tensor, stage: Stage, bias: Tensor | None = None) -> Tensor:
     """Run `kernel` ("lrn", ...) on x (N, C, H, W), plus bias (C,); returns x's dtype in channels-last memory."""
     keep = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
-    y: Tensor = getattr(torch.ops.alexnet, kernel)(x, bias, *astuple(stage), keep)[0]
+    y: Tensor = getattr(torch.ops.alexnet, kernel)(x, bias, *vars(stage).values(), keep)[0]
     return y
 
 

@@ -34,9 +34,23 @@ class Launch:
     warps: int = WARPS
 
     def run(self, device: torch.device) -> None:
-        """Launch it on `device`."""
+        """Launch it on `device`: what Triton compiled for such a launch before, it need not look for again."""
+        every = {**self.arguments, **self.constants}
+        key = (self.kernel, self.warps, device, *map(_trait, every.values()))
+        found = _compiled.get(key)
         with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-            self.kernel[self.grid](**self.arguments, **self.constants, num_warps=self.warps, **OPTIONS)
+            if found is None:  # always so in Triton's interpreter
+                _compiled[key] = self.kernel[self.grid](**every, num_warps=self.warps, **OPTIONS)
+            else:
+                found[(*self.grid, 1, 1)[:3]](*(every[name] for name in self.kernel.arg_names))
+
+
+_compiled: dict[Any, Any] = {}  # what a launch is like -> the kernel that Triton compiled for it
+
+
+def _trait(value: Any) -> Any:
+    """What of an argument Triton looks at when it compiles: of numbers the value stands for it."""
+    return (value.dtype, value.data_ptr() % 16 == 0) if isinstance(value, Tensor) else value
 
 
 def forward(kernel: str, x: Tensor, bias: Tensor | None, stage: Stage, y: Tensor, winners: Tensor) -> None:

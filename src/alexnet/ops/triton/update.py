@@ -70,7 +70,9 @@ class Launch:
         self._blocks = sent(blocks_of(counts), torch.int32, self.device)
         self._numbers = torch.zeros(len(tensors), len(Numbers._fields), device=self.device)
         self._gradients: tuple[list[list[int]], Tensor] | None = None
-        self._recorded: list[tuple[list[list[int]], Tensor]] = []
+        self._recorded: list[list[int]] | None = None
+        # Outside the memory of a CUDA graph, in which each place is written by every tensor that had it.
+        self._replayed = torch.zeros(len(tensors), PLACE, dtype=torch.int64, device=self.device)
 
     def set(self, numbers: Sequence[Numbers]) -> None:
         """The numbers of the launches that follow, of each tensor; nothing is waited for."""
@@ -103,16 +105,15 @@ class Launch:
 
     def settle(self) -> None:
         """Once a CUDA graph was recorded: write down where the gradients lie that it computes."""
-        for rows, table in self._recorded:
-            table.copy_(sent(rows, torch.int64, self.device))
-        self._recorded.clear()
+        if self._recorded is not None:
+            self._replayed.copy_(sent(self._recorded, torch.int64, self.device))
+        self._recorded = None
 
     def _table(self, rows: list[list[int]]) -> Tensor:
         """Where the gradients lie. While a graph is recorded nothing is copied: `settle` does, before a replay."""
         if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            table = torch.empty(len(rows), PLACE, dtype=torch.int64, device=self.device)
-            self._recorded.append((rows, table))
-            return table
+            self._recorded = rows
+            return self._replayed
         if self._gradients is None or self._gradients[0] != rows:
             self._gradients = (rows, sent(rows, torch.int64, self.device))
         return self._gradients[1]
