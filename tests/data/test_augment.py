@@ -208,7 +208,7 @@ def test_targets_are_mixed_by_visible_share(mixup, cutmix):
     count = 40
     batch = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, 3, 16, 16)
     how = mixing(streams(count), 16, mixup, cutmix, 1.0)
-    mixed, targets = mix(batch.clone(), how), mix_targets(torch.eye(count), how, 16)
+    mixed, targets = mix(batch.clone(), how), mix_targets(torch.eye(count), how.visible(16))
     assert torch.allclose(targets.sum(1), torch.ones(count))
     assert torch.allclose(mixed.mean((1, 2, 3)), targets @ torch.arange(float(count)), atol=1e-3)
     if not mixup:
@@ -218,7 +218,7 @@ def test_targets_are_mixed_by_visible_share(mixup, cutmix):
 def test_mix_probability_is_the_share_of_mixed_images():
     batch = torch.arange(1000.0).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
     how = mixing(streams(1000), 4, 0.4, 0.0, 0.3)
-    mixed, targets = mix(batch.clone(), how), mix_targets(torch.eye(1000), how, 4)
+    mixed, targets = mix(batch.clone(), how), mix_targets(torch.eye(1000), how.visible(4))
     alone = (mixed == batch).flatten(1).all(1)
     assert 630 < alone.sum() < 770
     assert torch.equal(targets[alone], torch.eye(1000)[alone])

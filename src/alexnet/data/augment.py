@@ -78,7 +78,7 @@ def augment(
     batch = render(images, drawn.shown, drawn.colors, size, dtype, device, drawn.noise, pinned)
     if drawn.how is None:
         return batch, targets
-    return mix_pairs(batch, drawn.how), mix_targets(targets, drawn.how, size)
+    return mix_pairs(batch, drawn.how), mix_targets(targets, drawn.how.visible(size).to(targets.device))
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,6 @@ def _extent(keep: NDArray[np.float32], middle: NDArray[np.float32], side: int) -
     return [each.clip(0, side).astype(np.int32) for each in ends]
 
 
-def mix_targets(targets: Tensor, how: Mixing, size: int) -> Tensor:
-    """Mix targets (N, K) by the visible share of each image."""
-    return torch.lerp(targets.flip(0), targets, how.visible(size).unsqueeze(1).to(targets.device))
+def mix_targets(targets: Tensor, visible: Tensor) -> Tensor:
+    """Mix targets (N, K) with those of the partners by the visible share of each image, (N,)."""
+    return torch.lerp(targets.flip(0), targets, visible.unsqueeze(1))

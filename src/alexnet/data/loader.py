@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -34,6 +34,9 @@ from alexnet.ops.gpu_views import Orders, gathered, over_tensors, renders
 from alexnet.ops.views import check_parts, rendered_by_processor
 
 B = TypeVar("B")
+S = TypeVar("S")
+TOGETHER = 1024
+"""Images whose views are drawn and sent together where it holds the images: Python asks once for each group."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Ordered:
-    """A batch that a GPU is to render."""
+    """Batches that a GPU is to render, N images in all, one batch after the other."""
 
     orders: Orders
     images: Tensor | None  # uint8 (N, S, S, 3), unless the GPU holds them
     places: Tensor  # int64 (N,): of each view's image in `images`, or in what the GPU holds
-    targets: Tensor  # as in Batch
     labels: Tensor  # as in Batch
+    visible: Tensor | None  # float32 (N,): of each mixed image the fraction that it is itself; None where none is mixed
 
 
 @dataclass(frozen=True)
@@ -111,15 +114,17 @@ class Loader:
         given: dict[str, Any] = {"epoch": epoch, "order": self.order(epoch), "size": size, "mix": mix}
         steps = range(start, len(self))
         if self.renders_there:
-            _ = self.resident  # sent before threads ask for it
-            ordered = self._prepared(partial(self._ordered, **given), steps)
+            together = 1 if self.resident is None else max(1, TOGETHER // self.batch_size)
+            # Beside a thread that draws, one that asks the GPU for a step waits for Python's lock: one is enough.
+            threads = self.workers if self.resident is None else min(self.workers, 1)
+            ordered = self._prepared(partial(self._ordered, **given), groups_of(steps, together), threads)
             return self._all_rendered(carried(ordered, GpuCarrier(self.device)))
-        prepared = self._prepared(partial(self._batch, **given), steps)
+        prepared = self._prepared(partial(self._batch, **given), steps, self.workers)
         return carried(prepared, GpuCarrier(self.device)) if self.carries else prepared
 
-    def _prepared(self, make: Callable[[int], B], steps: Iterable[int]) -> Generator[B]:
-        """What is made of these steps, by threads where there are some."""
-        return self._ahead(make, steps) if self.workers else (make(step) for step in steps)
+    def _prepared(self, make: Callable[[S], B], steps: Iterable[S], threads: int) -> Generator[B]:
+        """What is made of these steps, or groups of them, by threads where there are some."""
+        return self._ahead(make, steps, threads) if threads else (make(step) for step in steps)
 
     @property
     def renders_there(self) -> bool:
@@ -156,56 +161,68 @@ class Loader:
         )
         return Batch(images, *(each.pin_memory() if self.carries else each for each in (targets, labels)))
 
-    def _ordered(self, step: int, *, epoch: int, order: NDArray[np.int64], size: int, mix: bool) -> "Ordered":
-        """The batch as a GPU is sent it: what `_batch` renders is to be rendered there."""
-        positions = self.positions(step)
+    def _ordered(self, steps: range, *, epoch: int, order: NDArray[np.int64], size: int, mix: bool) -> "Ordered":
+        """The batches of these steps as a GPU is sent them: what `_batch` renders is to be rendered there."""
+        positions = np.concatenate([self.positions(step) for step in steps])
         rows = order[positions]
         if self.reads_ahead:
-            self.store.expect(order[self.positions(min(step + self.workers, len(self) - 1))])
+            self.store.expect(order[self.positions(min(steps[-1] + self.workers, len(self) - 1))])
         random = SampleRandom(self.seed, epoch, positions if self.balanced else rows)
         drawn = draw(self.store.size, random, self.augmentation, self.preprocessing, size, mix)
         check_parts(drawn.shown, self.store.size)
         labels = torch.from_numpy(self.store.labels[rows])
-        targets = F.one_hot(labels, len(self.store.class_names)).float()
-        if drawn.how is not None:
-            targets = mix_targets(targets, drawn.how, size)
+        visible = None if drawn.how is None else drawn.how.visible(size)
         images = gathered(self.store.mapped(rows)) if self.resident is None else None
         places = torch.arange(len(rows)) if self.resident is None else self.resident.places(rows)
         orders = Orders.of(drawn.shown, drawn.colors, size, drawn.noise, drawn.how)
-        return over_tensors(Ordered(orders, images, places, targets, labels), pinned)
+        return over_tensors(Ordered(orders, images, places, labels, visible), pinned)
 
     def _all_rendered(self, ordered: Generator["Ordered"]) -> Generator[Batch]:
         """The batches; what is left of them is let go at once where nobody takes it."""
         with closing(ordered):
             for each in ordered:
-                yield self._rendered(each)
+                for first in range(0, len(each.places), self.batch_size // self.ranks):
+                    yield self._rendered(each, first)
 
-    def _rendered(self, ordered: "Ordered") -> Batch:
-        """The batch, on the device where `ordered` lies."""
+    def _rendered(self, ordered: "Ordered", first: int = 0) -> Batch:
+        """The batch whose images begin with number `first` of these, on the device where they lie."""
+        end = first + self.batch_size // self.ranks
+        own = over_tensors(replace(ordered, images=None), lambda each: each[first:end])
         images = ordered.images if self.resident is None else self.resident.images
         assert images is not None
-        return Batch(ordered.orders.render(images, ordered.places, self.dtype), ordered.targets, ordered.labels)
+        targets = F.one_hot(own.labels, len(self.store.class_names)).float()
+        if own.visible is not None:
+            targets = mix_targets(targets, own.visible)
+        return Batch(own.orders.render(images, own.places, self.dtype), targets, own.labels)
 
     @cached_property
     def reads_ahead(self) -> bool:
         """Whether the images come from a disk: there are threads to wait for it, and more bytes than memory keeps."""
         return self.workers > 0 and self.resident is None and not self.store.fits_in_memory()
 
-    def _ahead(self, make: Callable[[int], B], steps: Iterable[int]) -> Generator[B]:
-        """The batches of these steps in order, prepared by `workers` threads that share the cores."""
+    def _ahead(self, make: Callable[[S], B], steps: Iterable[S], threads: int) -> Generator[B]:
+        """What is made of these steps, in order, prepared by `threads` threads that share the cores."""
         ahead: deque[Future[B]] = deque()
-        share = max(1, torch.get_num_threads() // self.workers)
-        with ThreadPoolExecutor(self.workers, initializer=native.limit_threads, initargs=(share,)) as pool:
+        share = max(1, torch.get_num_threads() // threads)
+        with ThreadPoolExecutor(threads, initializer=native.limit_threads, initargs=(share,)) as pool:
             try:
                 for step in steps:
                     ahead.append(pool.submit(make, step))
-                    if len(ahead) > self.workers:
+                    if len(ahead) > threads:
                         yield ahead.popleft().result()
                 while ahead:
                     yield ahead.popleft().result()
             finally:
                 for waiting in ahead:
                     waiting.cancel()
+
+
+def groups_of(steps: range, most: int) -> Iterator[range]:
+    """The steps in groups of up to `most`, the first of one, so that it is soon there, each next twice as large."""
+    size = 1
+    while steps:
+        yield steps[:size]
+        steps, size = steps[size:], min(2 * size, most)
 
 
 def pinned(tensor: Tensor) -> Tensor:

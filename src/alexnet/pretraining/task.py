@@ -22,7 +22,7 @@ from alexnet.data.loader import Batch, Loader
 from alexnet.data.splits import PARTS, evenly_spaced
 from alexnet.data.store import Store
 from alexnet.data.store.joined import join, without_twins
-from alexnet.device import autocast, pick_device, pick_precision
+from alexnet.device import autocast, pick_device, pick_precision, seed
 from alexnet.errors import Diverged
 from alexnet.files import whole_file
 from alexnet.networks import create
@@ -108,7 +108,7 @@ class Pretraining:
         All three are means over the batch.
         """
         taken = epoch * len(self.state.loader) + step
-        torch.manual_seed(self.settings.seed * 2**32 + taken)  # noise and samples are functions of (seed, step)
+        seed(self.state.device, self.settings.seed * 2**32 + taken)  # noise and samples are functions of (seed, step)
         self._schedule(taken - self.number * self.settings.epochs * len(self.state.loader))
         output = self.state.working.forward(self.prepared(batch.images))
         self.state.working.backward(output[0])

@@ -22,7 +22,7 @@ from alexnet.data.duplicates import Leaks, leaks
 from alexnet.data.loader import Batch
 from alexnet.data.splits import PARTS
 from alexnet.data.store import Store
-from alexnet.device import pick_device, pick_precision
+from alexnet.device import pick_device, pick_precision, seed
 from alexnet.errors import Diverged, UsageError
 from alexnet.evaluation.metrics import metrics, top5_told
 from alexnet.evaluation.predict import probabilities
@@ -135,7 +135,7 @@ class Supervised:
         """
         state, recipe = self.state, self.state.recipe
         taken = epoch * len(state.loader) + step
-        torch.manual_seed(recipe.seed * 2**32 + taken)  # dropout is a function of (seed, step), resumed or not
+        seed(state.device, recipe.seed * 2**32 + taken)  # dropout is a function of (seed, step), resumed or not
         set_learning_rate(state.optimizer, learning_rate(recipe, taken / len(state.loader)))
         state.working.prepare(state.optimizer, recipe.ema, taken)
         self.taken = taken

@@ -300,8 +300,9 @@ def loaded(kept: bool) -> dict[str, Any]:
         loader.__dict__["resident"] = Resident(store, rows, torch.device("cpu")) if kept else None
         given = {"epoch": 1, "order": loader.order(1), "size": 16, "mix": True}
         errors, equal = [], []
+        ordered = loader._ordered(range(len(loader)), **given)
         for step, right in enumerate(loader.batches(1)):
-            found = loader._rendered(loader._ordered(step, **given))
+            found = loader._rendered(ordered, 3 * step)
             errors.append(relative(found.images, right.images))
             equal += [torch.equal(found.targets, right.targets), torch.equal(found.labels, right.labels)]
     return {"error": max(errors), "others": all(equal), "batches": len(errors)}

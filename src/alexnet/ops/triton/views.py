@@ -6,13 +6,14 @@ it, in parts that are added in a fixed order. N views of size x size pixels, ima
 """
 
 import math
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from alexnet.ops.triton.update import OPTIONS, current
+from alexnet.ops.triton.launch import Launch
 
 BLOCK = 256  # pixels a program
 
@@ -44,13 +45,15 @@ def render(
     tiles = triton.cdiv(pixels, BLOCK)
     out = torch.empty(count, 3, size, size, dtype=dtype, device=images.device, memory_format=torch.channels_last)
     sums = torch.empty(count, tiles if looks_at_mean else 1, device=images.device)
-    grid, numbers = (tiles, count), (images, rows, views, sums)
-    noise = (rows if keys is None else keys, out, side, size, math.ceil(3 * pixels / 64) * 16, *deviation)
-    settings = {"GRAY": looks_at_mean, "NOISE": keys is not None, "TILES": triton.next_power_of_2(tiles)}
-    with current(images.device):
-        if looks_at_mean:
-            gray_kernel[grid](*numbers, side, size, *luma, BLOCK=BLOCK, **OPTIONS)
-        render_kernel[grid](*numbers, *noise, **settings, BLOCK=BLOCK, **OPTIONS)
+    grid, block = (tiles, count), {"BLOCK": BLOCK}
+    shared = {"images": images, "rows": rows, "views": views, "sums": sums, "side": side, "size": size}
+    if looks_at_mean:
+        gray = dict(zip(("red", "green", "blue"), luma, strict=True))
+        Launch(gray_kernel, grid, {**shared, **gray}, block).run(images.device)
+    noise: dict[str, Any] = {f"deviation{channel}": deviation[channel] for channel in range(3)}
+    noise |= {"keys": rows if keys is None else keys, "quarter": math.ceil(3 * pixels / 64) * 16}
+    settings = {"GRAY": looks_at_mean, "NOISE": keys is not None, "TILES": triton.next_power_of_2(tiles), **block}
+    Launch(render_kernel, grid, {**shared, "out": out, **noise}, settings).run(images.device)
     return out
 
 
@@ -62,8 +65,8 @@ def mix(batch: Tensor, share: Tensor, box: Tensor) -> None:
     count, _, height, width = batch.shape
     values = 3 * height * width
     grid = (triton.cdiv(values, MIXED), (count + 1) // 2)
-    with current(batch.device):
-        mix_kernel[grid](batch, share, box, count, width, values, BLOCK=MIXED, **OPTIONS)
+    numbers = {"batch": batch, "share": share, "box": box, "count": count, "width": width, "values": values}
+    Launch(mix_kernel, grid, numbers, {"BLOCK": MIXED}).run(batch.device)
 
 
 # --- the kernels ---
