@@ -27,11 +27,12 @@ from alexnet.data.store import open_store
 from alexnet.processes.place import this_process
 from alexnet.processes.together import Together, meeting
 from alexnet.runs.checkpoint import Progress, take_snapshot
+from alexnet.training.loss import loss_value
 from alexnet.training.parallel import divide
 from alexnet.training.recipes import recipe
 from alexnet.training.replica import ParallelWeights
 from alexnet.training.run import train
-from alexnet.training.supervised import Supervised, build, loss_value
+from alexnet.training.supervised import Supervised, build
 
 NETWORKS = {
     # BatchNorms over maps and, between dense layers that are split, over vectors; convolutions in groups; dropout

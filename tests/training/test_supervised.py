@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from alexnet.runs.checkpoint import Progress
+from alexnet.training.loss import loss_value
 from alexnet.training.recipes import recipe
-from alexnet.training.supervised import loss_value, train_size, warn_if_not_learning
+from alexnet.training.supervised import train_size, warn_if_not_learning
 
 pytestmark = pytest.mark.usefixtures("shown_log")
 

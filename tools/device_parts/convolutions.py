@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from alexnet.bench.worker import Work, repeated
 from alexnet.device import pick_device
 from device_parts.comparisons import relative
-from device_parts.record import Record, in_rounds
+from device_parts.record import Record, in_rounds, replayed
 
 SECONDS, ROUNDS = 0.05, 5
 LIMIT = 1e-5  # error between forms in float32
@@ -61,13 +61,11 @@ Form = tuple[Callable[[Tensor, Tensor], tuple[list[Tensor], list[Tensor]]], Call
 
 
 def run(record: Record) -> None:
-    """Check that the forms agree, then time them, as cuDNN chooses by itself and as it chooses by trying."""
+    """Check the forms, then time what the GPU does of them. cudnn.benchmark changes nothing (docs/log.md)."""
     for name, layer in LAYERS.items():
         check(record, name, layer)
     for name, layer in LAYERS.items():
-        for trying in (False,) if record.small else (False, True):
-            torch.backends.cudnn.benchmark = trying
-            measure(record, name, layer, ", cudnn.benchmark" if trying else "")
+        measure(record, name, layer)
 
 
 def forms(layer: Layer) -> dict[str, Form]:
@@ -84,7 +82,7 @@ def forms(layer: Layer) -> dict[str, Form]:
     return {
         "grouped, NHWC": (as_it_is, grouped, last),
         "grouped, NCHW": (as_it_is, grouped, first),
-        "two towers": (towers, plain, last),
+        "two towers": (as_it_is, partial(towers, plain), last),
         "block-diagonal": (block_diagonal, plain, last),
     }
 
@@ -104,9 +102,9 @@ def space_to_depth(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return [F.pixel_unshuffle(F.pad(x, (0, 1, 0, 1)), 4)], [F.pixel_unshuffle(F.pad(w, (0, 1, 0, 1)), 4)]
 
 
-def towers(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Each its own tensors."""
-    return list(x.chunk(2, 1)), list(w.chunk(2, 0))
+def towers(convolve: Callable[..., Tensor], x: Tensor, w: Tensor) -> Tensor:
+    """One convolution of each half of the maps."""
+    return torch.cat([convolve(*each) for each in zip(x.chunk(2, 1), w.chunk(2, 0), strict=True)], 1)
 
 
 def block_diagonal(x: Tensor, w: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -188,13 +186,13 @@ def _gradient(
     return y, torch.autograd.grad(y.square().sum(), w)[0]
 
 
-def measure(record: Record, name: str, layer: Layer, how: str) -> None:
+def measure(record: Record, name: str, layer: Layer) -> None:
     """Microseconds of a forward pass, and of one with the gradients that training needs, in turn."""
     works: dict[str, Work] = {}
     for form, parts in forms(layer).items():
         works |= {f"{form}: {what}": work for what, work in passes(record, layer, parts).items()}
     for title, found in in_rounds(works, 1 if record.small else ROUNDS).items():
-        record.add(f"{name}, {title}{how}", "us", *(1e6 * each for each in found))
+        record.add(f"{name}, {title}", "us", *(1e6 * each for each in found))
 
 
 def passes(record: Record, layer: Layer, form: Form) -> dict[str, Work]:
@@ -217,10 +215,10 @@ def passes(record: Record, layer: Layer, form: Form) -> dict[str, Work]:
             asked = [each for each in (one, weight) if each.requires_grad]
             torch.autograd.grad(convolve(one, weight), asked, gradient)
 
-    return {
-        "forward": repeated(forward, 1, seconds, record.device),
-        "forward and backward": repeated(both, 1, seconds, record.device),
-    }
+    works = {"forward": forward, "forward and backward": both}
+    if record.device == "cuda":
+        works = {name: replayed(work) for name, work in works.items()}
+    return {name: repeated(work, 1, seconds, record.device) for name, work in works.items()}
 
 
 def _placed(tensor: Tensor, device: str, layout: torch.memory_format) -> Tensor:

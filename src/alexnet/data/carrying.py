@@ -68,15 +68,17 @@ class GpuCarrier:
 
 
 def carried(batches: Generator[B], carrier: Carrier) -> Generator[B]:
-    """The batches, on the carrier's device, each sent while the one before is computed with.
+    """The batches, on the carrier's device, each sent while the one before is computed with, the first at once.
 
     Every batch that was sent is received, even where nobody takes it, for its memory is used again.
     """
     sent: deque[B] = deque()
+    first = True
     try:
         for batch in batches:
             sent.append(carrier.send(batch))
-            if len(sent) > 1:
+            if len(sent) > 1 or first:
+                first = False
                 carrier.receive()
                 yield sent.popleft()
         while sent:

@@ -209,11 +209,30 @@ def over_blocks(layer: nn.Conv2d, x: Tensor, bias: Tensor | None) -> Tensor:
 
 def filters_of(weight: Tensor, stride: int) -> Tensor:
     """Weights over pixels (O, C, k, k) -> filters over blocks (O, stride * stride * C, across, across)."""
-    outputs, colors, kernel, _ = weight.shape
-    across = _across(kernel, stride)
-    missing = across * stride - kernel
-    split = F.pad(weight, (0, missing, 0, missing)).reshape(outputs, colors, across, stride, across, stride)
-    return split.permute(0, 2, 4, 3, 5, 1).reshape(outputs, across, across, -1).permute(0, 3, 1, 2)
+    filters: Tensor = _Filters.apply(weight, stride)
+    return filters
+
+
+class _Filters(torch.autograd.Function):
+    """`filters_of`, whose gradient is laid out as its weights are."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, stride: int) -> Tensor:
+        outputs, colors, kernel, _ = weight.shape
+        across = _across(kernel, stride)
+        missing = across * stride - kernel
+        split = F.pad(weight, (0, missing, 0, missing)).reshape(outputs, colors, across, stride, across, stride)
+        return split.permute(0, 2, 4, 3, 5, 1).reshape(outputs, across, across, -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.stride, (_, ctx.colors, ctx.kernel, _) = inputs[1], inputs[0].shape
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _weights_of(gradient, ctx.colors, ctx.kernel, ctx.stride), None
 
 
 class ImageConv:

@@ -18,7 +18,7 @@ from alexnet.ops import blocks, norm, triton
 from alexnet.ops.lrn import LocalResponseNorm
 from alexnet.ops.native import operators
 from alexnet.ops.native.operators import Stage
-from alexnet.ops.towers import TowerConv, in_towers, without_bias
+from alexnet.ops.towers import TowerConv, in_towers, ungrouped
 
 # Sequences of layer kinds and the kernel that computes them. The first match wins.
 PATTERNS = (
@@ -146,7 +146,7 @@ class Convolved:
             return self.after(self.call(x))
         if blocks.pays(self.layer) and blocks.on_gpu(x):
             return self.after(blocks.over_blocks(self.layer, x, None), self.layer.bias)
-        return self.after(without_bias(self.layer, x), self.layer.bias)
+        return self.after(ungrouped(self.layer, x, None), self.layer.bias)
 
 
 class Applied:

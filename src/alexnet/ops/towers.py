@@ -1,15 +1,22 @@
-"""Convolutions in groups, computed on GPUs as one convolution whose weights between the groups are zero.
+"""Convolutions in groups, computed on GPUs without them.
 
 cuDNN is slow with few groups of many channels: on an H200, bfloat16, 128 images, forward and backward, conv4 of bvlc
-takes 2.59 ms in two groups and 0.29 ms so, conv5 1.46 and 0.26 ms, conv2 0.93 and 0.67 ms (`tools/device.py`, part
-convolutions; torch 2.11). Twice the products on units that would have waited.
+takes 2.59 ms in two groups; as one convolution whose weights between the groups are zero, with twice the products on
+units that would have waited, 0.29 ms, and conv5 0.26 in place of 1.46. conv2 takes 0.94 ms in groups, 0.67 so and 0.52
+as two convolutions of its halves (`tools/device.py`, part convolutions; torch 2.11).
 """
+
+from functools import cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.device import kind_of
+
+WIDE = 5
+"""Side of a kernel from which one convolution a tower is faster than a single one with zeros."""
 
 
 def in_towers(layer: nn.Module) -> bool:
@@ -19,11 +26,39 @@ def in_towers(layer: nn.Module) -> bool:
 
 def block_diagonal(weight: Tensor, groups: int) -> Tensor:
     """Weights (O, I / groups, k, k) of a convolution in groups -> (O, I, k, k), zero between the groups."""
-    ordered = weight.permute(0, 2, 3, 1).view(
-        groups, -1, *weight.shape[2:], weight.shape[1]
-    )  # tower, output, row, column, input
-    placed = torch.diag_embed(ordered.movedim(0, -1), dim1=0, dim2=4)  # the towers of inputs before the inputs
-    return placed.flatten(4, 5).flatten(0, 1).permute(0, 3, 1, 2)
+    placed: Tensor = _Placed.apply(weight, groups)
+    return placed
+
+
+class _Placed(torch.autograd.Function):
+    """`block_diagonal` in one pass over memory each way, channels last."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, groups: int) -> Tensor:
+        outputs, inputs, *window = weight.shape
+        ordered = weight.permute(0, 2, 3, 1).reshape(groups, -1, *window, 1, inputs)
+        placed = weight.new_empty(groups, outputs // groups, *window, groups, inputs)
+        torch.mul(ordered, _own(groups, weight.dtype, weight.device), out=placed)
+        return placed.flatten(4, 5).flatten(0, 1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.groups = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        outputs, inputs, *window = gradient.shape
+        split = gradient.permute(0, 2, 3, 1).reshape(ctx.groups, -1, *window, ctx.groups, inputs // ctx.groups)
+        own = split.diagonal(dim1=0, dim2=4).movedim(-1, 0)
+        return own.reshape(outputs, *window, -1).permute(0, 3, 1, 2), None
+
+
+@cache
+def _own(groups: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(groups, 1, 1, 1, groups, 1): 1 where a tower of outputs sees its own inputs, else 0."""
+    return torch.eye(groups, dtype=dtype, device=device).view(groups, 1, 1, 1, groups, 1)
 
 
 class TowerConv:
@@ -38,12 +73,15 @@ class TowerConv:
 
     def dense(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the layer's output, computed without groups."""
-        layer = self.layer
-        weight = block_diagonal(layer.weight, layer.groups)
-        return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation)
+        return ungrouped(self.layer, x, self.layer.bias)
 
 
-def without_bias(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """(N, C, H, W) -> the layer's output before its bias is added, computed without groups."""
-    weight = layer.weight if layer.groups == 1 else block_diagonal(layer.weight, layer.groups)
-    return F.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation)
+def ungrouped(layer: nn.Conv2d, x: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, C, H, W) -> the layer's output with this bias, computed without groups."""
+    convolve = partial(F.conv2d, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+    if layer.groups == 1 or layer.kernel_size[0] < WIDE:
+        weight = layer.weight if layer.groups == 1 else block_diagonal(layer.weight, layer.groups)
+        return convolve(x, weight, bias)
+    biases = [None] * layer.groups if bias is None else bias.chunk(layer.groups)
+    towers = zip(x.chunk(layer.groups, 1), layer.weight.chunk(layer.groups), biases, strict=True)
+    return torch.cat([convolve(*each) for each in towers], 1)

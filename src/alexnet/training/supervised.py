@@ -35,6 +35,7 @@ from alexnet.training.calibrating import at_temperature, calibrate
 from alexnet.training.division import class_weights, split
 from alexnet.training.initial import begin_from, freeze, frozen, training_mode
 from alexnet.training.launched import Launched
+from alexnet.training.loss import loss_value
 from alexnet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from alexnet.training.pruning import prune, zeros_kept
 from alexnet.training.recorded import Recorded, Work, records
@@ -341,17 +342,6 @@ def build_network(recipe: Recipe, num_classes: int) -> Network:
     """The recipe's network with its first weights, a function of the recipe's seed."""
     torch.manual_seed(recipe.seed)
     return create(recipe.network, num_classes, recipe.input_size, **recipe.network_differences)
-
-
-def loss_value(recipe: Recipe, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Mean loss of float32 logits (N, K) against targets (N, K) that sum to one by row.
-
-    cross_entropy: -sum of target * log softmax. logistic: K independent units with cross-entropy, summed
-    (Krizhevsky 2014, section 3).
-    """
-    if recipe.loss == "logistic":
-        return F.binary_cross_entropy_with_logits(logits, targets, class_weights, reduction="sum") / len(logits)
-    return F.cross_entropy(logits, targets, class_weights, label_smoothing=recipe.label_smoothing)
 
 
 def train_size(recipe: Recipe, epoch: int, input_size: int, least: int) -> int:

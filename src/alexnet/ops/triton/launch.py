@@ -18,8 +18,8 @@ from alexnet.ops.triton import stages, within
 WARPS = 4
 PROGRAMS = 2048
 """A GPU's share of programs: several for each of its 132 processors (H100)."""
-SUMMING = 4224
-"""Programs of a backward pass with a bias; each leaves a row of sums."""
+SUMMING = 1056
+"""Programs of a backward pass with a bias, eight for each processor; each leaves a row of sums."""
 OPTIONS = {"enable_fp_fusion": True}  # a * b + c rounded once; Triton 3.9 warns where nothing is said
 
 

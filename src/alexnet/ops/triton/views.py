@@ -138,10 +138,10 @@ def _resampled(images, rows, view, n, pixels, inside, side, size):  # type: igno
     image = images + tl.load(rows + n) * (3 * side * side)
     weights = tl.zeros_like(center_y)
     r, g, b = weights, weights, weights
-    for down in range((2 * support_y).to(tl.int32) + 2):
+    for down in range(tl.ceil(2 * support_y).to(tl.int32)):
         j = first_y + down
         of_row = tl.where(j < end_y, tl.maximum(1 - tl.abs(j + 0.5 - center_y) / support_y, 0.0), 0.0)
-        for across in range((2 * support_x).to(tl.int32) + 2):
+        for across in range(tl.ceil(2 * support_x).to(tl.int32)):
             k = first_x + across
             weight = tl.where(k < end_x, of_row * tl.maximum(1 - tl.abs(k + 0.5 - center_x) / support_x, 0.0), 0.0)
             place, counts = image + 3 * (j * side + k), inside & (weight > 0)
