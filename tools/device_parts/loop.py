@@ -10,7 +10,7 @@ import numpy as np
 
 from alexnet.bench.evaluate import evaluation
 from alexnet.bench.pictures import PHOTO, noise_store
-from alexnet.bench.train import PAPER, epochs, prepared
+from alexnet.bench.train import PAPER, epochs, prepared, step
 from alexnet.bench.worker import Work, repeated
 from alexnet.data.preprocess import Preprocessing
 from alexnet.inference.classifier import Classifier
@@ -18,7 +18,8 @@ from alexnet.networks import create
 from alexnet.weights.card import Card
 from device_parts.record import Record, forget, in_rounds
 
-IMAGES, CLASSES, BATCH = 2048, 1000, 128
+IMAGES, CLASSES, BATCH = 8192, 1000, 128
+LEAST_SHARE = 90  # per cent
 SECONDS, ROUNDS = 0.5, 3
 TRAINED = (
     ("bvlc, the paper's augmentation", "bvlc", {"augment": PAPER}),
@@ -38,9 +39,23 @@ def run(record: Record) -> None:
             _rate(record, f"evaluation of bvlc, batch {batch_size}", work)
         for title, name, changes in TRAINED:
             shared = {"batch_size": batch, "precision": "bfloat16", **changes}
-            work = epochs(store, name, shared, record.device)
-            _rate(record, f"training from the store, batch {batch}: {title}", work)
+            trained(record, store, name, shared, f"batch {batch}: {title}")
             _rate(record, f"batches alone, on the device: {title}", fed(store, name, shared, record.device))
+
+
+def trained(record: Record, store: str, name: str, changes: dict[str, Any], title: str) -> None:
+    """Whole epochs of training, and beside them its steps alone, always of the same batch."""
+    works = {
+        "loop": epochs(store, name, changes, record.device),
+        "step": step(store, name, {**changes, "workers": 0}, _seconds(record), record.device),
+    }
+    found = in_rounds(works, 1 if record.small else ROUNDS)
+    record.add(f"training from the store, {title}", "images/s", *(1 / each for each in found["loop"]))
+    shares = [100 * alone / loop for loop, alone in zip(found["loop"], found["step"], strict=True)]
+    mark = LEAST_SHARE if name == "bvlc" and not record.small else None
+    record.add(f"training from the store, {title}: share of its steps alone", "%", *shares, at_least=mark)
+    works.clear()
+    forget()
 
 
 def fed(store: str, name: str, changes: dict[str, Any], device: str) -> Work:
