@@ -18,7 +18,7 @@ from alexnet.networks import create
 from alexnet.weights.card import Card
 from device_parts.record import Record, forget, in_rounds
 
-IMAGES, CLASSES, BATCH = 8192, 1000, 128
+IMAGES, CLASSES, BATCH = 4096, 1000, 128
 LEAST_SHARE = 90  # per cent
 SECONDS, ROUNDS = 0.5, 3
 TRAINED = (

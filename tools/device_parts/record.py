@@ -144,7 +144,13 @@ def replayed(function: Callable[[], object]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         function()
-    return graph.replay
+
+    kept = graph, function  # with the function lives the memory that the graph works on
+
+    def replay() -> None:
+        kept[0].replay()
+
+    return replay
 
 
 def forget() -> None:

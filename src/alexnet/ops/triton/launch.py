@@ -20,6 +20,8 @@ PROGRAMS = 2048
 """A GPU's share of programs: several for each of its 132 processors (H100)."""
 SUMMING = 1056
 """Programs of a backward pass with a bias, eight for each processor; each leaves a row of sums."""
+ROWS = 9
+"""Rows that a program of `within` goes down: 27 are three strips."""
 OPTIONS = {"enable_fp_fusion": True}  # a * b + c rounded once; Triton 3.9 warns where nothing is said
 
 
@@ -212,42 +214,46 @@ def _activations(x: Tensor, bias: Tensor | None, stage: Stage) -> tuple[list[Lau
     return [_forward("lrn", x, bias, single, source, source.new_empty(0))], source
 
 
-def _square(x: Tensor, bias: Tensor | None, stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Numbers and constants of the kernels of `within`. bias: of what they normalise."""
-    size, width = stage.within_size, _channels(x, stage)["WIDTH"]
-    pixels = x.numel() // x.shape[1]
-    numbers: dict[str, Any] = {"pixels": pixels, "height": x.shape[2], "width": x.shape[3]}
+def _square(
+    x: Tensor, bias: Tensor | None, stage: Stage
+) -> tuple[dict[str, Any], dict[str, Any], tuple[int, int], int]:
+    """Numbers, constants, programs and warps of the kernels of `within`. bias: of what they normalise."""
+    size, width, (height, across) = stage.within_size, _channels(x, stage)["WIDTH"], x.shape[2:]
+    columns, warps = columns_of(x, width, across)
+    strips = triton.cdiv(height, ROWS)
+    numbers: dict[str, Any] = {"height": height, "width": across, "strips": strips}
     numbers |= {"alpha": stage.within_alpha, "k": stage.within_k}
-    constants = {"ALL": x.shape[1], "WIDTH": width, "PIXELS": tile_of(x, width, pixels), "BIASED": bias is not None}
+    constants = {"ALL": x.shape[1], "WIDTH": width, "COLUMNS": columns, "ROWS": triton.cdiv(height, strips)}
     constants |= {"BACK": size // 2, "AHEAD": (size - 1) // 2, "RELU_AFTER": stage.relu_after}
-    return numbers, constants
+    return numbers, {**constants, "BIASED": bias is not None}, (len(x) * strips, triton.cdiv(across, columns)), warps
 
 
 def _forward_within(x: Tensor, bias: Tensor | None, stage: Stage, y: Tensor) -> list[Launch]:
     """LRN between channels where there is one, then within maps."""
     first, source = _activations(x, bias, stage)
     bias = None if first else bias
-    numbers, constants = _square(source, bias, stage)
+    numbers, constants, grid, warps = _square(source, bias, stage)
     tensors = {"x": source, "bias": _given(bias, x), "y": y}
     constants |= {"RELU": stage.relu and not first}
-    grid = (triton.cdiv(numbers["pixels"], constants["PIXELS"]),)
-    return [*first, Launch(within.forward, grid, {**tensors, **numbers}, constants)]
+    return [*first, Launch(within.forward, grid, {**tensors, **numbers}, constants, warps)]
 
 
 def _backward_within(x: Tensor, bias: Tensor | None, dy: Tensor, stage: Stage, dx: Tensor) -> list[Launch]:
     """The activations anew where LRN between channels made them, the terms of the sum, the gradient."""
     first, source = _activations(x, bias, stage)
     own = None if first else bias
-    numbers, constants = _square(source, own, stage)
-    reached, tiles = torch.empty_like(x), triton.cdiv(numbers["pixels"], constants["PIXELS"])
-    tensors = {"x": source, "bias": _given(own, x), "dy": dy, "reached": reached}
+    numbers, constants, grid, warps = _square(source, own, stage)
+    reached, direct = torch.empty_like(x), torch.empty_like(x, dtype=torch.float32)
+    tensors = {"x": source, "bias": _given(own, x), "dy": dy, "reached": reached, "direct": direct}
     relu = {"RELU": stage.relu and not first}
-    terms = Launch(within.terms, (tiles,), {**tensors, **numbers}, {**constants, **relu})
-    programs = tiles if bias is None else min(tiles, SUMMING)
-    sums = dx if bias is None else torch.empty(programs, x.shape[1], device=x.device)
-    tensors = {"x": x, "bias": _given(bias, x), "source": source, "dy": dy, "reached": reached, "dx": dx, "sums": sums}
+    terms = Launch(within.terms, grid, {**tensors, **numbers}, {**constants, **relu}, warps)
+    sums = dx if bias is None else torch.empty(grid[0] * grid[1], x.shape[1], device=x.device)
+    tensors |= {"x": x, "bias": _given(bias, x), "source": source, "dx": dx, "sums": sums}
+    tensors.pop("dy")
+    numbers.pop("k")
+    constants.pop("RELU_AFTER")
     numbers |= {"channels_alpha": stage.alpha, "channels_k": stage.k}
     channels = _channels(x, stage)
     constants |= {"CHANNELS_BACK": channels.pop("BACK"), "CHANNELS_AHEAD": channels.pop("AHEAD"), **channels}
     constants |= {"BIASED": bias is not None, "RELU": stage.relu, "NORMAL": bool(first)}
-    return [*first, terms, Launch(within.backward, (programs,), {**tensors, **numbers}, constants)]
+    return [*first, terms, Launch(within.backward, grid, {**tensors, **numbers}, constants, warps)]

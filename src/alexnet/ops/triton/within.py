@@ -3,8 +3,11 @@
     b = a * s^-3/4          s = k + alpha * sum of a² over the square, from BACK before to AHEAD after, along both axes
     da = d s^-3/4 - 3/2 alpha a * sum of d a s^-7/4 over all whose square reaches here
 
-A square's 25 values come from the cache; the gradient takes two launches, between which the terms of its sum lie in
-memory, and goes on through what stands before. Programs take tiles of PIXELS of the maps (N, H, W, C), channels last.
+A program goes down ROWS rows of a tile of COLUMNS columns of a map (N, H, W, C), channels last. It sums each row of a
+square once, and adds up SIZE of these sums for each row of the output. The gradient takes two launches, between which
+its first term and the terms of its sum lie in memory, and goes on through what stands before.
+
+Programs: (images * strips of ROWS rows, tiles of columns).
 """
 
 import triton
@@ -14,14 +17,13 @@ from alexnet.ops.triton.channels import activation, bias_of, lrn_gradient, roots
 
 
 @triton.jit
-def square_sum(
-    x,
+def row_sum(
+    image,
     bias,
-    pixel,
     row,
     column,
     c,
-    inside,
+    held,
     height,
     width,
     ALL: tl.constexpr,
@@ -30,17 +32,26 @@ def square_sum(
     BACK: tl.constexpr,
     AHEAD: tl.constexpr,
 ):
-    """(P, C) float32: the sum of x, or of the squares of its activations, over the square around each pixel."""
-    total = tl.zeros(inside.shape, tl.float32)
-    for down in range(-BACK, AHEAD + 1):
-        for along in tl.static_range(-BACK, AHEAD + 1):
-            on = (row + down >= 0) & (row + down < height) & (column + along >= 0) & (column + along < width)
-            mask = on[:, None] & inside
-            at = (pixel + down * width + along).to(tl.int64)[:, None] * ALL + c[None, :]
-            _, a = activation(x, at, mask, bias, RELU)
-            if SQUARED:
-                a = tl.where(mask, a * a, 0.0)
-            total += a
+    """(P, C) float32: along one row the sum of the image, or of the squares of its activations, around each column."""
+    total = tl.zeros((column.shape[0], c.shape[0]), tl.float32)
+    line = row + tl.zeros_like(column)  # a mask of a scalar and a vector is none in the interpreter
+    for along in tl.static_range(-BACK, AHEAD + 1):
+        on = (line >= 0) & (line < height) & (column + along >= 0) & (column + along < width)
+        mask = on[:, None] & held
+        at = (row * width + column + along)[:, None] * ALL + c[None, :]
+        _, a = activation(image, at, mask, bias, RELU)
+        if SQUARED:
+            a = tl.where(mask, a * a, 0.0)
+        total += a
+    return total
+
+
+@triton.jit
+def added(sums, LAST: tl.constexpr, SIZE: tl.constexpr):
+    """The sum of the SIZE tiles of a tuple that end with number LAST."""
+    total = sums[LAST]
+    for before in tl.static_range(1, SIZE):
+        total += sums[LAST - before]
     return total
 
 
@@ -49,14 +60,15 @@ def forward(
     x,
     bias,
     y,
-    pixels,
     height,
     width,
+    strips,
     alpha,
     k,
     ALL: tl.constexpr,
     WIDTH: tl.constexpr,
-    PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
     BIASED: tl.constexpr,
     RELU: tl.constexpr,
     RELU_AFTER: tl.constexpr,
@@ -65,18 +77,28 @@ def forward(
 ):
     """y <- x normalised."""
     c = tl.arange(0, WIDTH)
+    held = (c < ALL)[None, :]
     given = bias_of(bias, c, c < ALL, BIASED)
-    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    inside = (pixel < pixels)[:, None] & (c < ALL)[None, :]
-    row, column = pixel % (height * width) // width, pixel % width
-    at = pixel.to(tl.int64)[:, None] * ALL + c[None, :]
-    energy = square_sum(x, given, pixel, row, column, c, inside, height, width, ALL, RELU, True, BACK, AHEAD)
-    _, a = activation(x, at, inside, given, RELU)
-    t = tl.rsqrt(k + alpha * energy)
-    b = a * t * tl.sqrt(t)
-    if RELU_AFTER:
-        b = tl.where(b <= 0, 0.0, b)
-    tl.store(y + at, b.to(y.dtype.element_ty), mask=inside)
+    number = tl.program_id(0)
+    begin = (number // strips).to(tl.int64) * height * width * ALL
+    first = number % strips * ROWS
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    SIZE: tl.constexpr = BACK + AHEAD + 1
+    sums = ()
+    for step in tl.static_range(ROWS + SIZE - 1):
+        above = first - BACK + step
+        sums = sums + (row_sum(x + begin, given, above, column, c, held, height, width, ALL, RELU, True, BACK, AHEAD),)
+        if step >= SIZE - 1:
+            row = above - AHEAD
+            line = row + tl.zeros_like(column)
+            inside = ((line < height) & (column < width))[:, None] & held
+            at = (row * width + column)[:, None] * ALL + c[None, :]
+            _, a = activation(x + begin, at, inside, given, RELU)
+            t = tl.rsqrt(k + alpha * added(sums, step, SIZE))
+            b = a * t * tl.sqrt(t)
+            if RELU_AFTER:
+                b = tl.where(b <= 0, 0.0, b)
+            tl.store(y + begin + at, b.to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -85,35 +107,48 @@ def terms(
     bias,
     dy,
     reached,
-    pixels,
+    direct,
     height,
     width,
+    strips,
     alpha,
     k,
     ALL: tl.constexpr,
     WIDTH: tl.constexpr,
-    PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
     BIASED: tl.constexpr,
     RELU: tl.constexpr,
     RELU_AFTER: tl.constexpr,
     BACK: tl.constexpr,
     AHEAD: tl.constexpr,
 ):
-    """reached <- d a s^-7/4, the terms of the gradient's sum."""
+    """reached <- d a s^-7/4, the terms of the gradient's sum; direct <- d s^-3/4."""
     c = tl.arange(0, WIDTH)
+    held = (c < ALL)[None, :]
     given = bias_of(bias, c, c < ALL, BIASED)
-    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    inside = (pixel < pixels)[:, None] & (c < ALL)[None, :]
-    row, column = pixel % (height * width) // width, pixel % width
-    at = pixel.to(tl.int64)[:, None] * ALL + c[None, :]
-    energy = square_sum(x, given, pixel, row, column, c, inside, height, width, ALL, RELU, True, BACK, AHEAD)
-    _, a = activation(x, at, inside, given, RELU)
-    t = tl.rsqrt(k + alpha * energy)
-    d = tl.load(dy + at, mask=inside, other=0.0).to(tl.float32)
-    if RELU_AFTER:
-        d = tl.where(a <= 0, 0.0, d)
-    found = d * a * t * t * t * tl.sqrt(t)
-    tl.store(reached + at, found.to(reached.dtype.element_ty), mask=inside)
+    number = tl.program_id(0)
+    begin = (number // strips).to(tl.int64) * height * width * ALL
+    first = number % strips * ROWS
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    SIZE: tl.constexpr = BACK + AHEAD + 1
+    sums = ()
+    for step in tl.static_range(ROWS + SIZE - 1):
+        above = first - BACK + step
+        sums = sums + (row_sum(x + begin, given, above, column, c, held, height, width, ALL, RELU, True, BACK, AHEAD),)
+        if step >= SIZE - 1:
+            row = above - AHEAD
+            line = row + tl.zeros_like(column)
+            inside = ((line < height) & (column < width))[:, None] & held
+            at = (row * width + column)[:, None] * ALL + c[None, :]
+            _, a = activation(x + begin, at, inside, given, RELU)
+            t = tl.rsqrt(k + alpha * added(sums, step, SIZE))
+            d = tl.load(dy + begin + at, mask=inside, other=0.0).to(tl.float32)
+            if RELU_AFTER:
+                d = tl.where(a <= 0, 0.0, d)
+            d = d * t * tl.sqrt(t)
+            tl.store(direct + begin + at, d.to(direct.dtype.element_ty), mask=inside)
+            tl.store(reached + begin + at, (d * a * t * t).to(reached.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -121,23 +156,22 @@ def backward(
     x,
     bias,
     source,
-    dy,
     reached,
+    direct,
     dx,
     sums,
-    pixels,
     height,
     width,
+    strips,
     alpha,
-    k,
     channels_alpha,
     channels_k,
     ALL: tl.constexpr,
     WIDTH: tl.constexpr,
-    PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
     BIASED: tl.constexpr,
     RELU: tl.constexpr,
-    RELU_AFTER: tl.constexpr,
     NORMAL: tl.constexpr,
     BACK: tl.constexpr,
     AHEAD: tl.constexpr,
@@ -150,50 +184,49 @@ def backward(
 ):
     """dx <- the gradient of x, through this normalisation, with NORMAL through LRN between channels, through ReLU.
 
-    source: what was normalised: with NORMAL the output of LRN between channels, else x, whose bias and ReLU are applied
-    here. sums (programs, C): each program's sum of dx, for the bias.
+    reached, direct: as `terms` left them. source: what was normalised: with NORMAL the output of LRN between channels,
+    else x, whose bias and ReLU are applied here. sums (programs, C): each program's sum of dx, for the bias.
     """
     c = tl.arange(0, WIDTH)
     held = (c < ALL)[None, :]
     given = bias_of(bias, c, c < ALL, BIASED)
     none = tl.zeros((1, WIDTH), tl.float32)
+    number = tl.program_id(0)
+    begin = (number // strips).to(tl.int64) * height * width * ALL
+    first = number % strips * ROWS
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    SIZE: tl.constexpr = BACK + AHEAD + 1
     if BIASED:
-        summed = tl.zeros((PIXELS, WIDTH), tl.float32)
-    for tile in range(tl.program_id(0), tl.cdiv(pixels, PIXELS), tl.num_programs(0)):
-        pixel = tile * PIXELS + tl.arange(0, PIXELS)
-        inside = (pixel < pixels)[:, None] & held
-        row, column = pixel % (height * width) // width, pixel % width
-        at = pixel.to(tl.int64)[:, None] * ALL + c[None, :]
-        raw, own = activation(x, at, inside, given, RELU)
-        if NORMAL:
-            energy = square_sum(
-                source, none, pixel, row, column, c, inside, height, width, ALL, False, True, BACK, AHEAD
-            )  # fmt: skip
-            _, a = activation(source, at, inside, none, False)
-        else:
-            energy = square_sum(
-                source, given, pixel, row, column, c, inside, height, width, ALL, RELU, True, BACK, AHEAD
-            )  # fmt: skip
-            a = own
-        total = square_sum(
-            reached, none, pixel, row, column, c, inside, height, width, ALL, False, False, AHEAD, BACK
-        )  # fmt: skip
-        t = tl.rsqrt(k + alpha * energy)
-        d = tl.load(dy + at, mask=inside, other=0.0).to(tl.float32)
-        if RELU_AFTER:
-            d = tl.where(a <= 0, 0.0, d)
-        d = d * t * tl.sqrt(t) - 1.5 * alpha * a * total
-        if NORMAL:
-            inverse, power = roots(
-                own, channels_alpha, channels_k, CHANNELS_BACK, CHANNELS_AHEAD, LANES, CHANNELS, SPAN, RAGGED
-            )  # fmt: skip
-            d = lrn_gradient(
-                own, d, inverse, power, channels_alpha, CHANNELS_BACK, CHANNELS_AHEAD, LANES, CHANNELS, SPAN, RAGGED
-            )  # fmt: skip
-        if RELU:
-            d = tl.where(raw <= 0, 0.0, d)
-        tl.store(dx + at, d.to(dx.dtype.element_ty), mask=inside)
-        if BIASED:
-            summed += tl.where(inside, d, 0.0)
+        summed = tl.zeros((COLUMNS, WIDTH), tl.float32)
+    parts = ()
+    for step in tl.static_range(ROWS + SIZE - 1):
+        row = first + step - (SIZE - 1)
+        parts = parts + (
+            row_sum(reached + begin, none, row + BACK, column, c, held, height, width, ALL, False, False, AHEAD, BACK),
+        )
+        if step >= SIZE - 1:
+            line = row + tl.zeros_like(column)
+            inside = ((line < height) & (column < width))[:, None] & held
+            at = (row * width + column)[:, None] * ALL + c[None, :]
+            raw, own = activation(x + begin, at, inside, given, RELU)
+            if NORMAL:
+                _, a = activation(source + begin, at, inside, none, False)
+            else:
+                a = own
+            d = tl.load(direct + begin + at, mask=inside, other=0.0).to(tl.float32)
+            d -= 1.5 * alpha * a * added(parts, step, SIZE)
+            if NORMAL:
+                inverse, power = roots(
+                    own, channels_alpha, channels_k, CHANNELS_BACK, CHANNELS_AHEAD, LANES, CHANNELS, SPAN, RAGGED
+                )  # fmt: skip
+                d = lrn_gradient(
+                    own, d, inverse, power, channels_alpha, CHANNELS_BACK, CHANNELS_AHEAD, LANES, CHANNELS, SPAN, RAGGED
+                )  # fmt: skip
+            if RELU:
+                d = tl.where(raw <= 0, 0.0, d)
+            tl.store(dx + begin + at, d.to(dx.dtype.element_ty), mask=inside)
+            if BIASED:
+                summed += tl.where(inside, d, 0.0)
     if BIASED:
-        tl.store(sums + tl.program_id(0) * ALL + c, tl.sum(summed, axis=0), mask=c < ALL)
+        program = number * tl.num_programs(1) + tl.program_id(1)
+        tl.store(sums + program * ALL + c, tl.sum(summed, axis=0), mask=c < ALL)
