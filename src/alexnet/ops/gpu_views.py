@@ -4,8 +4,9 @@ Of a batch the GPU is sent 84 bytes a view and, unless it holds them, the stored
 S x S pixels.
 """
 
+import ctypes
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -15,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.ops import triton
-from alexnet.ops.views import LUMA, ColorMap, Images, Mixing, Windows, check_windows, mix, render
+from alexnet.ops import native, triton
+from alexnet.ops.views import LUMA, ColorMap, Images, Mixing, Windows, addresses_of, check_windows, mix, render
 
 TYPES = (torch.float32, torch.bfloat16)
 Record = TypeVar("Record")
@@ -83,13 +84,24 @@ def over_tensors(record: Record, change: Callable[[Tensor], Tensor]) -> Record:
     return replace(record, **changed)  # type: ignore[type-var]
 
 
-def gathered(images: Sequence[NDArray[np.uint8] | Tensor]) -> Tensor:
+def gathered(images: Images) -> Tensor:
     """uint8 (N, S, S, 3): the images one after the other, in memory that a GPU reads by itself where there is one."""
-    side = len(images[0])
-    together = torch.empty(len(images), side, side, 3, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
-    places = together.numpy()
-    for number, image in enumerate(images):
-        places[number] = image.cpu().numpy() if isinstance(image, Tensor) else image
+    places, kept = addresses_of(images)
+    together = _gathered(places, len(images[0]))
+    del kept
+    return together
+
+
+def _gathered(places: NDArray[np.uint64], side: int) -> Tensor:
+    """uint8 (N, side, side, 3), as `gathered`: what lies at N addresses."""
+    together = torch.empty(len(places), side, side, 3, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+    size = 3 * side * side
+    if native.instruction_set() is not None:  # one call, beside which other threads go on
+        sizes = (ctypes.c_int64(len(places)), ctypes.c_int64(size))
+        native.call("views_gather_uint8", places.ctypes, *sizes, together, ctypes.c_int32(native.threads()))
+        return together
+    for image, place in zip(together, places.tolist(), strict=True):
+        ctypes.memmove(image.data_ptr(), place, size)
     return together
 
 
@@ -105,15 +117,17 @@ def render_there(
     """`alexnet.ops.views.render` on a GPU that `renders`; nothing is waited for."""
     check_windows(images, shown)
     orders = over_tensors(Orders.of(shown, colors, size, noise), lambda each: _there(each, device))
-    each = list(images)
-    first = {id(image): image for image in each}  # ten views of an image are sent as one
-    number = {key: row for row, key in enumerate(first)}
-    rows = torch.tensor([number[id(image)] for image in each])
-    return orders.render(_there(gathered(list(first.values())), device), _there(rows, device), dtype)
+    places, kept = addresses_of(images)
+    different, rows = np.unique(places, return_inverse=True)  # ten views of an image are sent as one
+    stored = _there(_gathered(different, len(images[0])), device)
+    del kept
+    return orders.render(stored, _there(torch.from_numpy(rows), device), dtype)
 
 
 def _there(tensor: Tensor, device: torch.device) -> Tensor:
-    return (tensor.pin_memory() if torch.cuda.is_available() else tensor).to(device, non_blocking=True)
+    return (tensor.pin_memory() if torch.cuda.is_available() and not tensor.is_pinned() else tensor).to(
+        device, non_blocking=True
+    )
 
 
 def renders(device: torch.device, dtype: torch.dtype) -> bool:

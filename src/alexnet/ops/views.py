@@ -298,7 +298,7 @@ def _render(
     pinned: bool,
 ) -> Tensor:
     """`render` by the native kernel."""
-    places, kept = _addresses(images)
+    places, kept = addresses_of(images)
     record = np.zeros(len(images), _VIEW)
     record["image"] = places
     record["part"], record["bounded"] = shown.parts.numpy(), shown.bounded
@@ -318,7 +318,7 @@ def _render(
     return result
 
 
-def _addresses(images: Images) -> tuple[NDArray[np.uint64], Images | Placed]:
+def addresses_of(images: Images) -> tuple[NDArray[np.uint64], Images | Placed]:
     """uint64 (N,): where each image begins in memory, and the images that must be kept until it has been read."""
     if _is_placed(images):
         return images.addresses(), images

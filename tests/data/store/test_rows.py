@@ -9,6 +9,7 @@ import torch
 from alexnet.data.store.rows import Rows
 from alexnet.errors import UsageError
 from alexnet.ops import native
+from alexnet.ops.gpu_views import gathered
 from alexnet.ops.views import ColorMap, Windows, render
 
 COUNT, SIDE = 5, 37
@@ -26,6 +27,13 @@ def test_rows_are_rendered_as_their_images_are(kernels, size, mirrored):
         alone = render(list(IMAGES[::-1]), shown, ColorMap.identity(COUNT), size)
         assert torch.equal(render(ROWS, shown, ColorMap.identity(COUNT), size), alone)
         assert torch.equal(render(ROWS[1:4], part, ColorMap.identity(3), size), alone[1:4])
+
+
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("images", [ROWS, list(IMAGES[::-1]), [torch.from_numpy(each) for each in IMAGES[::-1]]])
+def test_images_are_gathered_for_a_gpu_as_they_are(kernels, images):
+    with native.using(kernels):
+        assert np.array_equal(gathered(images).numpy(), IMAGES[::-1])
 
 
 def test_rows_are_views_of_their_arrays():

@@ -7,6 +7,9 @@
 //     p = matrix s + offset + gray * (mean gray value of all s) + deviation * noise
 //
 // and likewise along x: bilinear, antialiased if the crop is larger than the view (support = max(1, height / size)).
+#include <cstdint>
+#include <cstring>
+
 #include "exports.h"
 #include "normal.h"
 
@@ -248,6 +251,11 @@ void render(const Views& job, const View* shown, T* out) {
     });
 }
 
+// out: (count, bytes) <- stored images, wherever they lie.
+void gather(const std::uint8_t* const* images, long count, long bytes, std::uint8_t* out, int threads) {
+    parallel(count, threads, 0, [&](long n, float*) { std::memcpy(out + n * bytes, images[n], bytes); });
+}
+
 }  // namespace
 
 #define EXPORT_VIEWS(T, type)                                                                \
@@ -257,3 +265,8 @@ void render(const Views& job, const View* shown, T* out) {
 
 EXPORT_VIEWS(float, float32)
 EXPORT_VIEWS(bf16, bfloat16)
+
+EXPORT NAME(views, gather, uint8, ISA)(
+    const std::uint8_t* const* images, std::int64_t count, std::int64_t bytes, std::uint8_t* out, std::int32_t threads) {
+    gather(images, count, bytes, out, threads);
+}
