@@ -3,6 +3,7 @@
     python tools/pretrained.py --out runs/pretrained              # hours on two cores, minutes on a GPU
     python tools/pretrained.py --out runs/pretrained --file FILE  # a finished run: the file alone
     python tools/pretrained.py --out runs/pretrained --compare    # a finished run: whether it gives the package's file
+    python tools/pretrained.py --out runs/short --epochs 1 --file short.safetensors    # to see that two give the same
 
 An interrupted run goes on when the command is given again. On one machine the same command gives the same bytes.
 Needs Tiny ImageNet, as `alexnet train tiny-imagenet` does, or the half of it.
@@ -51,7 +52,7 @@ def main(words: list[str]) -> int:
     """What is asked for; 1 where --compare finds another file."""
     given = parser().parse_args(words)
     try:
-        run = given.out if finished(given.out) else trained(given.out, given.device)
+        run = given.out if finished(given.out) else trained(given.out, given.device, given.epochs)
         card, tensors = read(run / "weights" / "best.safetensors")
         card = with_facts(card, RunFolder(run).read_metrics(), run)
         if given.compare:
@@ -69,11 +70,11 @@ def finished(run: Path) -> bool:
     return (run / "metrics.json").is_file()
 
 
-def trained(run: Path, device: str) -> Path:
+def trained(run: Path, device: str, epochs: int) -> Path:
     """The run, begun or gone on with."""
     if (run / "config.json").is_file():
         return resume(run)
-    return train("tiny-imagenet", recipe("modern", device=device, **SETTINGS), run)
+    return train("tiny-imagenet", recipe("modern", device=device, **{**SETTINGS, "epochs": epochs}), run)
 
 
 def halved(name: str, tensor: Tensor) -> Tensor:
@@ -112,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, required=True, help="the run's folder")
     made.add_argument("--file", type=Path, default=OWN_FILE, help="the file to write (the package's)")
     made.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    made.add_argument("--epochs", type=int, default=SETTINGS["epochs"], help="passes over the images (60)")
     made.add_argument(
         "--compare", action="store_true", help="write nothing; say whether the package's file is the same"
     )
