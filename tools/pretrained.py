@@ -84,11 +84,12 @@ def halved(name: str, tensor: Tensor) -> Tensor:
 
 def with_facts(card: Card, metrics: dict[str, Any], run: Path) -> Card:
     """The card with what a user of the file asks about where it comes from."""
-    environment = RunFolder(run).read_config().environment
+    config = RunFolder(run).read_config()
+    environment = config.environment
     versions = {name: environment["versions"][name] for name in ("torch", "pillow") if name in environment["versions"]}
     facts = {
         "data": "Tiny ImageNet (Stanford CS231n), the first half of each class's training images: 200 classes, 64 px",
-        "settings": SETTINGS,
+        "settings": {**SETTINGS, "epochs": config.recipe["epochs"]},
         "command": "python tools/pretrained.py",
         "top1": metrics["top1"],
         "top5": metrics["top5"],
