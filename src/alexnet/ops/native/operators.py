@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 from alexnet.device import kind_of
 from alexnet.errors import UsageError
@@ -84,9 +85,54 @@ def transformed() -> bool:
 
 def apply(kernel: str, x: Tensor, stage: Stage, bias: Tensor | None = None) -> Tensor:
     """Run `kernel` ("lrn", ...) on x (N, C, H, W), plus bias (C,); returns x's dtype in channels-last memory."""
+    y: Tensor
     keep = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
-    y: Tensor = getattr(torch.ops.alexnet, kernel)(x, bias, *vars(stage).values(), keep)[0]
+    if _unwatched(x):
+        y = _Directly.apply(kernel, x, bias, stage) if keep else _computed(kernel, x, bias, stage, keep)[0]
+    else:
+        y = getattr(torch.ops.alexnet, kernel)(x, bias, *vars(stage).values(), keep)[0]
     return y
+
+
+_functions: dict[tuple[str, str], tuple[Callable[..., Any], Callable[..., Any]]] = {}
+"""By kernel and device forward and backward, filled by `_define`."""
+
+
+def _unwatched(x: Tensor) -> bool:
+    """Whether nothing looks on that must see operators: no compiler, tracer, exporter or mode of dispatch."""
+    return (
+        type(x) in (Tensor, Parameter)
+        and x.device.type in ("cpu", "cuda")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not torch._C._len_torch_dispatch_stack()
+    )
+
+
+def _computed(kernel: str, x: Tensor, bias: Tensor | None, stage: Stage, keep: bool) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor] = _functions[kernel, x.device.type][0](x, bias, *vars(stage).values(), keep)
+    return found
+
+
+class _Directly(torch.autograd.Function):
+    """The operator with its gradient, without torch's registry of operators, which takes half of their calls' time."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: str, x: Tensor, bias: Tensor | None, stage: Stage) -> Tensor:
+        y, winners = _computed(kernel, x, bias, stage, True)
+        ctx.kernel, ctx.stage = kernel, stage
+        ctx.save_for_backward(x, bias, winners)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
+        x, bias, winners = ctx.saved_tensors
+        batched = torch._C._functorch.is_legacy_batchedtensor(dy)
+        if torch.is_grad_enabled() or batched or transformed():  # create_graph=True, or is_grads_batched=True
+            found = differentiate(lambda a, b: plain(ctx.kernel, a, ctx.stage, b), x, bias, dy)
+        else:
+            found = _functions[ctx.kernel, x.device.type][1](x, bias, dy, winners, *vars(ctx.stage).values())
+        return None, found[0], None if bias is None else found[1], None
 
 
 def plain(kernel: str, x: Tensor, stage: Stage, bias: Tensor | None = None) -> Tensor:
@@ -286,6 +332,7 @@ def _define(kernel: str) -> None:
         f"{name}_backward", f"(Tensor x, Tensor? bias, Tensor dy, Tensor winners, {SETTINGS}) -> (Tensor, Tensor)"
     )
     for device, functions in {"cpu": (forward, backward), "cuda": (forward_cuda, backward_cuda)}.items():
+        _functions[kernel, device] = functions
         torch.library.impl(name, device, functions[0])
         torch.library.impl(f"{name}_backward", device, functions[1])
     torch.library.register_fake(name, shape)
