@@ -9,6 +9,7 @@ N images, C channels, H x W pixels; vectors (N, C) count as maps of one pixel.
 """
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,14 +52,21 @@ def apply(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, stage: Stage) -> Te
     x: float32 or bfloat16 (N, C, H, W) or (N, C), for which `takes` is true.
     """
     weight, bias, mean, variance = layer.weight, layer.bias, layer.running_mean, layer.running_var
+    direct = operators.unwatched(x)
     if layer.training:
-        mean, variance = torch.ops.alexnet.norm_moments(x.detach())
+        moments = _functions[x.device.type][0] if direct else torch.ops.alexnet.norm_moments
+        mean, variance = moments(x.detach())
         follow(layer, mean, variance, x.numel() // x.shape[1])
     assert variance is not None  # `takes` saw to it
     inverse = (variance + layer.eps).rsqrt()
     settings = (layer.eps, layer.training, stage.relu or stage.relu_after, *_pool_of(stage))
-    y, _ = torch.ops.alexnet.norm(x, weight, bias, mean, inverse, *settings)
-    return y  # type: ignore[no-any-return]
+    y: Tensor
+    if direct and torch.is_grad_enabled():
+        y = _Directly.apply(x, weight, bias, mean, inverse, *settings)
+    else:
+        forward = _functions[x.device.type][1] if direct else torch.ops.alexnet.norm
+        y, _ = forward(x, weight, bias, mean, inverse, *settings)
+    return y
 
 
 @torch.no_grad()
@@ -252,11 +260,11 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _gradient(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     x, weight, bias, mean, inverse, winners = ctx.saved_tensors
-    if torch.is_grad_enabled() or operators.transformed():  # create_graph=True, or is_grads_batched=True
+    if operators.differentiated(dy):
         found = _recorded(ctx, dy)
     else:
-        held = (weight, bias, mean, inverse)
-        found = torch.ops.alexnet.norm_backward(x, dy, winners, *held, ctx.batch, *ctx.then)
+        backward = _functions[x.device.type][2] if operators.unwatched(x) else torch.ops.alexnet.norm_backward
+        found = backward(x, dy, winners, weight, bias, mean, inverse, ctx.batch, *ctx.then)
     return *found, *(None for _ in range(9))
 
 
@@ -271,6 +279,26 @@ def _recorded(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(next(found) if each.requires_grad else None for each in (x, weight, bias))
 
 
+class _Directly(torch.autograd.Function):
+    """The operator with its gradient, without torch's registry of operators."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        output: tuple[Tensor, Tensor] = _functions[inputs[0].device.type][1](*inputs)
+        _keep(ctx, inputs, output)
+        return output[0]
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return _gradient(ctx, dy, None)
+
+
+_functions: dict[str, tuple[Callable[..., Any], ...]] = {
+    "cpu": (_moments, _forward, _backward),
+    "cuda": (_moments_cuda, _forward_cuda, _backward_cuda),
+}
+"""By kind of device: moments, forward, backward."""
+
 NAME = "alexnet::norm"
 _HELD = "Tensor weight, Tensor bias, Tensor mean, Tensor inverse"
 _THEN = "bool relu, int kernel, int stride, int padding, bool ceil_mode"
@@ -280,12 +308,9 @@ torch.library.define(
     f"{NAME}_backward",
     f"(Tensor x, Tensor dy, Tensor winners, {_HELD}, bool batch, {_THEN}) -> (Tensor, Tensor, Tensor)",
 )
-torch.library.impl(f"{NAME}_moments", "cpu", _moments)
-torch.library.impl(f"{NAME}_moments", "cuda", _moments_cuda)
-torch.library.impl(NAME, "cpu", _forward)
-torch.library.impl(NAME, "cuda", _forward_cuda)
-torch.library.impl(f"{NAME}_backward", "cpu", _backward)
-torch.library.impl(f"{NAME}_backward", "cuda", _backward_cuda)
+for _kind, _every in _functions.items():
+    for _name, _function in zip((f"{NAME}_moments", NAME, f"{NAME}_backward"), _every, strict=True):
+        torch.library.impl(_name, _kind, _function)
 torch.library.register_fake(f"{NAME}_moments", _moments_shape)
 torch.library.register_fake(NAME, _shape)
 torch.library.register_fake(f"{NAME}_backward", _backward_shape)

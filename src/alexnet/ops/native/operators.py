@@ -83,11 +83,16 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def differentiated(dy: Tensor) -> bool:
+    """Whether a backward pass, given dy, is for plain torch: by create_graph=True or is_grads_batched=True."""
+    return torch.is_grad_enabled() or transformed() or torch._C._functorch.is_legacy_batchedtensor(dy)
+
+
 def apply(kernel: str, x: Tensor, stage: Stage, bias: Tensor | None = None) -> Tensor:
     """Run `kernel` ("lrn", ...) on x (N, C, H, W), plus bias (C,); returns x's dtype in channels-last memory."""
     y: Tensor
     keep = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
-    if _unwatched(x):
+    if unwatched(x):
         y = _Directly.apply(kernel, x, bias, stage) if keep else _computed(kernel, x, bias, stage, keep)[0]
     else:
         y = getattr(torch.ops.alexnet, kernel)(x, bias, *vars(stage).values(), keep)[0]
@@ -98,7 +103,7 @@ _functions: dict[tuple[str, str], tuple[Callable[..., Any], Callable[..., Any]]]
 """By kernel and device forward and backward, filled by `_define`."""
 
 
-def _unwatched(x: Tensor) -> bool:
+def unwatched(x: Tensor) -> bool:
     """Whether nothing looks on that must see operators: no compiler, tracer, exporter or mode of dispatch."""
     return (
         type(x) in (Tensor, Parameter)
@@ -127,8 +132,7 @@ class _Directly(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
         x, bias, winners = ctx.saved_tensors
-        batched = torch._C._functorch.is_legacy_batchedtensor(dy)
-        if torch.is_grad_enabled() or batched or transformed():  # create_graph=True, or is_grads_batched=True
+        if differentiated(dy):
             found = differentiate(lambda a, b: plain(ctx.kernel, a, ctx.stage, b), x, bias, dy)
         else:
             found = _functions[ctx.kernel, x.device.type][1](x, bias, dy, winners, *vars(ctx.stage).values())
@@ -321,7 +325,7 @@ def _define(kernel: str) -> None:
 
     def gradient(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         x, bias, winners = ctx.saved_tensors
-        if torch.is_grad_enabled() or transformed():  # create_graph=True, or is_grads_batched=True
+        if differentiated(dy):
             found = differentiate(lambda a, b: plain(kernel, a, Stage(*ctx.settings), b), x, bias, dy)
         else:
             found = getattr(torch.ops.alexnet, f"{kernel}_backward")(x, bias, dy, winners, *ctx.settings)
