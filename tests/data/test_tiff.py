@@ -1,6 +1,8 @@
 """Every variety of TIFF is read as tifffile, another reader and writer, understands it, or is refused by its kind."""
 
 import io
+import struct
+import time
 from itertools import product
 from typing import Any
 
@@ -177,3 +179,20 @@ def test_16_bit_colour_has_the_same_pixels_in_planes_as_interleaved(layout: dict
     planes = written(values.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", **layout)
     for data in (planes, as_lzw(planes), as_lzw(interleaved)):
         assert np.array_equal(decode(data), decode(interleaved))
+
+
+def test_a_small_file_of_millions_of_strips_is_refused_at_once() -> None:
+    tags = [
+        (256, 1),
+        (257, 2**24),
+        (262, 0),
+        (273, 150),
+        (277, 4),
+        (278, 1),
+        (279, 4),
+    ]  # one strip of millions
+    entries = b"".join(struct.pack("<HHII", code, 4, 1, value) for code, value in tags)
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(60)
+    began = time.process_time()
+    assert "1 of 16,777,216 parts of the picture are there" in str(inspect(data).error)
+    assert time.process_time() - began < 5

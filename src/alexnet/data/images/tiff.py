@@ -5,6 +5,7 @@ compressed big-endian floats, and opens neither float colour nor 16-bit grey wit
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -219,6 +220,9 @@ def _mode(page: Any, alpha: bool) -> str:
 def _bands(page: Any, file: Any) -> Bands:
     """All values of a page as (H, W, bands); integers of fewer bits than their type are spread over its range."""
     _refuse_end(max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))), file.seek(0, 2))
+    needed, there = math.prod(page.chunked), len(page.dataoffsets)
+    if there < needed:  # 16 million strips of a file of 146 bytes would be looked for one by one
+        raise ImageError(f"truncated or damaged: {there:,} of {needed:,} parts of the picture are there")
     if min(page.databytecounts) == 0:
         raise ImageError("truncated or damaged: parts of the picture are missing")
     values = (unpacked_page(page, file) if page.compression == LZW else page).asarray(maxworkers=1)
