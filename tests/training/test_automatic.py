@@ -4,7 +4,15 @@ import dataclasses
 
 import pytest
 
-from alexnet.training.automatic import FINE_MIXING, FINE_RATE, FINE_SHARE, LEAST_STEPS, resolve
+from alexnet.training.automatic import (
+    FINE_MIXING,
+    FINE_RATE,
+    FINE_SHARE,
+    LARGE_DROPOUT,
+    LARGE_MIXING,
+    LEAST_STEPS,
+    resolve,
+)
 from alexnet.training.recipes import RECIPES, recipe
 from alexnet.training.settings import Recipe
 from alexnet.weights.pretrained import OWN
@@ -74,6 +82,16 @@ def test_many_images_begin_from_random_weights():
     assert resolve(recipe(), 20_001) == dataclasses.replace(
         resolve(recipe(init="none"), 20_001), automatic=recipe().automatic
     )
+
+
+def test_many_images_are_mixed_and_left_out_less():
+    assert [(each.mix_probability, each.dropout) for each in (resolve(recipe(), 20_000), resolve(recipe(), 50_000))] == [
+        (FINE_MIXING, None),
+        (LARGE_MIXING, LARGE_DROPOUT),
+    ]
+    given = resolve(recipe(dropout=0.4, mix_probability=0.6), 50_000)
+    assert (given.dropout, given.mix_probability) == (0.4, 0.6)
+    assert resolve(recipe(network="bvlc"), 50_000).dropout is None
 
 
 def test_settings_of_the_beginning_that_are_given_stay():

@@ -18,7 +18,7 @@ MAX_SEED = 2**32 - 1
 MAX_EPOCHS = 10**6
 AUTOMATIC = (
     *("batch_size", "epochs", "evaluate_every", "warmup_epochs", "input_size"),
-    *("init", "init_lr_factor", "mix_probability"),
+    *("init", "init_lr_factor", "mix_probability", "dropout"),
 )
 """Settings that can follow the training images: see `alexnet.training.automatic`."""
 
@@ -280,7 +280,7 @@ class Recipe:
     automatic: str = setting(
         "",
         "settings that follow the training images: a comma list of batch_size, epochs, evaluate_every, warmup_epochs, "
-        "input_size, init, init_lr_factor, mix_probability; default: with the recipe modern those that are not given, "
+        "input_size, init, init_lr_factor, mix_probability, dropout; default: with the recipe modern those that are not given, "
         "otherwise none, but the batch never exceeds the training images",
         NAMES,
         _check_automatic,
