@@ -12,7 +12,7 @@ import pytest
 
 import alexnet
 from alexnet import cli
-from alexnet.errors import AlexNetError, UsageError
+from alexnet.errors import AlexNetError, FileError, UsageError
 from alexnet.runs.folder import RunFolder
 from alexnet.sharing.files import FILES
 from alexnet.sharing.run import publish
@@ -176,9 +176,9 @@ def test_what_cannot_be_published_is_refused_before_anything_is_sent(hub_server:
         with pytest.raises(UsageError):
             publish(copied, repository, licence)
     (copied / "metrics.json").unlink()
-    with pytest.raises(UsageError, match="is not finished"):
+    with pytest.raises(FileError, match="is not finished"):
         publish(copied, NAME, "mit")
-    with pytest.raises(UsageError, match="is not a run"):
+    with pytest.raises(FileError, match="is not a run"):
         publish(copied / "weights", NAME, "mit")
     assert hub_server.asked == []
 
