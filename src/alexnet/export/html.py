@@ -6,6 +6,7 @@ never become one.
 """
 
 import base64
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from alexnet.inference.runtime import WHOLE, Engine
 from alexnet.weights.compressed import codes_of
 from alexnet.weights.exported import PROBABILITIES, UNKNOWN
 from alexnet.weights.named import file_of
+
+log = logging.getLogger(__name__)
 
 PROVEN = "simd"  # the build that is run to prove a page
 SCRIPTS = ("engine.js", "files.js", "local.js", "page.js")
@@ -90,10 +93,9 @@ def model_of(order: Order) -> Program:
 def _looked_at(order: Order) -> torch.Tensor | None:
     """float32 (N, 3, S, S): photos that the model was trained on; None where none are known."""
     classifier = order.classifier
-    if classifier.origin is None:
-        return None
-    photos = trained_on(classifier.origin, order.data)
-    if photos.part != "train":
+    photos = None if classifier.origin is None else trained_on(classifier.origin, order.data)
+    if photos is None or photos.part != "train":
+        log.info("int4: every weight gets the nearest value, for no photos are at hand that the model was trained on")
         return None
     places = np.linspace(0, len(photos) - 1, min(LOOKED_AT, len(photos))).astype(np.int64)
     form, some = classifier.form, Photos(photos.source, photos.rows[places], photos.part)

@@ -15,7 +15,7 @@ from alexnet.export.verify import Proof, prove
 from alexnet.files import whole_file, whole_folder
 from alexnet.inference.classifier import load
 from alexnet.inference.inputs import as_path
-from alexnet.inference.parts import place_in_run
+from alexnet.inference.parts import place_of
 from alexnet.weights.named import file_of
 
 Progress = Callable[[int, int], None]
@@ -79,11 +79,9 @@ def _place(order: Order, kind: Format) -> Path:
     """model.onnx, model-fp16.onnx, model-batched.onnx ...: in the run's folder, else named after the weights."""
     origin = order.classifier.origin
     marks = ("" if order.precision == kind.usual else f"-{order.precision}") + ("-batched" if order.batched else "")
-    name = f"model{marks}{kind.suffix}"
-    in_run = place_in_run(origin, name)
-    if in_run is not None:
-        return in_run
-    return Path(f"{_plain(order.classifier.name) if origin is None else origin.stem}{marks}{kind.suffix}")
+    stem = _plain(order.classifier.name) if origin is None else origin.stem
+    names = (f"model{marks}{kind.suffix}", f"{stem}{marks}{kind.suffix}")
+    return place_of(origin, order.classifier.name, *names)
 
 
 def _plain(name: str) -> str:
