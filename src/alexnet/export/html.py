@@ -24,7 +24,7 @@ from alexnet.export.codes import BITS
 from alexnet.export.engine import BUILDS, wasm
 from alexnet.export.engine.host import Host
 from alexnet.export.formats import Order
-from alexnet.export.frame import SEEN, Words, policy, printable, render
+from alexnet.export.frame import SEEN, Words, policy, printable, render, title_of
 from alexnet.export.photos import Photos, trained_on
 from alexnet.export.program import Program, program
 from alexnet.inference.classifier import Classifier
@@ -45,7 +45,7 @@ WORDS = Words(
 
 def write(order: Order, path: Path) -> None:
     """Write the page. UsageError for a network with a layer that the engine does not have."""
-    path.write_text(page(order.classifier, model_of(order), order.precision), encoding="utf-8")
+    path.write_text(page(order.classifier, model_of(order), order.precision, order.title), encoding="utf-8")
 
 
 def engine(path: Path) -> Engine:
@@ -103,14 +103,14 @@ def _looked_at(order: Order) -> torch.Tensor | None:
     return torch.from_numpy(network_input(stored, classifier.card.preprocessing))
 
 
-def page(classifier: Classifier, made: Program, precision: str) -> str:
-    """The page as HTML text; every name is escaped."""
+def page(classifier: Classifier, made: Program, precision: str, title: str | None = None) -> str:
+    """The page as HTML text; every name is escaped. title: None for one of the classes."""
     script = "".join(frame.text(name) for name in SCRIPTS)
     style, card = frame.text("page.css"), classifier.card
     names = [printable(name) for name in card.class_names]
     return render(
         policy=policy(script, style),
-        title=_title(classifier),
+        title=title_of(names) if title is None else printable(title),
         names=names,
         seen=SEEN[classifier.preprocessing.fit],
         told=_told(classifier),
@@ -132,12 +132,6 @@ def _page_card(names: list[str], made: Program, preprocessing: Preprocessing) ->
         "maps": made.map_shape,
     }
     return {"names": names, "builds": list(BUILDS), "engine": engine}
-
-
-def _title(classifier: Classifier) -> str:
-    data = classifier.card.training.get("data")
-    name = Path(data).name if isinstance(data, str) and data else classifier.card.network
-    return printable(f"What is it? {name}")
 
 
 def _told(classifier: Classifier) -> str:

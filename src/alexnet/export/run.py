@@ -48,6 +48,7 @@ def export(
     batched: bool = False,
     data: str | None = None,
     progress: Progress | None = None,
+    title: str | None = None,
 ) -> Exported:
     """Write a model as a file for another engine, and prove that it answers the same.
 
@@ -55,14 +56,14 @@ def export(
     the folder of formats that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, for other
     weights a file of their name in the current folder. What stood there is replaced, once the new file is proven.
     batched: the export takes normalised batches instead of a picture. data: photos to prove it on; None: those that the
-    model's run held out. progress: called with (photos done, N).
+    model's run held out. progress: called with (photos done, N). title: of a page; None: one of the classes.
     Raises UsageError for what cannot be exported, for a package that is missing (with its install command) and where
     there are no photos; AlexNetError for an export that answers otherwise than the model. Nothing is left then.
     """
     kind = format_of(format)
     precision = precision or kind.usual
-    check(kind, format, precision, batched)
-    order = Order(load(model, "cpu"), precision, batched, data)
+    check(kind, format, precision, batched, title)
+    order = Order(load(model, "cpu"), precision, batched, data, title)
     path = _place(order, kind) if out is None else as_path("out", out)
     if path.suffix != kind.suffix:
         raise UsageError(f"--out {path} does not end in {kind.suffix}, as exports of the format {format} do; rename it")
