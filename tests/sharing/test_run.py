@@ -195,6 +195,11 @@ def test_the_command_publishes_and_the_name_it_prints_is_a_model(
     printed = capsys.readouterr()
     assert "private: only its owner sees it" in printed.out
     assert "it/s" not in printed.err
+    assert "licence" not in printed.err
+    assert cli.main(["publish", str(calibrated_run.folder), NAME, "--license", "other"]) == 0
+    told = capsys.readouterr().err
+    assert "licence 'other' says nothing by itself: put its name and its text" in told
+    assert "under 'Licence' in the README.md at http" in told
     assert cli.main(["publish", str(calibrated_run.folder), NAME]) == 2
     assert "--license" in capsys.readouterr().err
     hub_server.refusal = (403, "")
