@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import alexnet
-from alexnet.errors import DataError, UsageError
+from alexnet.errors import DataError, FileError, UsageError, WeightsError
 
 SMALL = {"input_size": 16, "store_size": 20, "resize": 20, "batch_size": 6, "epochs": 1}
 
@@ -39,14 +39,14 @@ def test_run_that_is_not_finished_says_so(small_run: alexnet.Run, tmp_path: Path
     (tmp_path / "config.json").write_bytes((small_run.folder / "config.json").read_bytes())
     run = alexnet.Run(tmp_path)
     assert repr(run) == f"<Run {tmp_path}: cifar-80sec, not finished>"
-    with pytest.raises(UsageError, match="is not finished: it has no metrics"):
+    with pytest.raises(FileError, match="is not finished: it has no metrics"):
         _ = run.metrics
-    with pytest.raises(UsageError, match=r"has no weights/best\.safetensors yet"):
+    with pytest.raises(WeightsError, match=r"has no weights/best\.safetensors yet"):
         _ = run.classifier
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not a run"):
+    with pytest.raises(FileError, match="is not a run"):
         alexnet.Run(tmp_path)
 
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from alexnet.data.sources import Data, spec_of
-from alexnet.errors import UsageError
+from alexnet.errors import FileError, UsageError
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path
 from alexnet.runs.folder import RunFolder
@@ -16,12 +16,12 @@ class Run(os.PathLike[str]):
     """A run in its folder. It is accepted wherever a path is, so `load(run)` and `evaluate(run, data)` work too."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """folder: of a run of `train` or of the command `alexnet train`; UsageError for any other."""
+        """folder: of a run of `train` or of the command `alexnet train`; FileError for any other."""
         self.folder = as_path("a run's folder", folder)
         self._files = RunFolder(self.folder)
         self._config = self._files.read_config()
         if self._config.kind != "train":
-            raise UsageError(f"{self.folder} is a run of alexnet pretrain; give one of alexnet train")
+            raise FileError(f"{self.folder} is a run of alexnet pretrain; give one of alexnet train")
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -37,7 +37,7 @@ class Run(os.PathLike[str]):
     def metrics(self) -> dict[str, Any]:
         """The final evaluation, from metrics.json: split, top1, top5, interval, confusion, seconds and more.
 
-        UsageError for a run that is not finished.
+        FileError for a run that is not finished.
         """
         return self._files.read_metrics()
 

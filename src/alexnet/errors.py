@@ -2,14 +2,16 @@
 
 AlexNetError            1  the run failed
 ├── UsageError          2  a wrong option, name or value
-├── DataError           3  the data cannot be used
+├── DataError           3  the data is not there or cannot be used
 │   └── ImageError      3  one image cannot be used
 │       └── TooLarge    3  it has more pixels than are decoded
-├── Diverged              1  the loss of a training run is not finite
-├── WeightsError        1  a weights file or checkpoint is damaged or belongs to another network
+├── WeightsError        3  a model is not there, is none, is damaged, or belongs to another network
+├── FileError           3  a run's folder, or a file that an option names, is not there or cannot be used
+├── Diverged            1  the loss of a training run is not finite
 ├── ElsewhereFailed         of several processes the first could not begin; its own exit code
 └── Interrupted       130  Ctrl-C or SIGTERM, after saving
 
+2 says that the command line is wrong, whatever lies on the disk; 3 that what it names is not there, or cannot be used.
 The message is one line: the value received, what is accepted, what to do next.
 The command line prints it without a traceback and leaves with the class's exit code.
 """
@@ -31,7 +33,7 @@ class UsageError(AlexNetError, ValueError):
 
 
 class DataError(AlexNetError):
-    """The data cannot be used."""
+    """The data is not there or cannot be used."""
 
     exit_code = 3
 
@@ -49,7 +51,15 @@ class Diverged(AlexNetError):
 
 
 class WeightsError(AlexNetError):
-    """A weights file or checkpoint is damaged, or belongs to another network."""
+    """A model, a weights file or a checkpoint is not there, is none, is damaged, or belongs to another network."""
+
+    exit_code = 3
+
+
+class FileError(AlexNetError):
+    """A run's folder, or a file that an option names, is not there, is something else, or is damaged."""
+
+    exit_code = 3
 
 
 class ElsewhereFailed(AlexNetError):

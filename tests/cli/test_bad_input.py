@@ -57,9 +57,9 @@ TRAIN = "--network modern --input-size 63 --epochs 1 --batch-size 2"
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("predict truncated.safetensors good/0/0.png", 1, "is truncated"),
-        ("predict tampered.safetensors good/0/0.png", 1, "altered or damaged"),
-        ("predict pickled.pt good/0/0.png", 1, "is a pickle"),
+        ("predict truncated.safetensors good/0/0.png", 3, "is truncated"),
+        ("predict tampered.safetensors good/0/0.png", 3, "altered or damaged"),
+        ("predict pickled.pt good/0/0.png", 3, "is a pickle"),
         (
             "predict small.safetensors -",
             2,
@@ -68,7 +68,7 @@ TRAIN = "--network modern --input-size 63 --epochs 1 --batch-size 2"
         ("predict small.safetensors https://a.b/c.jpg", 2, "'https://a.b/c.jpg': standard input and addresses"),
         ("check https://a.b/c.zip", 3, "addresses are not read; download the data"),
         ("train good --label-column species", 2, "--label-column species goes with a table"),
-        ("explain truncated.safetensors good/0/0.png --out pictures", 1, "is truncated"),
+        ("explain truncated.safetensors good/0/0.png --out pictures", 3, "is truncated"),
         ("explain small.safetensors good/0/0.png", 2, "name a folder: --out FOLDER"),
         ("explain small.safetensors --out pictures", 2, "give images, or DATA with --data"),
         ("explain small.safetensors good/0/0.png --out good", 2, "good holds '0'"),

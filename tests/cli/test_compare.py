@@ -118,13 +118,13 @@ def test_what_cannot_be_compared_is_named_and_the_rest_answered(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["a", "gone", "--model", "MODEL"], 2, "there is nothing at"),
+        (["a", "gone", "--model", "MODEL"], 3, "there is nothing at"),
         (["a", "b/equal.bmp", "--model", "MODEL"], 2, "give two images or two folders"),
         (["a", "b", "--model", "MODEL", "--map", "m.png"], 2, "goes with two images"),
         (["a/equal.png", "b/equal.bmp", "--model", "MODEL", "--map", "m.txt"], 2, "does not end in .png"),
         (["a/sub", "empty", "--model", "MODEL"], 3, "a folder without images"),
         (["a/sub", "other", "--model", "MODEL"], 3, "has the name of one of"),
-        (["a", "b", "--model", "MODEL", "--linear", "gone.pth"], 2, "no file of channel weights"),
+        (["a", "b", "--model", "MODEL", "--linear", "gone.pth"], 3, "no file of channel weights"),
     ],
 )
 def test_wrong_usage_is_one_line(

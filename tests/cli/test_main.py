@@ -77,31 +77,22 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ("train digits --recipe modrn", "did you mean 'modern'?"),
         ("train digits --network modrn", "did you mean 'modern'?"),
         ("train digits --input-size 20", "63"),
-        ("train digits --config no.yaml", "no settings file no.yaml"),
         ("train", "train needs DATA"),
-        ("train digits --init nowhere", "no model at"),
         ("train digits --freeze conv9", "did you mean 'conv"),
         ("train digits --freeze fc8", "must learn the classes"),
         ("train digits --init none --init-lr-factor 0.1", "name a run with --init"),
-        ("train digits --resume somewhere", "somewhere is not a run"),
         ("train --resume somewhere --epochs 3", "alexnet train --resume somewhere"),
         ("train --resume somewhere --recipe modern", "alexnet train --resume somewhere"),
-        ("train --resume somewhere --device cpu --workers 1", "somewhere is not a run"),
-        ("train --resume somewhere", "somewhere is not a run"),
         ("pretrain", "pretrain needs DATA"),
         ("pretrain digits --method crbn", "did you mean 'crbm'?"),
         ("pretrain digits --sparsity 0.2", "sparsity is 0.2, but only the method crbm has it"),
         ("pretrain digits --method crbm --no-tied", "tied is False, but only the method autoencoder has it"),
         ("pretrain digits --layers conv9", "unknown convolution 'conv9'"),
         ("pretrain digits --network modrn", "did you mean 'modern'?"),
-        ("pretrain digits --resume somewhere", "somewhere is not a run"),
-        ("pretrain --resume somewhere", "somewhere is not a run"),
         ("summary krizhevsky2021", "did you mean 'krizhevsky2012'?"),
         ("summary modern --input-size 62", "63"),
-        ("evaluate nowhere digits", "no model at nowhere"),
         ("evaluate nowhere digits --views 3", "views is 3"),
         ("evaluate nowhere digits --split tset", "did you mean 'test'?"),
-        ("explain nowhere", "no model at nowhere"),
         ("explain nowhere --split tset", "did you mean 'test'?"),
         ("benchmark speed", "unknown subject 'speed'"),
         ("benchmark ops --repeats 0", "repeats is 0"),
@@ -124,6 +115,53 @@ def test_wrong_usage_gets_one_line_and_exit_code_2(
     assert err.count("\n") == 1
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+MODEL_OF = [  # MODEL or RUN is the name in each of them, and what else they take is in order
+    "predict NAME photo.png",
+    "evaluate NAME photos",
+    "embed NAME photos --out f.npz",
+    "explain NAME photo.png --out pictures",
+    "export NAME",
+    "compress NAME",
+    "compare photo.png photo.png --model NAME",
+    "weights convert NAME --out x.safetensors",
+    "weights show NAME",
+    "benchmark predict --model NAME",
+    "train photos --init NAME",
+    "calibrate NAME",
+    "publish NAME me/x --license mit --dry-run look",
+    "train --resume NAME",
+    "train --more 3 NAME",
+    "pretrain --resume NAME",
+    "train photos --config NAME",
+]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "photo.png", "notes.txt"])
+@pytest.mark.parametrize("line", MODEL_OF)
+def test_what_is_not_there_and_what_is_no_model_get_one_line_and_exit_code_3(
+    line: str,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    draw: Callable[..., None],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "photos", ["0", "1"], images=4)
+    (tmp_path / "photo.png").write_bytes((tmp_path / "photos" / "0" / "0.png").read_bytes())
+    (tmp_path / "notes.txt").write_text("bread, milk and cheese")
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(line.replace("NAME", name).split()) == 3
+    out, err = capsys.readouterr()
+    assert name in err
+    assert err.startswith("alexnet: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+    if name == "photo.png" and "is not a run" not in err and "no run's folder" not in err and "--config" not in line:
+        assert "photo.png is a picture (PNG) and no model; where a MODEL is wanted give a run's folder" in err
 
 
 @pytest.mark.parametrize("command", ["check", "pack", "train"])

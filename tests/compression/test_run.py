@@ -123,11 +123,14 @@ def test_weights_without_a_run_are_compressed_and_not_measured(
     flat_run: "alexnet.Run", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
     shutil.copy(flat_run.folder / BEST, "mine.safetensors")
     made = compress("mine.safetensors")
     assert made.path == "mine-compressed.safetensors"
     assert (made.accuracy, made.images, made.seconds) == (None, None, None)
-    assert "is not measured; to measure it, name data" in caplog.text
+    assert "every weight gets the nearest value, and the file is not measured; name DATA" in caplog.text
+    goes = "mine-compressed.safetensors goes to the current folder, for mine.safetensors is a file, not a run's folder"
+    assert goes in caplog.text
     with pytest.raises(UsageError, match="is no run's folder"):
         compress("mine.safetensors", prune=0.5)
 

@@ -165,7 +165,7 @@ def test_photos_are_shown_with_names_heat_and_doubt(opened: tuple[Browser, Ears]
 
 
 def test_no_name_becomes_markup(opened: tuple[Browser, Ears], page: Path) -> None:
-    assert opened[0].run("return document.title").startswith("What is it?")
+    assert opened[0].run("return document.title").startswith("Which of ")
     assert EVIL not in page.read_text(encoding="utf-8")
     assert opened[0].run("return document.querySelectorAll('b').length") == 0
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import alexnet
-from alexnet.errors import UsageError
+from alexnet.errors import FileError, UsageError
 from alexnet.inference.calibrate import calibrate
 from alexnet.weights.card import read, read_card
 
@@ -77,7 +77,7 @@ def test_run_without_a_validation_part_is_told_what_to_give(copy: Path) -> None:
 
 
 def test_weights_file_alone_is_refused(copy: Path) -> None:
-    with pytest.raises(UsageError, match="no run's folder"):
+    with pytest.raises(FileError, match="no run's folder"):
         calibrate(copy / WEIGHTS)
 
 

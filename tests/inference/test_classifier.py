@@ -310,12 +310,12 @@ def test_network_is_in_evaluation_mode(classifier: Classifier) -> None:
 
 
 def test_missing_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no model at .*nothing"):
+    with pytest.raises(WeightsError, match=r"no model at .*nothing"):
         load(tmp_path / "nothing")
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not a run's folder"):
+    with pytest.raises(WeightsError, match="not a run's folder"):
         load(tmp_path)
 
 

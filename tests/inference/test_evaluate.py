@@ -14,7 +14,7 @@ from PIL import Image
 
 from alexnet.data.sources import open_source
 from alexnet.data.store import pack
-from alexnet.errors import DataError, UsageError
+from alexnet.errors import DataError, UsageError, WeightsError
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import ClassScores, Evaluation, evaluate
 from alexnet.inference.parts import class_map, parts_of, run_of
@@ -306,7 +306,7 @@ def test_damaged_files_of_a_run_are_refused_in_one_line(run: Path, data: Path, d
 
 
 def test_model_in_the_root_folder_belongs_to_no_run() -> None:
-    with pytest.raises(UsageError, match="no model at"):
+    with pytest.raises(WeightsError, match="no model at"):
         evaluate(Path("/nowhere.safetensors"), "digits")
     assert run_of(Path("/nowhere.safetensors")) is None
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from alexnet.errors import UsageError
+from alexnet.errors import FileError
 from alexnet.runs.folder import Config, RunFolder, SplitRow
 
 ENVIRONMENT = {"device": "cpu", "precision": "float32", "threads": 2, "processor": "x", "versions": {"torch": "2"}}
@@ -44,7 +44,7 @@ def test_a_config_of_format_1_is_read(tmp_path, extra, kind):
 def test_a_missing_damaged_or_newer_config_is_one_line(tmp_path, text, message):
     if text is not None:
         (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(FileError, match=message):
         RunFolder(tmp_path).read_config()
 
 
@@ -68,7 +68,7 @@ def test_epochs_have_every_column_that_any_row_has(tmp_path):
 def test_metrics_mark_a_run_as_finished(tmp_path):
     run = RunFolder(tmp_path)
     assert not run.is_finished
-    with pytest.raises(UsageError, match="is not finished"):
+    with pytest.raises(FileError, match="is not finished"):
         run.read_metrics()
     run.write_metrics({"top1": 0.5})
     assert run.is_finished

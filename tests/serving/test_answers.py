@@ -145,8 +145,20 @@ def test_requests_that_are_none_are_told_so(server: Served, photo: bytes) -> Non
     for request in wrong:
         assert infer(server, request)["status"] == 400, request
     assert infer(server, {"inputs": [tensor | {"data": ["AAAA"]}]})["status"] == 422
+    many = tensor | {"shape": [17], "data": tensor["data"] * 17}
+    assert infer(server, {"inputs": [many]})["detail"].startswith("17 images in one request; send 16 at most")
     assert server.ask("GET", "/v2/models/other").status == 404
     assert server.ask("POST", "/v2/models/small-model/infer", b"{}", Content_Type="text/plain").status == 415
+
+
+def test_of_several_images_the_refused_one_is_told_by_its_number(server: Served, photo: bytes) -> None:
+    good = base64.b64encode(photo).decode()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [3], "data": [good, "AAAA", good]}
+    assert infer(server, {"inputs": [tensor]})["detail"].startswith("image 2 of 3: not an image")
+    tensor["data"] = [good, good, "&"]
+    assert infer(server, {"inputs": [tensor]})["detail"].startswith("image 3 of 3: not base64; send ")
+    alone = infer(server, {"inputs": [tensor | {"shape": [1], "data": ["AAAA"]}]})
+    assert alone["detail"].startswith("not an image")
 
 
 def test_openapi_describes_every_route(server: Served) -> None:

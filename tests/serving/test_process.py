@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from alexnet import cli
+from alexnet.cli.serve import _print
 from alexnet.errors import UsageError
 from alexnet.serving.limits import Limits, amount
 from alexnet.serving.process import Failed, NotAnswered, Refused, _answer
 from alexnet.serving.run import Order, check, name_of
+from alexnet.serving.server import addresses, listening
 from served import PATIENCE, Served
 
 
@@ -106,6 +109,26 @@ def test_safe_orders_are_not() -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.3.2.1"):
         check(Order("m", host=host))
     check(Order("m", host="0.0.0.0", token="x" * 16, allowed_origins=["https://example.org:8443"]))
+
+
+def test_addresses_can_be_opened() -> None:
+    with listening("127.0.0.1", 0) as bound:
+        assert addresses(bound) == [f"http://127.0.0.1:{bound.getsockname()[1]}"]
+    with listening("0.0.0.0", 0) as bound:
+        here, *others = addresses(bound)
+        port = bound.getsockname()[1]
+    assert here == f"http://localhost:{port}"
+    assert f"http://{socket.gethostname()}:{port}" in (here, *others)
+    assert not any("0.0.0.0" in each for each in others)
+
+
+def test_a_server_open_to_the_network_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    _print(["http://localhost:8000", "http://mine:8000"], alone=False)
+    printed = capsys.readouterr()
+    assert printed.out == "http://localhost:8000\n"
+    assert printed.err.startswith("alexnet: open to the network at http://mine:8000: whoever has the token may ask")
+    _print(["http://127.0.0.1:8000"], alone=True)
+    assert capsys.readouterr().err == "alexnet: ready; Ctrl-C ends\n"
 
 
 def test_limits_are_checked() -> None:

@@ -74,10 +74,16 @@ def test_an_error_that_was_measured_before_the_calibration_is_not_told(found: Ma
 def test_calibration_is_told_as_measured(found: Material, page: str) -> None:
     calibration = found.card.calibration
     assert calibration is not None
-    assert f"temperature {calibration.temperature:.3f}" in page
+    images = calibration.measured["images"]["val"]
+    assert f"temperature {calibration.temperature:.3f}, found on {images} held-out images" in page
     assert "\n\nPictures of none of the classes" in page
     bare = replace(found, stored=found.stored._replace(card=replace(found.card, calibration=None)))
     assert "not calibrated" in readme(bare, "me/digits", "mit")
+
+
+def test_a_licence_that_says_nothing_leaves_a_place_for_its_terms(found: Material, page: str) -> None:
+    assert page.endswith("## Licence\n\ncc-by-4.0\n")
+    assert "other: its name and its text, or a link to it, belong here." in readme(found, "me/digits", "other")
 
 
 @pytest.mark.parametrize(("split", "told"), [("val", "chose among epochs"), ("train", "**was trained on**")])

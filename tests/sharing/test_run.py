@@ -12,7 +12,7 @@ import pytest
 
 import alexnet
 from alexnet import cli
-from alexnet.errors import AlexNetError, UsageError
+from alexnet.errors import AlexNetError, FileError, UsageError
 from alexnet.runs.folder import RunFolder
 from alexnet.sharing.files import FILES
 from alexnet.sharing.run import publish
@@ -176,9 +176,9 @@ def test_what_cannot_be_published_is_refused_before_anything_is_sent(hub_server:
         with pytest.raises(UsageError):
             publish(copied, repository, licence)
     (copied / "metrics.json").unlink()
-    with pytest.raises(UsageError, match="is not finished"):
+    with pytest.raises(FileError, match="is not finished"):
         publish(copied, NAME, "mit")
-    with pytest.raises(UsageError, match="is not a run"):
+    with pytest.raises(FileError, match="is not a run"):
         publish(copied / "weights", NAME, "mit")
     assert hub_server.asked == []
 
@@ -195,6 +195,11 @@ def test_the_command_publishes_and_the_name_it_prints_is_a_model(
     printed = capsys.readouterr()
     assert "private: only its owner sees it" in printed.out
     assert "it/s" not in printed.err
+    assert "licence" not in printed.err
+    assert cli.main(["publish", str(calibrated_run.folder), NAME, "--license", "other"]) == 0
+    told = capsys.readouterr().err
+    assert "licence 'other' says nothing by itself: put its name and its text" in told
+    assert "under 'Licence' in the README.md at http" in told
     assert cli.main(["publish", str(calibrated_run.folder), NAME]) == 2
     assert "--license" in capsys.readouterr().err
     hub_server.refusal = (403, "")

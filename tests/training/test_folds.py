@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import alexnet
 from alexnet import cli
-from alexnet.errors import DataError, UsageError
+from alexnet.errors import DataError, FileError, UsageError
 from alexnet.runs.folder import RunFolder
 from alexnet.training.division import folds_of, split
 from alexnet.training.folds import cross_validate, resume_folds
@@ -125,5 +125,5 @@ def test_folds_resume_where_the_images_lie_now(write_digits, tmp_path):
 
 def test_folds_of_an_earlier_version_say_how_to_go_on(tmp_path):
     (tmp_path / "folds.json").write_text(json.dumps({"folds": 2, "top1": [1.0, 1.0]}))
-    with pytest.raises(UsageError, match=r"lacks data, recipe: .*--resume .*fold-1"):
+    with pytest.raises(FileError, match=r"lacks data, recipe: .*--resume .*fold-1"):
         resume_folds(tmp_path)

@@ -172,7 +172,7 @@ def test_an_initialised_run_resumes_when_its_source_is_gone(small_data, tmp_path
     resume(run)
     assert (run / "metrics.json").is_file()
     (run / CHECKPOINT).unlink()
-    with pytest.raises(UsageError, match="no model at"):
+    with pytest.raises(WeightsError, match="no model at"):
         resume(run)
 
 

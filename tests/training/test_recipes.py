@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from alexnet.errors import UsageError
+from alexnet.errors import FileError, UsageError
 from alexnet.training.recipes import RECIPES, recipe
 from alexnet.training.settings import Recipe, from_json
 
@@ -256,7 +256,7 @@ def test_a_file_without_settings_is_named_in_one_line(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=name):
         recipe("modern", tmp_path / name)
-    with pytest.raises(UsageError, match=r"there is no settings file .*none\.toml"):
+    with pytest.raises(FileError, match=r"there is no settings file .*none\.toml"):
         recipe("modern", tmp_path / "none.toml")
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from alexnet import cli
 from alexnet.data.sources import open_source
 from alexnet.data.store import Store, named_store
-from alexnet.errors import AlexNetError, DataError, Interrupted, UsageError, WeightsError
+from alexnet.errors import AlexNetError, DataError, FileError, Interrupted, UsageError, WeightsError
 from alexnet.plots.pictures import samples, shares_title
 from alexnet.runs.checkpoint import Progress
 from alexnet.runs.folder import CHECKPOINT
@@ -268,7 +268,7 @@ def test_resume_refuses_damaged_checkpoints(digits, tmp_path):
     with pytest.raises(WeightsError, match=r"is damaged \(its checksum"):
         resume(run)
     (run / CHECKPOINT).write_bytes(checkpoint)
-    with pytest.raises(UsageError, match="is not a run"):
+    with pytest.raises(FileError, match="is not a run"):
         resume(tmp_path)
 
 
@@ -473,7 +473,7 @@ def test_network_differences_are_in_the_card_and_wrong_ones_are_refused_before_r
     ],
 )
 def test_wrong_settings_are_refused_before_data_is_opened(tmp_path, settings, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises((UsageError, WeightsError), match=message):
         train("no/such/data", recipe("modern", **{**SMALL, **settings}), tmp_path / "run")
 
 

@@ -61,7 +61,7 @@ def test_damaged_and_other_files_are_refused(tmp_path: Path) -> None:
     for name in ("half.pth", "gap.pth", "matrix.pth", "negative.pth", "list.pth"):
         with pytest.raises(WeightsError, match=name):
             read(tmp_path / name)
-    with pytest.raises(UsageError, match="no file of channel weights at"):
+    with pytest.raises(WeightsError, match="no file of channel weights at"):
         read(tmp_path / "gone.pth")
     with pytest.raises(UsageError, match=r"does not end in \.safetensors"):
         convert(path, tmp_path / "out.pth")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from alexnet.bench import compare, data, evaluate, ops, predict, train
@@ -13,8 +12,7 @@ from alexnet.device import pick_device, pick_precision
 from alexnet.errors import UsageError, unknown_name
 from alexnet.ops import native
 from alexnet.runs.environment import environment, installed_version
-from alexnet.weights.exported import export_card
-from alexnet.weights.named import file_of
+from alexnet.weights.named import check_model
 
 SUBJECTS = {each.__name__.rpartition(".")[2]: each.measure for each in (ops, train, data, evaluate, predict, compare)}
 
@@ -24,15 +22,15 @@ def benchmark(subject: str, options: Options) -> Iterator[Row]:
 
     Marks are set for CPUs; on other devices only the subject data, which runs on the CPU, keeps its own.
 
-    Raises: UsageError at once for an unknown subject, device or model; KeyboardInterrupt when the process is
-    told to stop, after the rows of the race's complete rounds.
+    Raises: UsageError at once for an unknown subject or device, WeightsError for what is no model; KeyboardInterrupt
+    when the process is told to stop, after the rows of the race's complete rounds.
     """
     if subject != "all" and subject not in SUBJECTS:
         raise unknown_name("subject", subject, ["all", *SUBJECTS])
     if options.models and subject != "predict":
         raise UsageError(f"--model goes with the subject predict, not {subject}")
     for model in options.models:
-        _ = export_card(Path(model)) or file_of(model)  # refuses what is no model before anything is measured
+        check_model(model)  # before anything is measured
     return _rows(subject, replace(options, device=str(pick_device(options.device))))
 
 

@@ -42,7 +42,7 @@ from alexnet.cli import (
 )
 from alexnet.cli.output import INTERRUPTED, explained, print_message, show_warning
 from alexnet.console import show_log, show_progress
-from alexnet.errors import Diverged, ElsewhereFailed, UsageError
+from alexnet.errors import Diverged, ElsewhereFailed, FileError, UsageError
 from alexnet.memory import reuse_memory
 from alexnet.processes.place import this_process
 
@@ -98,8 +98,8 @@ def _is_first() -> bool:
 
 
 def _is_told(error: Exception, code: int) -> bool:
-    """Whether the first process has the same error, and says it: of the arguments, of the loss, of an interruption."""
-    return code in (2, INTERRUPTED) or isinstance(error, Diverged | ElsewhereFailed)
+    """Whether the first process has the same error, and says it: of arguments, files they name, loss, interruption."""
+    return code in (2, INTERRUPTED) or isinstance(error, Diverged | ElsewhereFailed | FileError)
 
 
 @contextmanager

@@ -42,13 +42,17 @@ def export(
             show_default="those that the run held out",
         ),
     ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Of a page (html).", show_default="how many classes it knows, and the first"),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Write a model as a file for another engine; kept only if it answers photos as the model does."""
     from alexnet.export.run import export as write
 
     with bar("answering photos") as progress:
-        written = write(model, format, precision, out, batched, data, progress)
+        written = write(model, format, precision, out, batched, data, progress, title)
     if as_json:
         print_json(written.to_json())
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alexnet.cli.options import AsJson
-from alexnet.cli.output import print_json
+from alexnet.cli.output import print_json, print_message
 from alexnet.console import print_lines
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def publish(
     as_json: AsJson = False,
 ) -> int:
     """Publish a run on a model hub: weights, records for other programs, and a page with its scores; no photos."""
+    from alexnet.sharing.licences import UNSTATED
     from alexnet.sharing.run import publish as send
 
     done = send(run, name, licence, public, dry_run)
@@ -41,6 +42,12 @@ def publish(
         print_json(done.to_json())
     else:
         _print(done)
+    if done.licence in UNSTATED:
+        where = "that this makes on the hub" if done.address is None else f"at {done.address}"
+        print_message(
+            f"licence {done.licence!r} says nothing by itself: put its name and its text, or a link, under 'Licence' "
+            f"in the README.md {where}, and into its head as license_name and license_link"
+        )
     return 0
 
 

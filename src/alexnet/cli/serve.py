@@ -1,5 +1,6 @@
 """alexnet serve"""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -41,15 +42,21 @@ def serve(
 ) -> int:
     """Answer images over HTTP: a page for people, an API for programs. Ends with Ctrl-C or SIGTERM."""
     from alexnet.serving.limits import Limits, amount
-    from alexnet.serving.run import Order, serve
+    from alexnet.serving.run import Order, is_loopback, serve
 
     limits = Limits(amount("--max-bytes", max_bytes), amount("--max-pixels", max_pixels), queue, timeout)
     names, origins = allow_host or [], allow_origin or []
-    serve(Order(str(model), host, port, device, token or None, names, origins, limits), _print)
+    order = Order(str(model), host, port, device, token or None, names, origins, limits)
+    serve(order, partial(_print, alone=is_loopback(host)))
     print_message("every request that was accepted is answered; ended")
     return 0
 
 
-def _print(address: str) -> None:
-    print(address, flush=True)
+def _print(addresses: list[str], alone: bool) -> None:
+    """Where to open it, first for this machine. alone: whether no other machine reaches it."""
+    here, *others = addresses
+    print(here, flush=True)
+    if not alone:
+        where = f" at {' or '.join(others)}" if others else ""
+        print_message(f"open to the network{where}: whoever has the token may ask; it travels as it is, without TLS")
     print_message("ready; Ctrl-C ends")

@@ -21,7 +21,7 @@ from alexnet.evaluation.paired import Paired, paired
 from alexnet.evaluation.predict import probabilities
 from alexnet.inference.classifier import Classifier, load
 from alexnet.inference.inputs import as_path, check_count
-from alexnet.inference.parts import Labelled, open_data, place_in_run, run_of
+from alexnet.inference.parts import Labelled, open_data, place_of, run_of
 from alexnet.runs.folder import RunFolder
 from alexnet.training.run import train_on
 from alexnet.training.settings import from_json
@@ -102,7 +102,7 @@ def compress(
     None: `file_name` of the bits in the run's folder, that of the retrained run where there is one. device: for
     training and measuring. progress: called with (done, total).
     Errors are made good by the images that were trained on, accuracy is measured on those that were held out. Without
-    any images the file is written, and a warning says that it was not measured.
+    any images every weight gets the nearest value and the file is written, and a warning says that it was not measured.
     UsageError for what makes no sense; AlexNetError for a place that cannot be written.
     """
     _check(bits, prune, epochs)
@@ -116,7 +116,7 @@ def compress(
     run = _retrained(original, data, prune, epochs, device) if prune else None
     chosen = original if run is None else load(run, device)
     name = file_name(bits)
-    path = path or place_in_run(chosen.origin, name) or Path(f"{_stem(chosen)}-{name}")
+    path = path or place_of(chosen.origin, chosen.name, name, f"{_stem(chosen)}-{name}")
     made = shared(chosen.network, bits, None if images is None else _looked_at(chosen, images), progress)
     _write(path, chosen, made, bits, prune)
     return _measured(path, original, made.coded, images, device, (bits, prune, run))
@@ -143,7 +143,11 @@ def _images(classifier: Classifier, data: Data | None, needed: bool) -> Labelled
     """The model's data; None where they are not at hand, which is said, or UsageError where they are needed."""
     run = run_of(classifier.origin) if classifier.origin else None
     if data is None and run is None:
-        logger.warning("%s belongs to no run: the file is not measured; to measure it, name data", classifier.name)
+        logger.warning(
+            "%s belongs to no run, so no photos are at hand: every weight gets the nearest value, and the file is not "
+            "measured; name DATA to measure it, its train part makes errors good",
+            classifier.name,
+        )
         return None
     try:
         return open_data(classifier.origin, run.data if data is None and run else data, classifier)  # type: ignore[arg-type]
@@ -155,7 +159,11 @@ def _images(classifier: Classifier, data: Data | None, needed: bool) -> Labelled
                 f"pruning trains {classifier.name} again, and its images are not at hand ({error}); name where they "
                 f"lie now: alexnet compress {classifier.name} DATA --prune ..."
             ) from error
-        logger.warning("the file is not measured: the run's images are not at hand (%s); name DATA", error)
+        logger.warning(
+            "the run's images are not at hand (%s): every weight gets the nearest value, and the file is not measured; "
+            "name DATA where they lie now",
+            error,
+        )
         return None
 
 
@@ -178,7 +186,10 @@ def _looked_at(classifier: Classifier, images: Labelled) -> Tensor | None:
     """float32 (N, 3, S, S): images that the model was trained on, evenly spaced, LOOKED_AT at most."""
     rows = np.flatnonzero(images.trained if images.trained.any() else images.parts == "train")
     if not len(rows):
-        logger.warning("%s was trained on none of the images, so errors are not made good", classifier.name)
+        logger.warning(
+            "every weight gets the nearest value, for %s was trained on none of the images: no errors are made good",
+            classifier.name,
+        )
         return None
     chosen = rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(np.int64)]
     return classifier.preprocessing.views(images.store.mapped(chosen), 1, torch.float32, torch.device("cpu"))

@@ -52,6 +52,7 @@ class Order:
     precision: str
     batched: bool  # takes normalised batches, not one picture
     data: str | None = None  # photos that the user named; None for the run's own
+    title: str | None = None  # of a page; None for the usual one
 
 
 class FormatModule(Protocol):
@@ -120,8 +121,12 @@ def format_of(name: str) -> Format:
     return FORMATS[name]
 
 
-def check(kind: Format, name: str, precision: str, batched: bool) -> None:
-    """UsageError for a precision that a format has not, and for a batched form where there is none."""
+def check(kind: Format, name: str, precision: str, batched: bool, title: str | None = None) -> None:
+    """UsageError for a precision that a format has not, for a batched form where there is none, and for a title."""
+    if title is not None and kind is not FORMATS["html"]:
+        raise UsageError(f"--title {title!r} goes with --format html, not {name}; leave it out")
+    if title is not None and not title.strip():
+        raise UsageError("--title is empty; give the page a title, or leave it out")
     if precision not in kind.tolerances:
         raise UsageError(
             f"precision {precision!r}: {name} is written in {', '.join(kind.tolerances)}; give one of them"

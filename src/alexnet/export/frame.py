@@ -6,6 +6,7 @@ torch is not imported.
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 FOLDER = Path(__file__).parent / "page"
+NAMED = 3  # classes in a page's title
 SEEN = {
     "crop": "the centre square of a photo",
     "short": "the centre square of a photo",
@@ -66,6 +68,12 @@ def policy(script: str, style: str, asks: bool = False) -> str:
 def text(name: str) -> str:
     """A script or the stylesheet."""
     return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def title_of(names: Sequence[str]) -> str:
+    """ "Which of 17 classes is it? Bluebell, Buttercup, Coltsfoot and 14 more": a page's title, unless one is given."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return printable(f"Which of {len(names)} classes is it? {', '.join(names[:NAMED])}{more}")
 
 
 def printable(text: str) -> str:

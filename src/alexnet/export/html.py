@@ -6,6 +6,7 @@ never become one.
 """
 
 import base64
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from alexnet.export.codes import BITS
 from alexnet.export.engine import BUILDS, wasm
 from alexnet.export.engine.host import Host
 from alexnet.export.formats import Order
-from alexnet.export.frame import SEEN, Words, policy, printable, render
+from alexnet.export.frame import SEEN, Words, policy, printable, render, title_of
 from alexnet.export.photos import Photos, trained_on
 from alexnet.export.program import Program, program
 from alexnet.inference.classifier import Classifier
@@ -31,6 +32,8 @@ from alexnet.inference.runtime import WHOLE, Engine
 from alexnet.weights.compressed import codes_of
 from alexnet.weights.exported import PROBABILITIES, UNKNOWN
 from alexnet.weights.named import file_of
+
+log = logging.getLogger(__name__)
 
 PROVEN = "simd"  # the build that is run to prove a page
 SCRIPTS = ("engine.js", "files.js", "local.js", "page.js")
@@ -42,7 +45,7 @@ WORDS = Words(
 
 def write(order: Order, path: Path) -> None:
     """Write the page. UsageError for a network with a layer that the engine does not have."""
-    path.write_text(page(order.classifier, model_of(order), order.precision), encoding="utf-8")
+    path.write_text(page(order.classifier, model_of(order), order.precision, order.title), encoding="utf-8")
 
 
 def engine(path: Path) -> Engine:
@@ -90,10 +93,9 @@ def model_of(order: Order) -> Program:
 def _looked_at(order: Order) -> torch.Tensor | None:
     """float32 (N, 3, S, S): photos that the model was trained on; None where none are known."""
     classifier = order.classifier
-    if classifier.origin is None:
-        return None
-    photos = trained_on(classifier.origin, order.data)
-    if photos.part != "train":
+    photos = None if classifier.origin is None else trained_on(classifier.origin, order.data)
+    if photos is None or photos.part != "train":
+        log.info("int4: every weight gets the nearest value, for no photos are at hand that the model was trained on")
         return None
     places = np.linspace(0, len(photos) - 1, min(LOOKED_AT, len(photos))).astype(np.int64)
     form, some = classifier.form, Photos(photos.source, photos.rows[places], photos.part)
@@ -101,14 +103,14 @@ def _looked_at(order: Order) -> torch.Tensor | None:
     return torch.from_numpy(network_input(stored, classifier.card.preprocessing))
 
 
-def page(classifier: Classifier, made: Program, precision: str) -> str:
-    """The page as HTML text; every name is escaped."""
+def page(classifier: Classifier, made: Program, precision: str, title: str | None = None) -> str:
+    """The page as HTML text; every name is escaped. title: None for one of the classes."""
     script = "".join(frame.text(name) for name in SCRIPTS)
     style, card = frame.text("page.css"), classifier.card
     names = [printable(name) for name in card.class_names]
     return render(
         policy=policy(script, style),
-        title=_title(classifier),
+        title=title_of(names) if title is None else printable(title),
         names=names,
         seen=SEEN[classifier.preprocessing.fit],
         told=_told(classifier),
@@ -130,12 +132,6 @@ def _page_card(names: list[str], made: Program, preprocessing: Preprocessing) ->
         "maps": made.map_shape,
     }
     return {"names": names, "builds": list(BUILDS), "engine": engine}
-
-
-def _title(classifier: Classifier) -> str:
-    data = classifier.card.training.get("data")
-    name = Path(data).name if isinstance(data, str) and data else classifier.card.network
-    return printable(f"What is it? {name}")
 
 
 def _told(classifier: Classifier) -> str:

@@ -15,7 +15,7 @@ from alexnet.export.verify import Proof, prove
 from alexnet.files import whole_file, whole_folder
 from alexnet.inference.classifier import load
 from alexnet.inference.inputs import as_path
-from alexnet.inference.parts import place_in_run
+from alexnet.inference.parts import place_of
 from alexnet.weights.named import file_of
 
 Progress = Callable[[int, int], None]
@@ -48,6 +48,7 @@ def export(
     batched: bool = False,
     data: str | None = None,
     progress: Progress | None = None,
+    title: str | None = None,
 ) -> Exported:
     """Write a model as a file for another engine, and prove that it answers the same.
 
@@ -55,14 +56,14 @@ def export(
     the folder of formats that are folders; None: model.onnx, model-fp16.onnx, ... in the run's folder, for other
     weights a file of their name in the current folder. What stood there is replaced, once the new file is proven.
     batched: the export takes normalised batches instead of a picture. data: photos to prove it on; None: those that the
-    model's run held out. progress: called with (photos done, N).
+    model's run held out. progress: called with (photos done, N). title: of a page; None: one of the classes.
     Raises UsageError for what cannot be exported, for a package that is missing (with its install command) and where
     there are no photos; AlexNetError for an export that answers otherwise than the model. Nothing is left then.
     """
     kind = format_of(format)
     precision = precision or kind.usual
-    check(kind, format, precision, batched)
-    order = Order(load(model, "cpu"), precision, batched, data)
+    check(kind, format, precision, batched, title)
+    order = Order(load(model, "cpu"), precision, batched, data, title)
     path = _place(order, kind) if out is None else as_path("out", out)
     if path.suffix != kind.suffix:
         raise UsageError(f"--out {path} does not end in {kind.suffix}, as exports of the format {format} do; rename it")
@@ -79,11 +80,9 @@ def _place(order: Order, kind: Format) -> Path:
     """model.onnx, model-fp16.onnx, model-batched.onnx ...: in the run's folder, else named after the weights."""
     origin = order.classifier.origin
     marks = ("" if order.precision == kind.usual else f"-{order.precision}") + ("-batched" if order.batched else "")
-    name = f"model{marks}{kind.suffix}"
-    in_run = place_in_run(origin, name)
-    if in_run is not None:
-        return in_run
-    return Path(f"{_plain(order.classifier.name) if origin is None else origin.stem}{marks}{kind.suffix}")
+    stem = _plain(order.classifier.name) if origin is None else origin.stem
+    names = (f"model{marks}{kind.suffix}", f"{stem}{marks}{kind.suffix}")
+    return place_of(origin, order.classifier.name, *names)
 
 
 def _plain(name: str) -> str:

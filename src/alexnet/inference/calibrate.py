@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.data.sources import Data
-from alexnet.errors import AlexNetError, DataError, UsageError
+from alexnet.errors import AlexNetError, DataError, FileError, UsageError
 from alexnet.evaluation.calibrate import FALSE_ALARMS, LEAST, Answers, answers, calibration, check_share
 from alexnet.files import held
 from alexnet.inference.classifier import Classifier, load
@@ -37,13 +37,14 @@ def calibrate(
     run: the folder of a finished run. data: where its images lie now, None for where they lay; or other labelled images
     of its classes, which then take the place of the validation part. false_alarms: the share of own images that may be
     taken for none of the classes, above 0 and below 1. progress: called with (images done, N).
-    UsageError for a run without held-out images or with too few; the weights file is then as it was.
+    FileError for what is no run, UsageError for one without held-out images or with too few; the weights file is then
+    as it was.
     """
     check_share("false alarms", false_alarms)
     folder = as_path("run", run)
     files, recorded = RunFolder(folder), run_of(folder) if folder.is_dir() else None
     if recorded is None:
-        raise UsageError(f"{folder} is no run's folder, so nothing tells what it was trained on; give the run's folder")
+        raise FileError(f"{folder} is no run's folder, so nothing tells what it was trained on; give the run's folder")
     _refuse_read_only(files)
     classifier = load(folder, device)
     found = open_data(folder, recorded.data if data is None else data, classifier, progress)

@@ -151,7 +151,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "auto", prec
     path: a run's folder; a .safetensors file or one of another program (`alexnet.weights.convert`); or the name of
     published weights such as "imagenet:bvlc", or of a model on a hub, "hub:owner/name" or "hub:owner/name@revision";
     both are fetched into a cache where they are not on this machine.
-    device, precision: as for `Classifier`. UsageError for a path that is none of these, WeightsError for a file that is
+    device, precision: as for `Classifier`. WeightsError for a path that is none of these, and for a file that is
     damaged or no weights file.
     """
     network, card = load_weights(path)

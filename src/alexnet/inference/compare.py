@@ -56,11 +56,11 @@ def paired(a: Path, b: Path) -> Pairs:
     """The images to compare: the two given, or those of both folders that have the same path below them.
 
     The suffix may differ, such as in a folder of PNG and one of JPEG files, where each folder has the name once.
-    UsageError for an image beside a folder and what is not there, DataError for folders without a pair.
+    UsageError for an image beside a folder, DataError for what is not there and for folders without a pair.
     """
     for path in (a, b):
         if not path.exists():
-            raise UsageError(f"there is nothing at {path}; give two images, or two folders of images")
+            raise DataError(f"there is nothing at {path}; give two images, or two folders of images")
     if a.is_dir() != b.is_dir():
         raise UsageError(f"one of {a} and {b} is a folder, the other is not; give two images or two folders")
     if not a.is_dir():

@@ -23,7 +23,7 @@ from alexnet.inference.answers import Answering
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.inputs import as_path, check_count
 from alexnet.inference.loading import load
-from alexnet.inference.parts import Labelled, check_split, indices_of, open_data, place_in_run
+from alexnet.inference.parts import Labelled, check_split, indices_of, no_place, open_data, place_in_run
 from alexnet.inference.unknown import Progress, of_foreign, of_own, of_sets
 from alexnet.processes.together import Together, led, shared_rows
 
@@ -181,6 +181,8 @@ def concluded(
     facts |= {"split": split, "views": views, "trained_on": int(found.trained[indices].sum())}
     facts |= {"left_out": len(indices_of(found.parts, split)) - len(indices), "leaks": leaking.to_json()}
     folder = out or place_in_run(classifier.origin, f"evaluation-{split}-{views}")
+    if folder is None and classifier.origin is not None and classifier.origin.is_dir():
+        logger.info("no files are written, for %s", no_place(classifier.origin, classifier.name))
     if folder is None or not writes:
         return _evaluation(facts, scores, [])
     from alexnet.plots import pictures  # imports matplotlib, which takes half a second

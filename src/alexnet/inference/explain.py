@@ -23,7 +23,7 @@ from alexnet.inference.gallery import (
     without_data,
 )
 from alexnet.inference.inputs import as_path
-from alexnet.inference.parts import Labelled, check_split, open_data, place_in_run, run_of, some
+from alexnet.inference.parts import Labelled, check_split, no_place, open_data, place_in_run, run_of, some
 from alexnet.plots.page import Picture, Table, page
 
 Progress = Callable[[int, int], None]
@@ -99,7 +99,7 @@ def _folder(model: Path, out: Path | None) -> Path:
     """The folder to write; UsageError if none was given or it holds files that `explain` did not write."""
     folder = out or place_in_run(model, "explain")
     if folder is None:
-        raise UsageError(f"{model} lies in no run's folder that can be written to; name a folder: --out FOLDER")
+        raise UsageError(f"{no_place(model, str(model))}; name a folder: --out FOLDER")
     ours = _written_before(folder)
     refuse_strangers(folder, lambda name: name in ours, "folder of alexnet explain")
     return folder

@@ -25,8 +25,8 @@ def load(
     path: as for `alexnet.inference.classifier.load`, or a file that `alexnet export` wrote, which is known by its
     content and used without torch: an `Exported`, with `predict` as a `Classifier` has. device, precision: as for
     `Classifier`; an export takes "auto" or "cpu", and no precision but its own. brief: for few images, which exports
-    answer sooner and in less memory then (`alexnet.inference.runtime.open_export`). UsageError for a path that is none
-    of these, WeightsError for a file that is damaged.
+    answer sooner and in less memory then (`alexnet.inference.runtime.open_export`). WeightsError for a path that is
+    none of these, and for a file that is damaged.
     """
     is_path = isinstance(path, (str, os.PathLike)) and not hub.is_name(path)
     if is_path and (card := export_card(Path(os.fsdecode(path)))):

@@ -119,7 +119,7 @@ def check_split(split: str | None) -> None:
 def run_of(model: Path) -> RunData | None:
     """What the run that `model` belongs to recorded of its data; None for a weights file outside a run.
 
-    The only reader of a run's files in inference. UsageError if they are damaged.
+    The only reader of a run's files in inference. FileError if they are damaged.
     """
     folders = [model] if model.is_dir() else model.absolute().parents[:2]  # of <run>/weights/best.safetensors
     run = next((run for run in map(RunFolder, folders) if run.is_run and (run.path / "split.csv").is_file()), None)
@@ -143,6 +143,24 @@ def keys_of(paths: Iterable[str]) -> Iterable[tuple[str, int]]:
 def place_in_run(model: Path | None, name: str) -> Path | None:
     """The folder of that name in a run's folder; None for a weights file and for a run that is read-only."""
     return model / name if model and model.is_dir() and os.access(model, os.W_OK) else None
+
+
+def no_place(model: Path | None, name: str) -> str:
+    """Why `place_in_run` has no place, for messages. name: of the model."""
+    if model is None:
+        return f"{name} is no run's folder on this machine"
+    return f"the run's folder {model} is not writable" if model.is_dir() else f"{model} is a file, not a run's folder"
+
+
+def place_of(model: Path | None, name: str, in_run: str, here: str) -> Path:
+    """Where a file is written if nobody says where: the run's folder, else the current one, which is told with why.
+
+    model, name: the model's origin and its name. in_run, here: the file's name in the one and in the other.
+    """
+    place = place_in_run(model, in_run)
+    if place is None:
+        logger.info("%s goes to the current folder, for %s; --out names another place", here, no_place(model, name))
+    return place or Path(here)
 
 
 def class_map(of_data: Sequence[str], of_network: Sequence[str]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from alexnet.errors import UsageError
+from alexnet.errors import FileError
 from alexnet.files import read_json, write_csv, write_json
 from alexnet.weights.card import BEST
 
@@ -81,7 +81,7 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder's files. Each `read_...` raises UsageError, one line, for a file that is missing or damaged."""
+    """A run folder's files. Each `read_...` raises FileError, one line, for a file that is missing or damaged."""
 
     path: Path
 
@@ -109,9 +109,8 @@ class RunFolder:
         """config.json, of this format or an older one."""
         path = self.path / "config.json"
         if not path.is_file():
-            raise UsageError(
-                f"{self.path} is not a run: it has no config.json; give the folder that alexnet train made"
-            )
+            found = "it has no config.json" if self.path.exists() else "there is nothing of that name"
+            raise FileError(f"{self.path} is not a run: {found}; give the folder that alexnet train made")
         try:
             return Config.from_json(read_json(path))
         except (ValueError, TypeError, AttributeError) as error:
@@ -152,7 +151,7 @@ class RunFolder:
         """metrics.json: what the finished run came to."""
         path = self.path / "metrics.json"
         if not path.is_file():
-            raise UsageError(f"the run {self.path} is not finished: it has no metrics.json; go on with --resume")
+            raise FileError(f"the run {self.path} is not finished: it has no metrics.json; go on with --resume")
         try:
             return read_json(path)
         except ValueError as error:
@@ -168,6 +167,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _damaged(path: Path, error: Exception) -> UsageError:
+def _damaged(path: Path, error: Exception) -> FileError:
     reason = error.strerror if isinstance(error, OSError) else f"{error}"
-    return UsageError(f"{path} is damaged ({reason}); put back a copy of it, or start the run anew")
+    return FileError(f"{path} is damaged ({reason}); put back a copy of it, or start the run anew")

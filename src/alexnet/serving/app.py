@@ -115,7 +115,8 @@ class Service:
 
         async def answer(place: Place) -> Response:
             given, images = protocol.images(await body.read(request, place, self._limits, most))
-            told = [whole_answer(await self._answer(asked, image)) for image in images]
+            places = [protocol.place_of(number, len(images)) for number in range(1, len(images) + 1)]
+            told = [whole_answer(await self._answer(asked, *each)) for each in zip(images, places, strict=True)]
             return JSONResponse(protocol.answer(self._name, given, told, self._process.card))
 
         return await self._placed(answer)
@@ -133,16 +134,19 @@ class Service:
         self.metrics.took(time.monotonic() - began)
         return found
 
-    async def _answer(self, asked: dict[str, Any], image: bytes) -> bytes:
-        """The answer to one image; 422 where it cannot be read, 503 where there is no answer yet, 500 where none is."""
+    async def _answer(self, asked: dict[str, Any], image: bytes, place: str = "") -> bytes:
+        """The answer to one image; 422 where it cannot be read, 503 where there is no answer yet, 500 where none is.
+
+        place: among several images, with which messages begin.
+        """
         try:
             return await self._process.ask(asked, image)
         except Refused as error:
-            raise Problem(422, str(error)) from None
+            raise Problem(422, f"{place}{error}") from None
         except NotAnswered as error:
-            raise Problem(503, f"{error}; ask again in a second", RETRY) from None
+            raise Problem(503, f"{place}{error}; ask again in a second", RETRY) from None
         except Failed as error:
-            raise Problem(500, str(error)) from None
+            raise Problem(500, f"{place}{error}") from None
 
     def _asked(self, request: Request) -> dict[str, Any]:
         """The options in an address, checked as the command line checks them; 400 for others."""

@@ -2,7 +2,7 @@
 
 from alexnet.data.form import PAD_COLOR
 from alexnet.data.images.facts import ONE_COLOR
-from alexnet.export.frame import SEEN, Words, policy, printable, render, text
+from alexnet.export.frame import SEEN, Words, policy, printable, render, text, title_of
 from alexnet.serving.process import ModelCard
 
 SCRIPTS = ("server.js", "page.js")
@@ -26,7 +26,7 @@ def served_page(card: ModelCard) -> tuple[str, str]:
     }
     page = render(
         policy=allowed,
-        title=printable(f"What is it? {card.data or card.network}"),
+        title=title_of(card.class_names),
         names=[printable(name) for name in card.class_names],
         seen=SEEN[card.fit],
         told=_told(card),

@@ -26,7 +26,6 @@ class ModelCard:
 
     network: str
     class_names: list[str]  # K
-    data: str  # the name of the data that it was trained on
     input_size: int  # pixels
     fit: str
     calibrated: bool

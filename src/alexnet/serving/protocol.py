@@ -49,10 +49,17 @@ def images(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
         found = (given["name"], given["datatype"], given["shape"])
     except (ValueError, TypeError, KeyError, RecursionError):
         raise Problem(400, f"not a request of the Open Inference Protocol with one input; {_accepted()}") from None
+    if isinstance(data, list) and len(data) > MOST:
+        raise Problem(400, f"{len(data)} images in one request; send {MOST} at most, and the others in further ones")
     if not isinstance(data, list) or not 1 <= len(data) <= MOST or found != (INPUT, "BYTES", [len(data)]):
         raise Problem(400, f"the input is not {INPUT}, BYTES, of a shape [N] that its data has; {_accepted()}")
     _check_rest(request)
-    return request, [_decoded(text) for text in data]
+    return request, [_decoded(text, place_of(number, len(data))) for number, text in enumerate(data, 1)]
+
+
+def place_of(number: int, count: int) -> str:
+    """ "image 2 of 5: ", what a refusal of one of several images begins with; empty for the only one."""
+    return f"image {number} of {count}: " if count > 1 else ""
 
 
 def answer(name: str, request: dict[str, Any], told: list[dict[str, Any]], card: ModelCard) -> dict[str, Any]:
@@ -82,11 +89,11 @@ def _check_rest(request: dict[str, Any]) -> None:
         raise Problem(400, f"outputs is a list of objects with a name, id a text of {ID_LENGTH} characters at most")
 
 
-def _decoded(text: object) -> bytes:
+def _decoded(text: object, place: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)  # type: ignore[arg-type]
     except (binascii.Error, TypeError, ValueError):
-        raise Problem(400, f"an image is not base64; {_accepted()}") from None
+        raise Problem(400, f"{place or 'the image: '}not base64; {_accepted()}") from None
 
 
 def _accepted() -> str:

@@ -31,11 +31,11 @@ class Order:
     limits: Limits = field(default_factory=Limits)
 
 
-def serve(order: Order, started: Callable[[str], None]) -> None:
+def serve(order: Order, started: Callable[[list[str]], None]) -> None:
     """Answer until SIGTERM or Ctrl-C; what was accepted is finished first, and no process is left.
 
-    started: is called with the address once images are answered. UsageError for what cannot be served, before the model
-    is opened; the errors of `alexnet.inference.loading.load`.
+    started: is called with the addresses (`server.addresses`) once images are answered. UsageError for what cannot be
+    served, before the model is opened; the errors of `alexnet.inference.loading.load`.
     """
     check(order)
     _check_packages()
@@ -79,16 +79,16 @@ def name_of(model: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "model"
 
 
-async def _serve(order: Order, bound: socket.socket, started: Callable[[str], None]) -> None:
+async def _serve(order: Order, bound: socket.socket, started: Callable[[list[str]], None]) -> None:
     from alexnet.serving.app import make_app
-    from alexnet.serving.server import Server, address
+    from alexnet.serving.server import Server, addresses
 
     process = Process(order.model, order.device, order.limits)
     try:
         await process.start()
         hosts = [*order.allowed_hosts, order.host, *([] if is_loopback(order.host) else [socket.gethostname()])]
         app = make_app(process, name_of(order.model), order.limits, hosts, list(order.allowed_origins), order.token)
-        await Server(app, order.limits, lambda: started(address(bound))).serve([bound])
+        await Server(app, order.limits, lambda: started(addresses(bound))).serve([bound])
     finally:
         await process.stop()
 

@@ -4,6 +4,7 @@ A connection that has not sent a whole header in time is closed (slowloris), and
 """
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -178,8 +179,23 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
-def address(bound: socket.socket) -> str:
-    """ "http://127.0.0.1:8000"."""
+def addresses(bound: socket.socket) -> list[str]:
+    """Where a server can be opened: "http://127.0.0.1:8000".
+
+    Of one that listens at every address of this machine the name for this machine, then those for others.
+    """
     name: Any = bound.getsockname()
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"http://{host}:{name[1]}"
+    hosts = [name[0]]
+    if ipaddress.ip_address(name[0].partition("%")[0]).is_unspecified:  # 0.0.0.0 and ::, which nobody can open
+        hosts = ["localhost", socket.gethostname(), *_outgoing()]
+    return [f"http://{f'[{host}]' if ':' in host else host}:{name[1]}" for host in dict.fromkeys(hosts)]
+
+
+def _outgoing() -> list[str]:
+    """The address by which this machine reaches others; none without a network. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # of no machine, RFC 5737
+        except OSError:
+            return []
+        return [str(probe.getsockname()[0])]

@@ -231,7 +231,6 @@ def card(model: Answering) -> dict[str, Any]:
     return {
         "network": described.network,
         "class_names": model.class_names,
-        "data": Path(str(described.training.get("data") or "")).name,
         "input_size": int(described.preprocessing["input_size"]),
         "fit": model.form.fit,
         "calibrated": getattr(described, "calibration", None) is not None,

@@ -106,6 +106,10 @@ OF_SPDX = {
 """SPDX's identifiers, in small letters and without -only and -or-later, that a hub spells otherwise."""
 
 
+UNSTATED = frozenset({"other", "unknown"})
+"""Names that say nothing of what others may do."""
+
+
 def licence(given: str) -> str:
     """The hub's name of a licence, given by that name or by SPDX's identifier; UsageError for any other."""
     plain = given.strip().lower().removesuffix("-only").removesuffix("-or-later")

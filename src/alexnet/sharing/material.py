@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alexnet.errors import UsageError
+from alexnet.errors import FileError
 from alexnet.files import read_json
 from alexnet.inference.inputs import as_path
 from alexnet.runs.folder import Config, RunFolder
@@ -34,15 +34,15 @@ class Material:
 
 
 def material(run: str | os.PathLike[str]) -> Material:
-    """Read a run. UsageError for what is no finished run of `alexnet train`, WeightsError for damaged weights."""
+    """Read a run. FileError for what is no finished run of `alexnet train`, WeightsError for damaged weights."""
     folder = as_path("run", run)
     files = RunFolder(folder)
     config = files.read_config()
     if config.kind != "train":
-        raise UsageError(f"{folder} is a run of alexnet pretrain and knows no classes; give one of alexnet train")
+        raise FileError(f"{folder} is a run of alexnet pretrain and knows no classes; give one of alexnet train")
     scores = files.read_metrics()
     if lacking := [name for name in NEEDED if name not in scores]:
-        raise UsageError(
+        raise FileError(
             f"{folder / 'metrics.json'} lacks {', '.join(lacking)}: an earlier version made it; train the run anew"
         )
     stored = read(files.weights)

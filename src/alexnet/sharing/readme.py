@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from alexnet.evaluation.metrics import most_confused
+from alexnet.sharing.licences import UNSTATED
 from alexnet.sharing.material import Material
 from alexnet.weights.hub_client import client
 
@@ -30,11 +31,20 @@ def readme(found: Material, repository: str, licence: str) -> str:
         recipe=found.card.training.get("recipe", {}),
         epoch=found.card.training.get("epoch"),
         version=found.version,
+        unstated=licence in UNSTATED,
+        fitted=_fitted(found),
         folds=found.folds,
         worst=most_confused(found.scores["confusion"], found.card.class_names),
         whole_matrix=found.card.num_classes <= WHOLE_MATRIX,
         rows=found.card.num_classes <= ROWS,
     )
+
+
+def _fitted(found: Material) -> int | None:
+    """The number of images from which the temperature was found; None where the card does not tell."""
+    measured = found.card.calibration.measured if found.card.calibration else {}
+    images = measured.get("images")
+    return images.get("val") if isinstance(images, dict) else None
 
 
 def _measures(found: Material) -> dict[str, float]:

@@ -45,8 +45,8 @@ def publish(
 
     repository: "owner/name"; it is made where it is not there. licence: SPDX's identifier, or the hub's name.
     public: for everyone; else for its owner alone. dry_run: a folder to write the files into instead of sending them.
-    UsageError for what is no finished run, name or licence, AlexNetError for a missing token, a hub that refuses, and
-    a file that would tell a place on this machine; nothing is sent then.
+    FileError for what is no finished run, UsageError for a wrong name or licence, AlexNetError for a missing token, a
+    hub that refuses, and a file that would tell a place on this machine; nothing is sent then.
     """
     repository, terms = checked_repository(repository.removeprefix(PREFIX)), licence_named(licence)
     client()  # refuses where it is missing

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alexnet.data.sources import Data, recorded_name
-from alexnet.errors import AlexNetError, Interrupted, UsageError
+from alexnet.errors import AlexNetError, FileError, Interrupted, UsageError
 from alexnet.files import read_json, write_json
 from alexnet.runs.folder import RunFolder
 from alexnet.runs.place import new_folder
@@ -63,9 +63,9 @@ def _read_plan(place: Path) -> dict[str, Any]:
     try:
         plan = read_json(place / FOLDS)
     except ValueError as error:
-        raise UsageError(f"{place / FOLDS} is damaged ({error}); put back a copy of it, or start anew") from error
+        raise FileError(f"{place / FOLDS} is damaged ({error}); put back a copy of it, or start anew") from error
     if missing := {"folds", "data", "recipe"} - plan.keys():
-        raise UsageError(
+        raise FileError(
             f"{place / FOLDS} lacks {', '.join(sorted(missing))}: an earlier version wrote it; resume each fold by "
             f"itself: alexnet train --resume {shlex.quote(str(place / 'fold-1'))}"
         )

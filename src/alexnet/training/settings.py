@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alexnet.data.value_range import Given, read_range
-from alexnet.errors import UsageError, unknown_name
+from alexnet.errors import FileError, UsageError, unknown_name
 from alexnet.training.fields import NAMES, PAIRS, RANGE, checked, convert, setting
 
 AUGMENTATIONS = ("crop", "flip", "pca", "lighting", "gaussian", "resized_crop", "color")
@@ -342,18 +342,18 @@ def from_json(values: dict[str, Any]) -> Recipe:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The recipe fields in a YAML or TOML file, converted; UsageError names the file where it or a value is wrong."""
+    """The recipe fields in a YAML or TOML file, converted. FileError where it cannot be read, UsageError of fields."""
     if not file.is_file():
-        raise UsageError(f"there is no settings file {file}; give a .yaml, .yml or .toml file of recipe fields")
+        raise FileError(f"there is no settings file {file}; give a .yaml, .yml or .toml file of recipe fields")
     import yaml  # only such a file needs it
 
     try:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text) if file.suffix == ".toml" else yaml.safe_load(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: not UTF-8, wrong TOML, 2026-13-01
-        raise UsageError(f"cannot read settings from {file}: {' '.join(str(error).split())}") from error
+        raise FileError(f"cannot read settings from {file}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise UsageError(f"{file} holds no settings; write one 'field: value' a line")
+        raise FileError(f"{file} holds no settings; write one 'field: value' a line")
     try:
         return checked(Recipe, values)
     except UsageError as error:

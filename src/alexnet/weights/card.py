@@ -24,12 +24,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from alexnet.data.images.kinds import SNIFFED
 from alexnet.errors import UsageError, WeightsError
 from alexnet.files import whole_file
 from alexnet.networks import create
 from alexnet.networks.layers import Network, skip_init
 from alexnet.weights.calibration import PREFIX, Calibration
 from alexnet.weights.coded import HALVES, floats_in, unpacked
+from alexnet.weights.strange import MODELS, no_model
 
 KEY = "alexnet"  # the metadata entry
 FORMAT, CALIBRATED, COMPRESSED = 1, 2, 3  # plain, with a calibration, compressed
@@ -140,20 +142,17 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], card: Car
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """The weights file of a run's folder, or the file itself; UsageError for anything else."""
+    """The weights file of a run's folder, or the file itself; WeightsError for anything else."""
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"{path!r} is no path to a model; give a run's folder or a weights file")
     path = Path(path)
     if not path.exists():
-        raise UsageError(
-            f"no model at {path}; give a run's folder, a weights file, a name of `alexnet weights list`"
-            " or hub:OWNER/NAME"
-        )
+        raise WeightsError(f"no model at {path}; give {MODELS}")
     if not path.is_dir() or (path / BEST).is_file():
         return path / BEST if path.is_dir() else path
     if (path / "config.json").is_file():
-        raise UsageError(f"the run {path} has no {BEST} yet; finish an epoch of it first, with --resume {path}")
-    raise UsageError(f"{path} is not a run's folder (it has no {BEST}); give one or a .safetensors file")
+        raise WeightsError(f"the run {path} has no {BEST} yet; finish an epoch of it first, with --resume {path}")
+    raise WeightsError(f"{path} is not a run's folder (it has no {BEST}); give one or a .safetensors file")
 
 
 def read_card(path: str | Path) -> Card:
@@ -345,21 +344,14 @@ def _refuse_other_formats(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            head, size = file.read(9), path.stat().st_size
+            start, size = file.read(SNIFFED), path.stat().st_size
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}; expected a .safetensors file") from error
-    if len(head) == 9:
-        header = struct.unpack("<Q", head[:8])[0]
-        if head[8:] == b"{" and header <= MAX_HEADER:
+    if len(start) >= 9:
+        header = struct.unpack("<Q", start[:8])[0]
+        if start[8:9] == b"{" and header <= MAX_HEADER:
             return _refuse_truncated(path, header, size)
-    if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":  # torch.save writes a zip of pickles, before 1.6 a bare pickle
-        raise WeightsError(
-            f"{path} is a pickle (a .pt, .pth or .bin file), which can run any program when it is read;"
-            " alexnet reads .safetensors files only"
-        )
-    if head.lower() == b"<!doctype":
-        raise WeightsError(f"{path} is a page; open it in a browser, or give the run that it was made from")
-    raise WeightsError(f"{path} is no .safetensors file ({size} bytes, beginning with {head[:8]!r}); take a fresh copy")
+    raise no_model(path, start, size)
 
 
 def _refuse_truncated(path: Path, header: int, size: int) -> None:

@@ -30,12 +30,12 @@ OURS = re.compile(r"layer(\d+)")
 def read(path: str | os.PathLike[str]) -> list[Tensor]:
     """The weights of each layer, from the input on: float32 (C,), finite and at least 0.
 
-    path: a .pth file as lpips has it, or a .safetensors file that `convert` wrote. UsageError for a path that is no
-    file, WeightsError for a file that is damaged, altered or something else.
+    path: a .pth file as lpips has it, or a .safetensors file that `convert` wrote. WeightsError for a path that is no
+    file, and for a file that is damaged, altered or something else.
     """
     path = Path(path)
     if not path.is_file():
-        raise UsageError(f"no file of channel weights at {path}; give lpips' alex.pth, or what it was converted to")
+        raise WeightsError(f"no file of channel weights at {path}; give lpips' alex.pth, or what it was converted to")
     if path.suffix == ".safetensors":
         return _checked(path, _read_ours(path), OURS)
     return _checked(path, _read_pickle(path), LPIPS)

@@ -12,11 +12,11 @@ import torch
 from alexnet import networks
 from alexnet.data.sources.imagenet import devkit_synsets
 from alexnet.data.sources.synsets import imagenet_names, usual_name
-from alexnet.errors import UsageError, WeightsError
+from alexnet.errors import FileError, UsageError, WeightsError
 from alexnet.networks.layers import Network
 from alexnet.weights import hub, pretrained
-from alexnet.weights.card import Card, Loaded, Stored, built, fill, has_card, model_file, read, write
-from alexnet.weights.convert import recognised, to_file
+from alexnet.weights.card import Card, Loaded, Stored, built, fill, has_card, model_file, read, read_card, write
+from alexnet.weights.convert import Format, recognised, to_file
 from alexnet.weights.convert.caffe_mean import channel_means as caffe_mean
 from alexnet.weights.convert.foreign import stored as with_card
 from alexnet.weights.exported import export_card, openvino_file
@@ -30,7 +30,7 @@ def file_of(model: Named) -> Path:
     """The file that holds a model's weights; published ones are fetched where they are not here yet.
 
     model: a name such as imagenet:bvlc or hub:owner/name, a run's folder, a file, or a folder for OpenVINO, whose .xml
-    file it is. UsageError for what is none of these.
+    file it is. UsageError for an unknown name, WeightsError for what is none of these.
     """
     if hub.is_name(model):
         return hub.fetch(model).file
@@ -55,9 +55,7 @@ def read_named(model: Named, network: str | None = None) -> Stored:
             f"{path} is an export, which predict and evaluate take; this needs the network itself: give the run's "
             "folder or the weights file that it was made from"
         )
-    foreign = None if has_card(path) else recognised(path)
-    if foreign is None and path.suffix == ".onnx":
-        raise WeightsError(f"{path} is no ONNX file: it does not begin as one; take a fresh copy")
+    foreign = _foreign_format(path)
     if foreign is None:
         return read(path)
     found = foreign.read(path, network)
@@ -67,6 +65,21 @@ def read_named(model: Named, network: str | None = None) -> Stored:
     if pretrained.is_name(model):
         card = replace(card, training={"published": os.fsdecode(model), **card.training})
     return Stored(card, tensors)
+
+
+def check_model(model: Named) -> None:
+    """WeightsError for what is no model by its first bytes; what follows them is not read."""
+    path = file_of(model)
+    if not export_card(path) and _foreign_format(path) is None:
+        read_card(path)
+
+
+def _foreign_format(path: Path) -> Format | None:
+    """The format of another program's file; None for one of ours, and for what is of no format that is known."""
+    found = None if has_card(path) else recognised(path)
+    if found is None and path.suffix == ".onnx":
+        raise WeightsError(f"{path} is no ONNX file: it does not begin as one; take a fresh copy")
+    return found
 
 
 def is_published(model: object) -> bool:
@@ -175,7 +188,7 @@ def _with_mean(card: Card, mean: Path) -> Card:
 def class_list(path: Path) -> list[str]:
     """The class names in a text file, one a line; or of the development kit's meta.mat, in the order of its ids.
 
-    ILSVRC2012_ID is how cuda-convnet numbers ImageNet's classes. UsageError for a file that cannot be read or names one
+    ILSVRC2012_ID is how cuda-convnet numbers ImageNet's classes. FileError for a file that cannot be read or names one
     class twice; DataError for another .mat file.
     """
     if path.suffix == ".mat":
@@ -184,7 +197,8 @@ def class_list(path: Path) -> list[str]:
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}; give a text file of class names, one a line") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise FileError(f"cannot read {path}: {reason}; give a text file of class names, one a line") from error
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UsageError(f"{path} names {twice[0]!r} twice; give each class a name of its own")
+        raise FileError(f"{path} names {twice[0]!r} twice; give each class a name of its own")
     return names
