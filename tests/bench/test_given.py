@@ -8,7 +8,7 @@ from PIL import Image
 from alexnet.bench import run
 from alexnet.bench.given import answers, measure
 from alexnet.bench.measure import Options
-from alexnet.errors import UsageError
+from alexnet.errors import UsageError, WeightsError
 from alexnet.export.formats import Order
 from alexnet.export.onnx import write
 from alexnet.inference.classifier import load
@@ -24,14 +24,16 @@ def test_a_model_is_timed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "models", "message"),
+    ("subject", "models", "error", "message"),
     [
-        ("data", ("tiny-imagenet:modern",), "goes with the subject predict, not data"),
-        ("predict", ("none",), "no model"),
+        ("data", ("tiny-imagenet:modern",), UsageError, "goes with the subject predict, not data"),
+        ("predict", ("none",), WeightsError, "no model"),
     ],
 )
-def test_what_cannot_be_timed_is_refused_at_once(subject: str, models: tuple[str, ...], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+def test_what_cannot_be_timed_is_refused_at_once(
+    subject: str, models: tuple[str, ...], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         run.benchmark(subject, Options(repeats=1, models=models))
 
 

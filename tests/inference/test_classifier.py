@@ -321,7 +321,7 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_run_without_weights_says_how_to_get_them(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(WeightsError, match="--resume"):
         load(tmp_path)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from alexnet.data.sources import open_source
 from alexnet.data.store import pack
-from alexnet.errors import DataError, UsageError, WeightsError
+from alexnet.errors import DataError, FileError, UsageError, WeightsError
 from alexnet.inference.classifier import load
 from alexnet.inference.evaluate import ClassScores, Evaluation, evaluate
 from alexnet.inference.parts import class_map, parts_of, run_of
@@ -300,7 +300,7 @@ def test_folder_of_a_packed_store_is_data(weights: Path, split_data: Path, tmp_p
 @pytest.mark.parametrize("damage", ['{"data": ', "[]", "{}", '{"data": "x", "fingerprint": "y", "recipe": null}'])
 def test_damaged_files_of_a_run_are_refused_in_one_line(run: Path, data: Path, damage: str) -> None:
     (run / "config.json").write_text(damage)
-    with pytest.raises(UsageError, match=r"config\.json is damaged") as caught:
+    with pytest.raises(FileError, match=r"config\.json is damaged") as caught:
         evaluate(run, str(data), device="cpu")
     assert "\n" not in str(caught.value)
 

@@ -85,10 +85,9 @@ def test_many_images_begin_from_random_weights():
 
 
 def test_many_images_are_mixed_and_left_out_less():
-    assert [(each.mix_probability, each.dropout) for each in (resolve(recipe(), 20_000), resolve(recipe(), 50_000))] == [
-        (FINE_MIXING, None),
-        (LARGE_MIXING, LARGE_DROPOUT),
-    ]
+    few, many = resolve(recipe(), 20_000), resolve(recipe(), 50_000)
+    assert (few.mix_probability, few.dropout) == (FINE_MIXING, None)
+    assert (many.mix_probability, many.dropout) == (LARGE_MIXING, LARGE_DROPOUT)
     given = resolve(recipe(dropout=0.4, mix_probability=0.6), 50_000)
     assert (given.dropout, given.mix_probability) == (0.4, 0.6)
     assert resolve(recipe(network="bvlc"), 50_000).dropout is None

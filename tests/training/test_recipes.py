@@ -254,7 +254,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_name():
 )
 def test_a_file_without_settings_is_named_in_one_line(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(UsageError, match=name):
+    with pytest.raises(FileError, match=name):
         recipe("modern", tmp_path / name)
     with pytest.raises(FileError, match=r"there is no settings file .*none\.toml"):
         recipe("modern", tmp_path / "none.toml")

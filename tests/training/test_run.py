@@ -210,7 +210,7 @@ def test_two_photos_of_two_classes_are_trained_on_without_options(write_digits, 
     run = train(str(photos), recipe("modern", epochs=1, **sizes), tmp_path / "run")
     ours = json.loads((run / "config.json").read_text())["recipe"]
     assert (ours["batch_size"], ours["evaluate_every"], ours["init"]) == (2, 1, "tiny-imagenet:modern")
-    assert ours["automatic"] == "batch_size,evaluate_every,init,init_lr_factor,mix_probability"
+    assert ours["automatic"] == "batch_size,evaluate_every,init,init_lr_factor,mix_probability,dropout"
     for line in (
         "for 2 training images of 2 classes: begins from tiny-imagenet:modern (--init none: random weights) at 0.5 of "
         "the rate, batch size 2, 1 epochs (1 steps), evaluated every 1",
@@ -374,7 +374,7 @@ def test_a_finished_run_is_trained_on_as_a_new_run_from_its_weights(digits, tmp_
 def test_only_a_finished_run_is_trained_on(digits, tmp_path):
     run = train(str(digits), recipe("modern", epochs=1, **SMALL), tmp_path / "run")
     (run / "metrics.json").unlink()
-    with pytest.raises(UsageError, match="is not finished"):
+    with pytest.raises(FileError, match="is not finished"):
         train_on(run, 1, tmp_path / "second")
 
 

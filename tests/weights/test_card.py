@@ -167,7 +167,7 @@ def test_truncated_file_is_refused_as_truncated(path: Path, kept: float) -> None
 @pytest.mark.parametrize("kept", [0, 5])
 def test_file_shorter_than_a_header_is_refused(path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
-    assert f"{kept} bytes" in refusal(path)
+    assert (f"{kept} bytes" if kept else "it is empty") in refusal(path)
 
 
 @pytest.mark.parametrize("place", [-1, -5000, -100_000])

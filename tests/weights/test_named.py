@@ -16,7 +16,7 @@ from torchvision.models import alexnet
 from alexnet import create, evaluate, load
 from alexnet.data.sources.download import Archive
 from alexnet.data.sources.synsets import imagenet_names
-from alexnet.errors import DataError, UsageError, WeightsError
+from alexnet.errors import DataError, FileError, UsageError, WeightsError
 from alexnet.training.initial import begin_from, check_initial
 from alexnet.weights.card import Card, has_card, save
 from alexnet.weights.named import class_list, convert_file
@@ -164,5 +164,5 @@ def test_class_lists_are_checked(tmp_path: Path) -> None:
     (tmp_path / "names").write_text("rose\n\ntulip \n", encoding="utf-8")
     assert class_list(tmp_path / "names") == ["rose", "tulip"]
     (tmp_path / "names").write_text("rose\nrose\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="'rose' twice"):
+    with pytest.raises(FileError, match="'rose' twice"):
         class_list(tmp_path / "names")

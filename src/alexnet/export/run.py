@@ -64,10 +64,11 @@ def export(
     precision = precision or kind.usual
     check(kind, format, precision, batched, title)
     order = Order(load(model, "cpu"), precision, batched, data, title)
-    path = _place(order, kind) if out is None else as_path("out", out)
-    if path.suffix != kind.suffix:
-        raise UsageError(f"--out {path} does not end in {kind.suffix}, as exports of the format {format} do; rename it")
+    given = None if out is None else as_path("out", out)
+    if given is not None and given.suffix != kind.suffix:
+        raise UsageError(f"--out {out} does not end in {kind.suffix}, as exports of the format {format} do; rename it")
     photos = held_out(order.classifier.origin, data)
+    path = given or _place(order, kind)
     with (whole_folder if kind.folder else _file)(path) as place:
         module_of(kind).write(order, place)
         proof = _proven(order, kind, place, photos, progress)

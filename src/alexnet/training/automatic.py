@@ -43,8 +43,8 @@ FINE_RATE = 0.5
 FINE_MIXING = 0.3
 """Share of the images that are mixed: in a short run more of it costs more than it protects."""
 LARGE_MIXING, LARGE_DROPOUT = 0.5, 0.2
-"""With more than FEW images, of which each is seen less often: half of Tiny ImageNet reaches 41.2 % so in 30 epochs, and
-34.4 % in 38 with what protects small sets (docs/log.md; docs/results.md, Small sets)."""
+"""With more than FEW images, each of which is seen less often: half of Tiny ImageNet reaches 41.2 % so in 30 epochs,
+and 34.4 % in 38 with what protects small sets (docs/log.md; docs/results.md, Small sets)."""
 
 logger = logging.getLogger(__name__)
 

@@ -280,8 +280,8 @@ class Recipe:
     automatic: str = setting(
         "",
         "settings that follow the training images: a comma list of batch_size, epochs, evaluate_every, warmup_epochs, "
-        "input_size, init, init_lr_factor, mix_probability, dropout; default: with the recipe modern those that are not given, "
-        "otherwise none, but the batch never exceeds the training images",
+        "input_size, init, init_lr_factor, mix_probability, dropout; default: with the recipe modern those that are "
+        "not given, otherwise none, but the batch never exceeds the training images",
         NAMES,
         _check_automatic,
     )
