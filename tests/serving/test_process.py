@@ -153,7 +153,7 @@ def test_models_and_ports_that_cannot_be_are_told_in_one_line(
 ) -> None:
     (tmp_path / "torn.onnx").write_bytes(export.read_bytes()[:2000])
     for words, code, told in (
-        ([str(tmp_path / "torn.onnx")], 1, "torn.onnx"),
+        ([str(tmp_path / "torn.onnx")], 3, "torn.onnx"),
         ([str(export), "--port", str(server.port)], 2, f"127.0.0.1:{server.port} cannot be listened at"),
         ([str(export), "--max-bytes", "much"], 2, "--max-bytes is 'much'"),
     ):
@@ -209,6 +209,6 @@ def test_what_the_computing_process_says_becomes_an_answer_or_an_error() -> None
 
 @pytest.mark.slow
 def test_a_missing_model_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["serve", "missing.onnx", "--port", "0"]) == 2
+    assert cli.main(["serve", "missing.onnx", "--port", "0"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert "missing.onnx" in line

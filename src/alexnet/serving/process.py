@@ -117,7 +117,7 @@ class Process:
         command = (sys.executable, "-P", "-m", WORKER)
         apart = os.name == "posix"  # Ctrl-C is for this process alone
         pipe = asyncio.subprocess.PIPE
-        self._child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=apart)
+        self._child = await _started(*command, stdin=pipe, stdout=pipe, start_new_session=apart)
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         try:
@@ -180,6 +180,16 @@ class Process:
         if number in self._owed and child is self._child and child.returncode is None:
             logger.warning("the process that answers hangs and is ended")
             child.kill()
+
+
+async def _started(*command: str, **how: Any) -> asyncio.subprocess.Process:
+    """Start a process; one that is being started when this is cancelled is waited for and ended, not left behind."""
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, **how))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _kill(await starting)
+        raise
 
 
 def _answer(kind: str, told: bytes) -> bytes:

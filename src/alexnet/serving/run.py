@@ -3,8 +3,11 @@
 import asyncio
 import ipaddress
 import re
+import signal
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -84,13 +87,27 @@ async def _serve(order: Order, bound: socket.socket, started: Callable[[list[str
     from alexnet.serving.server import Server, addresses
 
     process = Process(order.model, order.device, order.limits)
+    with _cancelled_by_sigterm():
+        try:
+            await process.start()
+            hosts = [*order.allowed_hosts, order.host, *([] if is_loopback(order.host) else [socket.gethostname()])]
+            app = make_app(process, name_of(order.model), order.limits, hosts, list(order.allowed_origins), order.token)
+            await Server(app, order.limits, lambda: started(addresses(bound))).serve([bound])
+        finally:
+            await process.stop()
+
+
+@contextmanager
+def _cancelled_by_sigterm() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, by which asyncio cancels what it runs; an exception would leave what it is at in pieces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     try:
-        await process.start()
-        hosts = [*order.allowed_hosts, order.host, *([] if is_loopback(order.host) else [socket.gethostname()])]
-        app = make_app(process, name_of(order.model), order.limits, hosts, list(order.allowed_origins), order.token)
-        await Server(app, order.limits, lambda: started(addresses(bound))).serve([bound])
+        yield
     finally:
-        await process.stop()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _bound(order: Order) -> socket.socket:
