@@ -30,13 +30,13 @@ from alexnet.data.resident import Resident, resident
 from alexnet.data.store.reader import Store
 from alexnet.errors import UsageError
 from alexnet.ops import native
-from alexnet.ops.gpu_views import Orders, gathered, over_tensors, renders
+from alexnet.ops.gpu_views import Orders, gathered, over_tensors, pinned, renders
 from alexnet.ops.views import check_parts, rendered_by_processor
 
 B = TypeVar("B")
 S = TypeVar("S")
 TOGETHER = 1024
-"""Images whose views are drawn and sent together where it holds the images: Python asks once for each group."""
+"""Images whose views are drawn and sent together where a GPU holds the images: Python asks once for each group."""
 
 
 @dataclass(frozen=True)
@@ -223,11 +223,6 @@ def groups_of(steps: range, most: int) -> Iterator[range]:
     while steps:
         yield steps[:size]
         steps, size = steps[size:], min(2 * size, most)
-
-
-def pinned(tensor: Tensor) -> Tensor:
-    """The tensor in memory that a GPU reads by itself, where there is a GPU."""
-    return tensor.pin_memory() if torch.cuda.is_available() and not tensor.is_pinned() else tensor
 
 
 def places(batch_size: int, rank: int, ranks: int) -> NDArray[np.int64]:

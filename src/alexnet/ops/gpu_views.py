@@ -124,10 +124,13 @@ def render_there(
     return orders.render(stored, _there(torch.from_numpy(rows), device), dtype)
 
 
+def pinned(tensor: Tensor) -> Tensor:
+    """The tensor in memory that a GPU reads by itself, where there is a GPU."""
+    return tensor.pin_memory() if torch.cuda.is_available() and not tensor.is_pinned() else tensor
+
+
 def _there(tensor: Tensor, device: torch.device) -> Tensor:
-    return (tensor.pin_memory() if torch.cuda.is_available() and not tensor.is_pinned() else tensor).to(
-        device, non_blocking=True
-    )
+    return pinned(tensor).to(device, non_blocking=True)
 
 
 def renders(device: torch.device, dtype: torch.dtype) -> bool:
