@@ -17,6 +17,22 @@ from alexnet.ops.triton.channels import activation, bias_of, lrn_gradient, roots
 
 
 @triton.jit
+def strip(strips, height, width, ALL: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr):
+    """Of a program: where its map begins, its first row, and its columns."""
+    number = tl.program_id(0)
+    begin = (number // strips).to(tl.int64) * height * width * ALL
+    return begin, number % strips * ROWS, tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+
+
+@triton.jit
+def along(row, column, c, held, height, width, ALL: tl.constexpr):
+    """The places of a row's values within its map, and whether they are there."""
+    line = row + tl.zeros_like(column)  # a mask of a scalar and a vector is none in the interpreter
+    inside = ((line < height) & (column < width))[:, None] & held
+    return (row * width + column)[:, None] * ALL + c[None, :], inside
+
+
+@triton.jit
 def row_sum(
     image,
     bias,
@@ -35,10 +51,10 @@ def row_sum(
     """(P, C) float32: along one row the sum of the image, or of the squares of its activations, around each column."""
     total = tl.zeros((column.shape[0], c.shape[0]), tl.float32)
     line = row + tl.zeros_like(column)  # a mask of a scalar and a vector is none in the interpreter
-    for along in tl.static_range(-BACK, AHEAD + 1):
-        on = (line >= 0) & (line < height) & (column + along >= 0) & (column + along < width)
+    for beside in tl.static_range(-BACK, AHEAD + 1):
+        on = (line >= 0) & (line < height) & (column + beside >= 0) & (column + beside < width)
         mask = on[:, None] & held
-        at = (row * width + column + along)[:, None] * ALL + c[None, :]
+        at = (row * width + column + beside)[:, None] * ALL + c[None, :]
         _, a = activation(image, at, mask, bias, RELU)
         if SQUARED:
             a = tl.where(mask, a * a, 0.0)
@@ -79,10 +95,7 @@ def forward(
     c = tl.arange(0, WIDTH)
     held = (c < ALL)[None, :]
     given = bias_of(bias, c, c < ALL, BIASED)
-    number = tl.program_id(0)
-    begin = (number // strips).to(tl.int64) * height * width * ALL
-    first = number % strips * ROWS
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    begin, first, column = strip(strips, height, width, ALL, COLUMNS, ROWS)
     SIZE: tl.constexpr = BACK + AHEAD + 1
     sums = ()
     for step in tl.static_range(ROWS + SIZE - 1):
@@ -90,9 +103,7 @@ def forward(
         sums = sums + (row_sum(x + begin, given, above, column, c, held, height, width, ALL, RELU, True, BACK, AHEAD),)
         if step >= SIZE - 1:
             row = above - AHEAD
-            line = row + tl.zeros_like(column)
-            inside = ((line < height) & (column < width))[:, None] & held
-            at = (row * width + column)[:, None] * ALL + c[None, :]
+            at, inside = along(row, column, c, held, height, width, ALL)
             _, a = activation(x + begin, at, inside, given, RELU)
             t = tl.rsqrt(k + alpha * added(sums, step, SIZE))
             b = a * t * tl.sqrt(t)
@@ -127,10 +138,7 @@ def terms(
     c = tl.arange(0, WIDTH)
     held = (c < ALL)[None, :]
     given = bias_of(bias, c, c < ALL, BIASED)
-    number = tl.program_id(0)
-    begin = (number // strips).to(tl.int64) * height * width * ALL
-    first = number % strips * ROWS
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    begin, first, column = strip(strips, height, width, ALL, COLUMNS, ROWS)
     SIZE: tl.constexpr = BACK + AHEAD + 1
     sums = ()
     for step in tl.static_range(ROWS + SIZE - 1):
@@ -138,9 +146,7 @@ def terms(
         sums = sums + (row_sum(x + begin, given, above, column, c, held, height, width, ALL, RELU, True, BACK, AHEAD),)
         if step >= SIZE - 1:
             row = above - AHEAD
-            line = row + tl.zeros_like(column)
-            inside = ((line < height) & (column < width))[:, None] & held
-            at = (row * width + column)[:, None] * ALL + c[None, :]
+            at, inside = along(row, column, c, held, height, width, ALL)
             _, a = activation(x + begin, at, inside, given, RELU)
             t = tl.rsqrt(k + alpha * added(sums, step, SIZE))
             d = tl.load(dy + begin + at, mask=inside, other=0.0).to(tl.float32)
@@ -191,10 +197,7 @@ def backward(
     held = (c < ALL)[None, :]
     given = bias_of(bias, c, c < ALL, BIASED)
     none = tl.zeros((1, WIDTH), tl.float32)
-    number = tl.program_id(0)
-    begin = (number // strips).to(tl.int64) * height * width * ALL
-    first = number % strips * ROWS
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    begin, first, column = strip(strips, height, width, ALL, COLUMNS, ROWS)
     SIZE: tl.constexpr = BACK + AHEAD + 1
     if BIASED:
         summed = tl.zeros((COLUMNS, WIDTH), tl.float32)
@@ -205,9 +208,7 @@ def backward(
             row_sum(reached + begin, none, row + BACK, column, c, held, height, width, ALL, False, False, AHEAD, BACK),
         )
         if step >= SIZE - 1:
-            line = row + tl.zeros_like(column)
-            inside = ((line < height) & (column < width))[:, None] & held
-            at = (row * width + column)[:, None] * ALL + c[None, :]
+            at, inside = along(row, column, c, held, height, width, ALL)
             raw, own = activation(x + begin, at, inside, given, RELU)
             if NORMAL:
                 _, a = activation(source + begin, at, inside, none, False)
@@ -228,5 +229,5 @@ def backward(
             if BIASED:
                 summed += tl.where(inside, d, 0.0)
     if BIASED:
-        program = number * tl.num_programs(1) + tl.program_id(1)
+        program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
         tl.store(sums + program * ALL + c, tl.sum(summed, axis=0), mask=c < ALL)
