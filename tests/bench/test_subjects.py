@@ -15,6 +15,7 @@ from alexnet.bench import ceilings, compare, data, evaluate, measure, ops, pictu
 from alexnet.bench.measure import Contender, Options, Series
 from alexnet.bench.table import Row
 from alexnet.data.store import open_store
+from alexnet.device import pick_precision
 from alexnet.errors import UsageError
 from alexnet.networks import create
 from alexnet.training.recipes import recipe
@@ -164,6 +165,8 @@ def test_all_has_every_mark(everything: Entries) -> None:
     expected = [">= 40 x", "<= 8 x", ">= 11 x", ">= 5 x", ">= 55 %", "<= 120 %", ">= 3 x", ">= 92 %", ">= 1.3 x"]
     expected += [">= 4 x", ">= 4,000 images/s", ">= 400 images/s", ">= 1.8 x", ">= 1.8 x", ">= 3 x", ">= 600 images/s"]
     expected += ["<= 45 %", "<= 45 %", "<= 120 %", "<= 100 %", ">= 4 x", ">= 1 x", ">= 2.5 x"]
+    if pick_precision("auto", torch.device("cpu")) == torch.float32:
+        expected.remove(">= 11 x")  # of the step in bfloat16, which this processor does not compute
     assert marks == sorted([*expected, "<= 2.5 GB"])
 
 
