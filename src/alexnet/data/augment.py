@@ -174,15 +174,26 @@ def pca_noise(colors: ColorMap, random: SampleRandom, mean: Sequence[float], str
     x -> mean + (x - mean + V (z * s)) / (1 + strength), z normal with standard deviation `strength`, as in
     cuda-convnet's convdata.py: the image is scaled down to keep the scale of an image without noise.
     """
-    shift = (random.normal(3) * strength * torch.tensor(PCA_STD)) @ torch.tensor(PCA_COMPONENTS).T
+    shift = _along(random.normal(3) * strength * torch.tensor(PCA_STD), PCA_COMPONENTS)
     shrink = 1 / (1 + strength)
     return colors.then(torch.eye(3) * shrink, shift * shrink + torch.tensor(mean) * (1 - shrink))
 
 
 def lighting(colors: ColorMap, random: SampleRandom, strength: float = 0.1) -> ColorMap:
     """The weaker colour noise that other code calls the paper's (see LIGHTING_SCALE)."""
-    shift = (random.normal(3) * strength * torch.tensor(LIGHTING_SCALE)) @ torch.tensor(LIGHTING_COMPONENTS).T
+    shift = _along(random.normal(3) * strength * torch.tensor(LIGHTING_SCALE), LIGHTING_COMPONENTS)
     return colors.then(torch.eye(3), shift * 255)
+
+
+def _along(lengths: Tensor, components: Sequence[Sequence[float]]) -> Tensor:
+    """lengths (N, 3) along three components, the columns of a 3 x 3 matrix -> their sum (N, 3).
+
+    Term by term: a matrix product rounds otherwise with other N on some processors, and then processes that share a
+    batch would not draw what one draws.
+    """
+    first, second, third = torch.tensor(components).T
+    total: Tensor = lengths[:, :1] * first + lengths[:, 1:2] * second + lengths[:, 2:] * third
+    return total
 
 
 def gaussian(random: SampleRandom, std: float, scale: Sequence[float]) -> tuple[Tensor, Tensor]:
