@@ -1,4 +1,4 @@
-"""How this process allocates memory."""
+"""How this process allocates memory, and that a crash writes none of it to a disk."""
 
 import contextlib
 import ctypes
@@ -24,3 +24,12 @@ def give_back_memory() -> None:
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # as above
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def dump_no_core() -> None:
+    """Let a crash of this process and of those it starts write no core file; Windows has none. See setrlimit(2)."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))

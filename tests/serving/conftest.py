@@ -1,5 +1,6 @@
 """Servers that run, a model and a photo for them."""
 
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,8 +52,13 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(start: Callable[..., Served], export: Path) -> Served:
-    """A server with a short queue and no token."""
-    return start(export, "--queue", "4", "--max-bytes", "200k", "--max-pixels", "20M")
+    """A server with a short queue and no token, started where core files are allowed."""
+    usual, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    try:
+        return start(export, "--queue", "4", "--max-bytes", "200k", "--max-pixels", "20M")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (usual, most))
 
 
 @pytest.fixture(scope="session")

@@ -220,6 +220,8 @@ def test_no_content_is_written_anywhere(server: Served, photo: bytes, tmp_path: 
         assert {each for each in files if each.startswith("/") and not each.startswith(("/dev/", "/proc/"))} <= {
             str(server.log)
         }
+        limits = Path(f"/proc/{process}/limits").read_text().splitlines()
+        assert next(line.split()[4] for line in limits if line.startswith("Max core file size")) == "0"
 
 
 def test_problems_are_one_line(server: Served, photo: bytes) -> None:

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from alexnet.errors import UsageError
+from alexnet.memory import dump_no_core
 from alexnet.serving.limits import Limits
 from alexnet.serving.process import Process
 
@@ -42,6 +43,7 @@ def serve(order: Order, started: Callable[[list[str]], None]) -> None:
     """
     check(order)
     _check_packages()
+    dump_no_core()  # it would hold clients' photos
     with _bound(order) as bound:
         asyncio.run(_serve(order, bound, started))
 
