@@ -265,3 +265,15 @@ def test_a_fingerprint_is_of_the_content_wherever_it_lies(
     assert load(tmp_path / "copy.onnx").fingerprint() == load(whole).fingerprint()
     assert load(tmp_path / "copy.safetensors").fingerprint() == classifier.fingerprint()
     assert len({load(whole).fingerprint(), load(batched).fingerprint(), classifier.fingerprint()}) == 3
+
+
+@pytest.mark.parametrize(("name", "told"), [("gone.onnx", "no model at"), ("empty", "Docker"), ("x.bin", "no export")])
+def test_without_torch_one_line_says_what_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.bin").write_bytes(b"no model")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "alexnet.inference.classifier")
+    with pytest.raises(WeightsError, match=told):
+        load(tmp_path / name)

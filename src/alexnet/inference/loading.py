@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from alexnet.errors import WeightsError
 from alexnet.inference.runtime import Exported, open_export
 from alexnet.weights import hub
 from alexnet.weights.exported import export_card
@@ -31,6 +32,21 @@ def load(
     is_path = isinstance(path, (str, os.PathLike)) and not hub.is_name(path)
     if is_path and (card := export_card(Path(os.fsdecode(path)))):
         return open_export(Path(os.fsdecode(path)), card, str(device), str(precision), brief)
-    from alexnet.inference.classifier import load as load_network
-
+    try:
+        from alexnet.inference.classifier import load as load_network
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise _without_torch(path) from error
     return load_network(path, device, precision)
+
+
+def _without_torch(path: str | os.PathLike[str]) -> WeightsError:
+    """Why nothing was loaded where torch is not installed, as in an image that serves exports alone."""
+    if Path(path).is_dir():
+        told = f"{path} is a folder and no export; Docker makes an empty one where the file to mount is not there"
+    elif Path(path).exists() or hub.is_name(path):
+        told = f"{path} is no export, which alone is used without torch; install torch, or give alexnet export's file"
+    else:
+        told = f"no model at {path}; without torch give an export, the file that alexnet export wrote"
+    return WeightsError(told)
