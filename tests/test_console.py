@@ -102,6 +102,25 @@ def test_the_training_bar_shows_where_a_run_stands(monkeypatch: pytest.MonkeyPat
     assert LINES[1] in text
 
 
+def test_without_a_bar_lines_tell_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0, 0, 30, 61, 61, 600, 1200, 1200])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.show_log(), console.TrainingBar(1000, done=100) as shown:
+        shown.step("2/20", 1.0, 0.5, 0.5, work=5)  # after 30 s
+        shown.step("2/20", 1.0, 0.5, 0.5, work=5)  # after 61 s: 10 of 900 are done
+        shown.step("2/20", 1.0, 0.5, 0.5, work=190)  # told once
+        shown.evaluated(ROW)  # after 600 s: 200 of 900
+        shown.step("20/20", 1.0, 0.5, 0.5, work=690)
+        shown.evaluated(ROW)  # 10 s are left
+    assert capsys.readouterr().err.splitlines() == [
+        "epoch 2/20 begun; about 1 h 30 min left",
+        f"{LINES[1]}  about 35 min left",
+        LINES[1],
+    ]
+
+
 def test_rich_is_imported_only_to_draw() -> None:
     program = (
         "import sys; from alexnet import console\n"

@@ -8,6 +8,7 @@ when the first bar or table is drawn, because importing it takes long.
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("alexnet")
 logger.addHandler(logging.NullHandler())  # without it Python prints warnings where logging is not configured
 
+MINUTE = 60  # seconds
 _allowed = False  # whether bars may be drawn
 _live: list["Progress"] = []  # the bars on the screen, the latest last
 
@@ -77,17 +79,23 @@ def bar(title: str, in_bytes: bool = False) -> Iterator[Callable[[int, int | Non
 
 
 class TrainingBar:
-    """Shows a training of `steps` steps, of which `done` are behind it: a bar where allowed, a line an evaluation."""
+    """Shows a training of so much `work`, of which `done` is behind it: a bar where allowed, a line an evaluation.
 
-    def __init__(self, steps: int, done: int = 0) -> None:
-        self.steps, self.done = steps, done
+    Lines tell the time that is left where there is no bar, first after a minute. The unit of work is the caller's, such
+    as a pixel: steps on larger images take longer.
+    """
+
+    def __init__(self, work: int, done: int = 0) -> None:
+        self.work, self.done = work, done
         self.bar: Progress | None = None
+        self._began, self._first, self._told = time.monotonic(), done, False
 
     def __enter__(self) -> Self:
+        self._began = time.monotonic()
         if _has_terminal():
             self.bar = _progress(_training_columns())
             self.task = self.bar.add_task(
-                "train", total=self.steps, completed=self.done, epoch="", speed=0.0, loss=float("nan"), score=""
+                "train", total=self.work, completed=self.done, epoch="", speed=0.0, loss=float("nan"), score=""
             )
             _start(self.bar)
         return self
@@ -98,10 +106,18 @@ class TrainingBar:
         if self.bar:
             _stop(self.bar)
 
-    def step(self, epoch: str, speed: float, loss: float, share: float, counted: str = "accuracy") -> None:
+    def step(
+        self, epoch: str, speed: float, loss: float, share: float, counted: str = "accuracy", work: int = 1
+    ) -> None:
         """Move on by one step. speed: images/s; loss, share: the epoch's mean so far; counted: what the share is of."""
+        self.done += work
         if self.bar:
-            self.bar.update(self.task, advance=1, epoch=epoch, speed=speed, loss=loss, score=f"{counted} {share:.1%}")
+            score = f"{counted} {share:.1%}"
+            self.bar.update(self.task, completed=self.done, epoch=epoch, speed=speed, loss=loss, score=score)
+        elif not self._told and time.monotonic() - self._began > MINUTE:
+            self._told = True
+            if left := self._left():
+                logger.info(f"epoch {epoch} begun; about {left} left")
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """Log a line for an epoch that was evaluated; row: its line of metrics.csv."""
@@ -111,7 +127,16 @@ class TrainingBar:
         score += "".join(f"  {key} {row[key]:.4f}" for key in row if key.endswith("error"))
         layer = f"  {row['layer']}" if "layer" in row else ""
         speed = f"{row['images_per_second']:.0f} images/s"
-        logger.info(f"epoch {row['epoch']}{layer}  loss {row['train_loss']:.3f}{score}  {speed}")
+        left = "" if self.bar else self._left()
+        more = f"  about {left} left" if left else ""
+        logger.info(f"epoch {row['epoch']}{layer}  loss {row['train_loss']:.3f}{score}  {speed}{more}")
+
+    def _left(self) -> str:
+        """The time that the rest takes at the mean speed so far, in words; "" for less than a minute."""
+        taken = time.monotonic() - self._began
+        minutes = round(taken * (self.work - self.done) / max(self.done - self._first, 1e-9) / MINUTE)
+        hours = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+        return hours if minutes >= 1 else ""
 
 
 def table(label: str, *numbers: str) -> "Table":

@@ -77,8 +77,10 @@ def fit(task: Task, progress: Progress, stopped: threading.Event) -> None:
     Once `stopped` is set, a checkpoint is saved and Interrupted raised.
     """
     recipe, steps = task.state.recipe, len(task.state.loader)
+    pixels = [_pixels(task, epoch) for epoch in range(recipe.epochs)]
+    done = steps * sum(pixels[: progress.epoch]) + progress.step * _pixels(task, progress.epoch)
     with (
-        TrainingBar(recipe.epochs * steps, progress.epoch * steps + progress.step) as report,
+        TrainingBar(steps * sum(pixels), done) as report,
         Saver(recipe.checkpoint_minutes, checkpoint_bytes(task.state), task.state.together.first) as saver,
     ):
         while not is_over(recipe, progress):
@@ -151,7 +153,12 @@ def _show(task: Task, progress: Progress, report: TrainingBar, read: int, speed:
     recipe = task.state.recipe
     epoch, seen = f"{progress.epoch + 1}/{recipe.epochs}", max(1, read)
     loss, score = progress.loss_sum / seen, progress.score_sum / (seen * recipe.batch_size)
-    report.step(epoch, speed * recipe.batch_size, loss, score, task.score_name)
+    report.step(epoch, speed * recipe.batch_size, loss, score, task.score_name, _pixels(task, progress.epoch))
+
+
+def _pixels(task: Task, epoch: int) -> int:
+    """Of an image of this epoch; a step takes about as long in proportion."""
+    return task.image_size(epoch) ** 2
 
 
 def save(state: State, progress: Progress, saver: Saver) -> None:
