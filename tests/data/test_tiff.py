@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import time
 from itertools import product
 from typing import Any
@@ -196,3 +197,78 @@ def test_a_small_file_of_millions_of_strips_is_refused_at_once() -> None:
     began = time.process_time()
     assert "1 of 16,777,216 parts of the picture are there" in str(inspect(data).error)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("colours", [GRAY, PICTURE])
+def test_premultiplied_alpha_is_laid_over_white(colours: NDArray[Any], planes: str, dtype: str) -> None:
+    alpha = np.clip(60 + GRAY, 0, 255)
+    shown = np.clip(colours.astype(int) * alpha // 255 + 255 - alpha, 0, 255)
+    bands = np.concatenate([colours * (alpha / 255), alpha], 2) / 255 * TYPES[dtype]
+    data = written(
+        bands.astype(dtype) if planes == "contig" else bands.transpose(2, 0, 1).astype(dtype),
+        photometric="rgb" if colours is PICTURE else "minisblack",
+        planarconfig=planes,
+        extrasamples=["assocalpha"],
+    )
+    assert np.abs(decode(data).astype(int) - shown).max() <= 3
+
+
+@pytest.mark.parametrize("layout", [{}, {"compression": "zlib"}, {"byteorder": ">", "compression": "zlib"}])
+def test_values_that_pillow_takes_for_others_are_refused(layout: dict[str, Any]) -> None:
+    signed = inspect(written(GRAY[:, :, 0].astype(np.int8), photometric="minisblack", **layout))
+    assert "8-bit signed integer values, which is not read" in str(signed.error)
+    large = inspect(written(GRAY[:, :, 0] + np.uint32(2**32 - 300), photometric="minisblack", **layout))
+    assert "integer pixels from 4294966996 to" in str(large.error)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6, 10, 12, 14])
+@pytest.mark.parametrize("order", "<>")
+def test_packed_values_are_spread_over_the_whole_range(bits: int, order: str) -> None:
+    few = np.rint(PICTURE[:, :-1] / 255 * (2**bits - 1)).astype(int)  # rows that end within a byte, of 2 bits a value
+    shown = few / (2**bits - 1) * 255
+    for photometric, bands, wanted in ((0, 1, 255 - shown[:, :, :1]), (1, 1, shown[:, :, :1]), (2, 3, shown)):
+        data = packed(few[:, :, :bands], bits, photometric, order)
+        assert np.abs(decode(data) - wanted).max() <= 1, photometric
+
+
+def packed(values: NDArray[Any], bits: int, photometric: int, order: str) -> bytes:
+    """An uncompressed TIFF file of two strips with `bits` bits a value and no gaps within a row."""
+    height, width, bands = values.shape
+    rows = np.packbits((values.reshape(height, -1, 1) >> np.arange(bits)[::-1] & 1).reshape(height, -1), axis=1)
+    size, half = rows.shape[1], height // 2
+    tags = [(256, [width]), (257, [height]), (258, [bits] * bands), (259, [1]), (262, [photometric])]
+    tags += [(273, [8, 8 + size * half]), (277, [bands]), (278, [half]), (279, [size * half] * 2)]
+    place = 8 + rows.size + 2 + 12 * len(tags) + 4
+    entries, longer = b"", b""
+    for code, numbers in tags:
+        value = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        entries += struct.pack(order + "HHI", code, 4, len(numbers))
+        entries += value if len(value) == 4 else struct.pack(order + "I", place + len(longer))
+        longer += value if len(value) > 4 else b""
+    head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8 + rows.size)
+    return head + rows.tobytes() + struct.pack(order + "H", len(tags)) + entries + bytes(4) + longer
+
+
+OLD = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python itself decodes Zstandard from 3.14 on")
+
+
+@pytest.mark.parametrize(
+    ("code", "values", "reason"),
+    [
+        pytest.param(259, (259, 3, 1, 50000), "compressed as Zstandard", marks=OLD),
+        (258, (258, 3, 1, 24), "24-bit integer values packed"),
+        (65000, (317, 3, 1, 3), "a predictor for floats"),
+    ],
+)
+def test_what_needs_a_further_package_is_named_and_not_called_damage(
+    code: int, values: tuple[int, ...], reason: str
+) -> None:
+    bands = GRAY[:, :, 0] + (np.uint32(0) if code == 258 else np.float64(0))
+    data = bytearray(written(bands, photometric="minisblack", extratags=[(65000, 3, 1, 3, True)]))
+    place = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags[code].offset
+    data[place : place + 12] = struct.pack("<HHII", *values)
+    error = str(inspect(bytes(data)).error)
+    assert reason in error
+    assert "damaged" not in error

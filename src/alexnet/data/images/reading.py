@@ -15,7 +15,7 @@ from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
 from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, ranged, rgb, to_8_bit
 from alexnet.data.images.plain import in_memory, plain_pixels
-from alexnet.data.images.tiff import WideTiff, is_negative
+from alexnet.data.images.tiff import WideTiff, foreign_compression, is_negative
 from alexnet.data.images.turbo import turbo_pixels
 from alexnet.errors import ImageError
 
@@ -132,12 +132,12 @@ def upright_pixels(
 
 
 def _load(image: Image.Image) -> None:
-    file = getattr(image, "fp", None)  # which Pillow forgets while it loads
+    file, foreign = getattr(image, "fp", None), foreign_compression(image)  # which Pillow forgets while it loads
     try:
         image.load()
     except ImageError:
         raise
     except Exception as error:  # as in `opened`
         known = image.format in ("JPEG", "MPO") and file is not None and not file.closed
-        strange = strange_jpeg(file) if file is not None and known else None
+        strange = strange_jpeg(file) if file is not None and known else foreign
         raise ImageError(strange or f"truncated or damaged: {words(error)}") from error

@@ -16,6 +16,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from alexnet.data.images.kinds import RAW, RAW_SUFFIXES
 from alexnet.data.images.lzw import LZW, unpacked_page
 from alexnet.data.images.orientation import UPRIGHT
+from alexnet.data.images.packed import is_packed, unpacked
 from alexnet.data.images.pixels import Pixels, ValueRange, Values, to_8_bit
 from alexnet.errors import ImageError
 
@@ -25,6 +26,7 @@ BITS, COMPRESSION, PHOTOMETRIC, BANDS, PLANES, EXTRA, FORMAT = 258, 259, 262, 27
 MAKE, ORIENTATION, SUBFILE, CHILDREN, DNG = 271, 274, 254, 330, 50706
 WHITE_IS_ZERO, GRAY, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
 COLOURS = {WHITE_IS_ZERO: 1, GRAY: 1, RGB: 3, PALETTE: 1, CMYK: 4, 6: 3, 8: 3}  # bands by photometric interpretation
+WHOLE = (1, 8, 16, 32, 64)  # bits a value that tifffile reads without further packages
 MAX_BYTES = 2**32  # of decoded values
 _COMPRESSED = {7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC"}
 _COMPRESSED |= {50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}
@@ -76,6 +78,12 @@ def has_undeclared_band(image: Image.Image) -> bool:
     return image.mode == "RGBA" and tags.get(PHOTOMETRIC) == RGB and not tags.get(EXTRA)
 
 
+def foreign_compression(image: Image.Image) -> str | None:
+    """Why pixels may not be decoded that are not damaged: a compression that not every libtiff has; None for usual."""
+    name = _COMPRESSED.get(_tags(image).get(COMPRESSION, 1))
+    return None if name is None else f"its pixels, compressed as {name}, cannot be decoded: save it uncompressed"
+
+
 def notes_of_tiff(image: Image.Image) -> list[str]:
     """Properties that need conversion, beyond those seen in Pillow's mode."""
     if isinstance(image, WideTiff):
@@ -108,7 +116,9 @@ def _pillow_is_right(image: TiffImagePlugin.TiffImageFile) -> bool:
     bits, bands, packed = set(tags.get(BITS, (1,))), tags.get(BANDS, 1), tags.get(COMPRESSION, 1) != 1
     if tags.get(PLANES, 1) == 2 and bands > 1:
         colour = tags.get(PHOTOMETRIC) == RGB and bands in (3, 4)
-        return colour and (bits == {8} or (packed and bits == {16}))
+        return colour and tuple(tags.get(EXTRA, ())) != (1,) and (bits == {8} or (packed and bits == {16}))
+    if image.mode == "La" or bits == {12} or (bits, set(tags.get(FORMAT, (1,)))) in (({8}, {2}), ({32}, {1})):
+        return False  # no premultiplied grey, 12 bits as of 16, signed values as unsigned and the other way round
     wide = image.mode in ("F", "I") or set(tags.get(FORMAT, (1,))) != {1}
     return not (wide and packed and tags.prefix == b"MM")  # which libtiff has put into the machine's order already
 
@@ -177,7 +187,7 @@ class WideTiff(ImageFile.ImageFile):
         else:
             mode = self.mode
         whole = Image.merge(mode.replace("A", "a") if self._premultiplied else mode, images)
-        return whole.convert(self.mode)
+        return (whole.convert("RGBA") if self._premultiplied else whole).convert(self.mode)  # to LA alpha would be lost
 
     def _found(self) -> list[str]:
         page = self._page
@@ -198,13 +208,31 @@ def _refuse_variety(page: Any) -> None:
     if page.photometric not in (WHITE_IS_ZERO, GRAY, RGB, CMYK) or page.imagedepth > 1:
         name = "a volume" if page.imagedepth > 1 else getattr(page.photometric, "name", str(page.photometric))
         raise ImageError(f"{what} in {name}, which is not read: save it as RGB of 8 bits a channel")
-    if page.compression not in (1, LZW) and page.compression not in TIFF.DECOMPRESSORS:
+    if page.compression not in (1, LZW) and not _is_there(TIFF.DECOMPRESSORS, page.compression):
         name = _COMPRESSED.get(page.compression, getattr(page.compression, "name", str(page.compression)))
         raise ImageError(f"{what} compressed as {name}, which is not read: save it uncompressed or as PNG")
+    if not _is_there(TIFF.UNPREDICTORS, page.predictor):
+        name = "for floats" if page.predictor == 3 else f"of number {page.predictor}"
+        raise ImageError(f"{what} with a predictor {name}, which is not read: save it without a predictor")
+    if page.bitspersample not in WHOLE and not is_packed(page):
+        raise ImageError(f"{what} packed without gaps, which is not read: save it as 8 or 16 bits a channel")
+    if page.dtype.kind == "i" and page.dtype.itemsize == 1:
+        raise ImageError(f"{what}, which is not read: save it as unsigned")
     if page.dtype.kind == "i" and (page.samplesperpixel > 1 or page.photometric != GRAY):
         raise ImageError(f"{what} in several bands or of white as zero, which is not read: save it as unsigned")
     if page.nbytes > MAX_BYTES:
         raise ImageError(f"too large: {page.nbytes:,} bytes by its header, at most {MAX_BYTES:,} are decoded")
+
+
+def _is_there(codecs: Any, number: int) -> bool:
+    """Whether tifffile has that codec; some it has only by packages, or by modules of later versions of Python."""
+    try:
+        codecs[number](b"")
+    except (KeyError, ImportError):
+        return False
+    except Exception:  # nothing to decode
+        return True
+    return True
 
 
 def _mode(page: Any, alpha: bool) -> str:
@@ -225,7 +253,9 @@ def _bands(page: Any, file: Any) -> Bands:
         raise ImageError(f"truncated or damaged: {there:,} of {needed:,} parts of the picture are there")
     if min(page.databytecounts) == 0:
         raise ImageError("truncated or damaged: parts of the picture are missing")
-    values = (unpacked_page(page, file) if page.compression == LZW else page).asarray(maxworkers=1)
+    values = _values(page, file)
+    if values.size != (expected := page.imagelength * page.imagewidth * page.samplesperpixel):
+        raise ImageError(f"truncated or damaged: {values.size:,} of {expected:,} values are there")
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * np.uint8(255)
     elif page.dtype.kind == "u" and page.bitspersample < 8 * page.dtype.itemsize:
@@ -237,17 +267,24 @@ def _bands(page: Any, file: Any) -> Bands:
     return bands
 
 
+def _values(page: Any, file: Any) -> NDArray[Any]:
+    if is_packed(page):
+        return unpacked(page, file)
+    values: NDArray[Any] = (unpacked_page(page, file) if page.compression == LZW else page).asarray(maxworkers=1)
+    return values
+
+
 def _gray(values: NDArray[Any]) -> NDArray[Any]:
-    """As a type that Pillow has: uint16, int32 or float32. What exceeds it is cut, and refused later as too large."""
+    """As a type that Pillow has: uint16, int32 or float32. Larger floats become infinite, and are refused later."""
     if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
             return values.astype(np.float32)
     if values.dtype == np.uint16:
         return values.astype("<u2")
-    limits = np.iinfo(np.int32)
-    return np.clip(values.astype(np.float64 if values.dtype == np.uint64 else np.int64), limits.min, limits.max).astype(
-        np.int32
-    )
+    limits, low, high = np.iinfo(np.int32), int(values.min()), int(values.max())
+    if low < limits.min or high > limits.max:
+        raise ImageError(f"integer pixels from {low} to {high}: at most {limits.max} is read; save it as 16 bits")
+    return values.astype(np.int32)
 
 
 def _eight(values: Bands, value_range: ValueRange | None = None) -> tuple[Pixels, Values | None]:
