@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,29 @@ def test_every_row_of_the_table_of_formats_names_tests_that_exist() -> None:
         named = re.findall(r"`(test_\w+)`", row)
         assert named, row
         assert [name for name in named if f"def {name}(" not in code] == []
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8, 16])
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("value_range", [None, (0.0, 65535.0)])
+def test_one_transparent_colour_of_png_is_white_at_every_depth(
+    bits: int, bands: int, value_range: tuple[float, float] | None
+) -> None:
+    if bands == 3 and bits < 8:
+        return  # PNG has no such colour
+    values = np.random.default_rng(bits).integers(0, 2**bits, (8, 16, bands))
+    values[2:4] = values[0, 0] ^ 1  # another value, alike in its upper bits
+    values[4:] = values[0, 0]
+    shown = np.where((values == values[0, 0]).all(2, keepdims=True), 255, values / (2**bits - 1) * 255)
+    assert np.abs(decode(png(values, bits, values[0, 0]), value_range=value_range) - shown).max() <= 1
+
+
+def png(values: np.ndarray, bits: int, key: np.ndarray) -> bytes:
+    """A grey or colour PNG file in which the colour `key` is transparent."""
+    height, width, bands = values.shape
+    rows = np.packbits((values.reshape(height, -1, 1) >> np.arange(bits)[::-1] & 1).reshape(height, -1), axis=1)
+    header = struct.pack(">IIBBBBB", width, height, bits, 0 if bands == 1 else 2, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = {b"IHDR": header, b"tRNS": key.astype(">u2").tobytes(), b"IDAT": pixels, b"IEND": b""}
+    framed = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks.items())
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet.data.images.alpha import opaque
+from alexnet.data.images.alpha import opaque, transparent_value, without_value
 from alexnet.data.images.facts import BLANK, ImageFacts, notes_of, stored_in_16_bit, turned
 from alexnet.data.images.kinds import strange_jpeg
 from alexnet.data.images.lower import lower_bytes
@@ -111,24 +111,39 @@ def upright_pixels(
     wide = stored_in_16_bit(image)  # which is known only until it is loaded
     if isinstance(image, WideTiff):
         image.value_range = value_range
-    lower = lower_bytes(image) if wide and value_range is not None else None
+    key = transparent_value(image)
+    lower = lower_bytes(image) if wide and (value_range is not None or key is not None) else None
     if notes is not None:
         notes += notes_of(image)
     if not own and (decoded := turbo_pixels(image)) is not None:
         pixels, values = ranged(decoded, value_range)
         return np.ascontiguousarray(UPRIGHT[orientation_of(image)](pixels)), values
     _load(image)
-    seen, note = opaque(image)
-    if notes is not None:
-        notes += [*(turned(image) if image.format == "PNG" else []), *([] if note is None else [note])]
+    seen, note = opaque(image) if key is None else (_keyless(image), None)
     if isinstance(image, WideTiff) and image.values is not None:  # its colours are of 8 bits by now
         pixels, values = rgb(seen)[0], image.values
-    elif lower is not None:
-        pixels, values = to_8_bit(np.asarray(seen).astype(np.uint16) * np.uint16(256) + lower, value_range)
+    elif lower is not None and value_range is not None:
+        pixels, values = to_8_bit(_whole(seen, lower), value_range)
     else:
         pixels, values = rgb(seen, value_range, wide)
+    if key is not None:
+        pixels, note = without_value(pixels, np.asarray(seen) if lower is None else _whole(seen, lower), key)
+    if notes is not None:
+        notes += [*(turned(image) if image.format == "PNG" else []), *([] if note is None else [note])]
     # Read the tag after loading: PNG has found it only then, and TIFF, which Pillow rotates itself, has removed it.
     return np.ascontiguousarray(UPRIGHT[orientation_of(image)](255 - pixels if is_negative(image) else pixels)), values
+
+
+def _keyless(image: Image.Image) -> Image.Image:
+    """The loaded image without the value that it declares transparent."""
+    copy = image.copy()
+    copy.info.pop("transparency", None)
+    return copy
+
+
+def _whole(image: Image.Image, lower: Pixels) -> NDArray[np.uint16]:
+    """All 16 bits of colour, of which Pillow has the upper ones."""
+    return np.asarray(image).astype(np.uint16) * np.uint16(256) + lower
 
 
 def _load(image: Image.Image) -> None:
