@@ -210,6 +210,26 @@ def test_one_hot_columns_are_classes(tmp_path: Path) -> None:
     }
 
 
+def test_one_hot_columns_may_hold_false_and_true(tmp_path: Path) -> None:
+    lay(tmp_path, "1.png", "2.png")
+    data = write_csv(tmp_path, "file,cat,dog\n1.png,True,False\n2.png,FALSE,TRUE\n")
+    assert labels_of(data) == {"1.png": "cat", "2.png": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("column", "yes", "no"),
+    [("is_valid", "val", "train"), ("isTest", "test", "train"), ("is_training_image", "train", "test")],
+)
+def test_column_of_yes_and_no_gives_the_parts_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, yes: str, no: str
+) -> None:
+    lay(tmp_path, "1.png", "2.png")
+    data = write_csv(tmp_path, f"path,label,{column}\n1.png,a,True\n2.png,b,False\n")
+    assert labels_of(data) == {"1.png": f"a {yes}", "2.png": f"b {no}"}
+    assert f"images of which {column} is true are {yes}, all others {no}" in caplog.text
+    assert labels_of(f"{data}:{column}") == {"1.png": "True", "2.png": "False"}
+
+
 @pytest.mark.parametrize(("row", "reason"), [("0,0,0", "none of the classes"), ("1,0,1", "several classes, 'A', 'C'")])
 def test_row_without_exactly_one_class_is_refused(tmp_path: Path, row: str, reason: str) -> None:
     lay(tmp_path, "1.jpg", "2.jpg")

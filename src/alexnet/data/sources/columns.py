@@ -2,13 +2,17 @@
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.data.samples import normal_name, some_names
+from alexnet.data.sources.parts import part_named
 from alexnet.errors import DataError
+
+log = logging.getLogger(__name__)
 
 FORM = "a header line path,label or path,label,split is needed, in UTF-8 or UTF-16"
 SEPARATORS = (",", ";", "\t", "|")
@@ -19,6 +23,8 @@ PATH_NAMES = (
     *("img", "imgpath", "imgfile", "imgname", "imageid", "imgid", "photo", "picture", "id"),
 )
 LABEL_NAMES = ("label", "labels", "class", "classname", "target", "category", "species", "breed", "diagnosis", "dx")
+YES, NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
+_IS = re.compile(r"is[\s_\-]?(?=[^\W_])", re.IGNORECASE)
 SPLIT_NAMES = ("split", "set", "fold", "subset", "partition", "part", "phase")
 
 
@@ -86,9 +92,39 @@ def named_column(table: Table, name: str) -> int:
 
 
 def one_hot_columns(table: Table, taken: Sequence[int]) -> list[int]:
-    """The columns that hold nothing but 0 and 1, without those that are taken."""
-    free = [index for index in range(len(table.columns)) if index not in taken]
-    return [index for index in free if table.rows and set(table.column(index)) <= {"0", "1", "0.0", "1.0"}]
+    """The columns that hold nothing but 0 and 1, or false and true, without those that are taken."""
+    return [index for index in range(len(table.columns)) if index not in taken and _is_yes_or_no(table, index)]
+
+
+def is_yes(cell: str) -> bool:
+    """Whether a cell of such a column says yes."""
+    return cell.casefold() in YES
+
+
+def flag_as_split(table: Table, label_column: str | None = None) -> Table:
+    """The table with a column such as is_valid, of yes and no, as the column of parts, where it has no other.
+
+    label_column: the column that the user names as the labels', which is no flag. Of is_train what is no is for
+    testing; of is_valid and is_test it is for training.
+    """
+    parts = {index: part_named(_IS.sub("", column)) for index, column in enumerate(table.columns) if _IS.match(column)}
+    flags = [index for index, part in parts.items() if part and _is_yes_or_no(table, index)]
+    flags = [index for index in flags if label_column is None or _key(table.columns[index]) != _key(label_column)]
+    if len(flags) != 1 or find_columns(table, SPLIT_NAMES, "split"):
+        return table
+    flag, part = flags[0], parts[flags[0]]
+    other = "test" if part == "train" else "train"
+    log.info("%s: images of which %s is true are %s, all others %s", table.file, table.columns[flag], part, other)
+    columns = [SPLIT_NAMES[0] if index == flag else column for index, column in enumerate(table.columns)]
+    rows = {
+        line: [*cells[:flag], part if is_yes(cells[flag]) else other, *cells[flag + 1 :]]
+        for line, cells in table.rows.items()
+    }
+    return Table(table.file, columns, rows)
+
+
+def _is_yes_or_no(table: Table, index: int) -> bool:
+    return bool(table.rows) and {cell.casefold() for cell in table.column(index)} <= YES | NO
 
 
 def _key(column: str) -> str:

@@ -14,6 +14,8 @@ from alexnet.data.sources.columns import (
     SPLIT_NAMES,
     Table,
     find_columns,
+    flag_as_split,
+    is_yes,
     named_column,
     one_hot_columns,
     read_table,
@@ -32,9 +34,10 @@ def read_csv(file: Path, label_column: str | None = None) -> Source:
     """The images listed in a table with a header line: `path,label[,split]`, or other names for these columns.
 
     The columns are found by their usual names (`columns.PATH_NAMES`, ...), in any case; label_column names the one of
-    the labels. Without a column of labels, columns of 0 and 1 alone are classes, one of which is 1 in each row. Paths
-    are absolute or relative to the table's folder or to one beside it, see `ListedFiles`. Other columns are ignored. An
-    empty split: none given. Repeated lines of a file are dropped with a warning. Logs whatever is not as above.
+    the labels. Without a column of labels, columns of 0 and 1, or false and true, alone are classes, one of which is 1
+    in each row. A column such as is_valid gives parts. Paths are absolute or relative to the table's folder or to one
+    beside it, see `ListedFiles`. Other columns are ignored. An empty split: none given. Repeated lines of a file are
+    dropped with a warning. Logs whatever is not as above.
     Raises DataError, with the line number, for malformed lines, missing files and files listed with two labels or
     splits.
     """
@@ -65,7 +68,7 @@ def read_tables(files: Sequence[Path], label_column: str | None = None) -> Sourc
 def _listed(table: Table, label_column: str | None) -> list[Row]:
     """The rows of a table, each image once."""
     files = ListedFiles(table.file.parent, part_named(table.file.stem))
-    path = _path_column(table, files)
+    path, table = _path_column(table, files), flag_as_split(table, label_column)
     split = _split_column(table, path)
     labels = _labels(table, path, split, label_column)
     lines = {line: _row(table, line, path, labels(line), split) for line in table.rows}
@@ -165,7 +168,7 @@ def _one_hot(table: Table, columns: list[int]) -> Callable[[int], str]:
     log.info("%s: each of the columns %s is a class", table.file, some_names(names, 12))
 
     def label(line: int) -> str:
-        ones = [table.columns[index] for index in columns if float(table.rows[line][index])]
+        ones = [table.columns[index] for index in columns if is_yes(table.rows[line][index])]
         if len(ones) == 1:
             return ones[0]
         wrong = f"several classes, {some_names(ones)}" if ones else f"none of the classes {some_names(names)}"
