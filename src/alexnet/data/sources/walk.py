@@ -21,7 +21,8 @@ LITTER = frozenset(
             "recycler",
             "system volume information",
         ),  # Windows
-        *("@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "lost+found"),  # network storage, repaired disks
+        *("@eadir", "@tmp", "@recycle", "#recycle", "@recently-snapshot", "#snapshot"),  # network storage
+        *("lost+found", "found.000"),  # repaired disks
         *("thumbs", "thumbnail", "thumbnails", "_thumbs", "_thumbnails", "@__thumb"),  # photo managers
     ]
 )
