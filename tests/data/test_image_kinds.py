@@ -52,6 +52,18 @@ def test_phones_formats_are_read(kind: str) -> None:
     assert facts.format == ("JPEG" if kind == "MPO" else kind)  # an MPO of one picture is a JPEG
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 7])
+@pytest.mark.parametrize("shape", [(32, 48), (32, 48, 3)])
+def test_jpeg_2000_of_few_bits_reaches_from_black_to_white(bits: int, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(bits).integers(0, 2**bits, shape, np.uint8)
+    level = 128 - 2 ** (bits - 1)  # what a decoder of so many bits adds less after the inverse transform
+    data = bytearray(encoded(Image.fromarray(values + np.uint8(level)), "JPEG2000", no_jp2=True, mct=0))
+    for channel in range(values.size // (32 * 48)):
+        data[42 + 3 * channel] = bits - 1
+    expected = np.rint(values * (255 / (2**bits - 1))).astype(np.uint8)
+    assert (decode(bytes(data)) == (expected if values.ndim == 3 else expected[..., None])).all()
+
+
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
 def test_phones_photos_are_upright(kind: str) -> None:
     turned = Image.fromarray(photo()).transpose(Image.Transpose.ROTATE_90)

@@ -15,6 +15,7 @@ from alexnet.data.images.opening import opened, words
 from alexnet.data.images.orientation import UPRIGHT, orientation_of
 from alexnet.data.images.pixels import Pixels, ValueRange, Values, array_pixels, digest, is_blank, ranged, rgb, to_8_bit
 from alexnet.data.images.plain import in_memory, plain_pixels
+from alexnet.data.images.shallow import depths, spread
 from alexnet.data.images.tiff import WideTiff, foreign_compression, is_negative
 from alexnet.data.images.turbo import turbo_pixels
 from alexnet.errors import ImageError
@@ -118,8 +119,9 @@ def upright_pixels(
     if not own and (decoded := turbo_pixels(image)) is not None:
         pixels, values = ranged(decoded, value_range)
         return np.ascontiguousarray(UPRIGHT[orientation_of(image)](pixels)), values
+    bits = depths(image)
     _load(image)
-    seen, note = opaque(image) if key is None else (_keyless(image), None)
+    seen, note = opaque(spread(image, bits) if bits else image) if key is None else (_keyless(image), None)
     if isinstance(image, WideTiff) and image.values is not None:  # its colours are of 8 bits by now
         pixels, values = rgb(seen)[0], image.values
     elif lower is not None and value_range is not None:
