@@ -52,6 +52,27 @@ def test_legacy_and_wrapped_files_are_read(tmp_path: Path, theirs: alexnet) -> N
     assert any("module." in note for note in found.notes)
 
 
+@pytest.mark.parametrize("form", ["{}", "module.{}", "_orig_mod.{}", "module._orig_mod.{}", "model.{}", "net.{}"])
+@pytest.mark.parametrize("parts", [("features.", "features.module."), ("", "")])
+def test_names_lose_what_is_wrapped_around_the_network(tmp_path: Path, form: str, parts: tuple[str, str]) -> None:
+    """DataParallel around the features alone is how PyTorch's ImageNet example trains this network."""
+    with torch.device("meta"):
+        names = alexnet(num_classes=10).state_dict()
+    given = {form.format(name.replace(*parts)): torch.zeros(1) for name in names}
+    torch.save({"model_state_dict": given | {"n_averaged": torch.tensor(3)}}, tmp_path / "x.pth")
+    save_file(given, tmp_path / "x.safetensors")
+    for file in (tmp_path / "x.pth", tmp_path / "x.safetensors"):
+        with pytest.raises(WeightsError, match=r"features.0.weight is 1, expected 64 x 3 x 11 x 11"):  # by its own name
+            convert(file)
+
+
+def test_two_networks_in_one_file_are_not_mixed(tmp_path: Path, theirs: alexnet) -> None:
+    names = list(theirs.state_dict())
+    torch.save({name: 1 for part in ("", "module.") for name in [part + each for each in names]}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=r"holds features.0.weight of several networks"):
+        convert(tmp_path / "x.pth")
+
+
 def test_what_is_written_loads_strictly_in_torchvision(tmp_path: Path) -> None:
     torch.manual_seed(1)
     ours = create("one_weird_trick", 10).eval()

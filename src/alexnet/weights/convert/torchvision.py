@@ -5,6 +5,7 @@ builds tensors and plain containers and calls nothing else.
 """
 
 import json
+import re
 import struct
 import warnings
 import zipfile
@@ -28,8 +29,12 @@ NAME = "torchvision"
 ABOUT = "torchvision's alexnet as .pth or .safetensors"
 NETWORK = "one_weird_trick"
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # pickled magic number of torch.save before 1.6
-WRAPPERS = ("state_dict", "model")  # keys under which training scripts save the state dict beside other things
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts save the state dict
+AROUND = frozenset({"module", "_orig_mod", "model", "net"})
+"""Parts of a tensor's name from what is wrapped around a network or its features, none of them torchvision's own."""
+COUNTER = "n_averaged"  # beside the tensors of torch.optim.swa_utils.AveragedModel
 FIRST = "features.0.weight"
+ASKED = re.compile(r"GLOBAL ([\w.]+)")  # in the errors of torch.load, what a pickle asks for
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -38,7 +43,7 @@ def recognises(path: Path, head: bytes) -> bool:
         return True
     if head[:2] == b"PK":
         return b"/data.pkl" in head or any(name.endswith("/data.pkl") for name in _zip_names(path))
-    return FIRST in _safetensors_names(path, head) and not has_card(path)
+    return FIRST in map(_bare, _safetensors_names(path, head)) and not has_card(path)
 
 
 def read(path: Path, network: str | None = None) -> Foreign:
@@ -127,11 +132,20 @@ def _state(path: Path, held: object) -> tuple[dict[str, Tensor], list[str]]:
             notes.append(f"taken from its entry {key!r}; the others are left out")
     if not isinstance(held, Mapping):
         raise WeightsError(f"{path} holds a {type(held).__name__}, no state dict; save the network's state_dict()")
-    state: dict[str, Any] = dict(held)
-    if state and all(isinstance(name, str) and name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-        notes.append("the prefix 'module.' was taken off")
+    given: dict[Any, Any] = {name: tensor for name, tensor in held.items() if name != COUNTER}
+    state: dict[str, Any] = {}
+    for name, tensor in given.items():
+        if _bare(name) in state:
+            raise WeightsError(f"{path} holds {_bare(name)} of several networks; save the state_dict() of one")
+        state[_bare(name)] = tensor
+    taken = {part for name in given if isinstance(name, str) for part in name.split(".") if part in AROUND}
+    notes += [f"'{part}.' was taken off the names" for part in sorted(taken)]
     return state, notes
+
+
+def _bare(name: Any) -> Any:
+    """A tensor's name without what is wrapped around the network; what is no name, as it is."""
+    return ".".join(part for part in name.split(".") if part not in AROUND) if isinstance(name, str) else name
 
 
 def _check(subject: str, state: Mapping[str, object]) -> None:
