@@ -162,3 +162,38 @@ def test_changed_bytes_give_one_line(tmp_path: Path, zipped: bool) -> None:
         with pytest.raises(WeightsError) as told:
             convert(file)
         assert "\n" not in str(told.value)
+
+
+def test_what_a_whole_network_asks_for_is_named(tmp_path: Path) -> None:
+    torch.save(torch.nn.Sequential(torch.nn.Linear(1, 1)), tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match=r"it asks for torch.nn.modules.container.Sequential, as .* nothing of it"):
+        convert(tmp_path / "x.pt")
+
+
+def test_a_torchscript_program_is_refused_as_one(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("x/data.pkl", pickle.dumps({}))
+        zipped.writestr("x/code/net.py", " " * 10**4)
+        zipped.writestr("x/constants.pkl", pickle.dumps(()))
+    with pytest.raises(WeightsError, match=r"is a TorchScript program.*state_dict\(\)"):
+        convert(tmp_path / "x.pt")
+
+
+def _tiny(name: str, shape: torch.Size) -> torch.Tensor:
+    """A tensor of the shape whose file holds one number."""
+    return torch.zeros(1).expand(10**9 if name.startswith("classifier.6") else shape[0], *shape[1:])
+
+
+@pytest.mark.parametrize("kind", ["fewer", "sparse", "meta"])
+def test_tensors_whose_values_are_not_in_the_file_are_refused(tmp_path: Path, kind: str) -> None:
+    """Of a view of 5 kB that claims a billion classes, 16 terabytes would be taken."""
+    with torch.device("meta"):
+        meta = alexnet(num_classes=10).state_dict()
+    state = {name: _tiny(name, tensor.shape) for name, tensor in meta.items()}
+    if kind != "fewer":
+        first = torch.zeros(64, 3, 11, 11)
+        state["features.0.weight"] = first.to_sparse() if kind == "sparse" else first.to("meta")
+    torch.save(state, tmp_path / "x.pth")
+    told = "and holds fewer values" if kind == "fewer" else "is no plain tensor of floats"
+    with pytest.raises(WeightsError, match=f"features.0.weight .*{told}|features.0.weight {told}"):
+        convert(tmp_path / "x.pth")

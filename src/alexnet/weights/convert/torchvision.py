@@ -95,6 +95,7 @@ def _unpickled(path: Path) -> object:
     """What torch.save wrote, by the restricted unpickler. A zip must hold its parts uncompressed, as torch writes."""
     try:
         if zipfile.is_zipfile(path):
+            _refuse_script(path)
             _refuse_packed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about its own older formats
@@ -102,11 +103,18 @@ def _unpickled(path: Path) -> object:
     except WeightsError:
         raise
     except Exception as error:  # of bytes that anyone may have written, torch raises errors of every kind
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise WeightsError(
-            f"{path} is no file of tensors alone, or is damaged ({reason});"
+            f"{path} is no file of tensors alone, or is damaged ({_reason(error)});"
             " take a fresh copy, or save its state_dict() alone"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why torch refused a file, in a few words: of a whole network, the first thing that it asks for."""
+    text = str(error).strip()
+    if asked := ASKED.search(text):
+        return f"it asks for {asked[1][:80]}, as the pickle of a whole network does, and nothing of it was run"
+    return (text or type(error).__name__).splitlines()[0][:160]
 
 
 def _refuse_packed(path: Path) -> None:
@@ -114,6 +122,14 @@ def _refuse_packed(path: Path) -> None:
         total = sum(each.file_size for each in zipped.infolist())
     if total > path.stat().st_size:
         raise WeightsError(f"{path} unpacks to {total:,} bytes, more than it has; torch.save writes none such")
+
+
+def _refuse_script(path: Path) -> None:
+    """WeightsError for a program of torch.jit, whose archive begins as a file of torch.save does."""
+    if any(name.endswith("/constants.pkl") for name in _zip_names(path)):
+        raise WeightsError(
+            f"{path} is a TorchScript program, which is not read; with torch: save torch.jit.load(FILE).state_dict()"
+        )
 
 
 def _safetensors(path: Path) -> object:
@@ -124,7 +140,7 @@ def _safetensors(path: Path) -> object:
 
 
 def _state(path: Path, held: object) -> tuple[dict[str, Tensor], list[str]]:
-    """The state dict in what the file holds, and notes; "module.", which data parallelism adds, is taken off."""
+    """The state dict in what the file holds, by torchvision's own names, and notes of what was left out."""
     notes = []
     for key in WRAPPERS:
         if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
@@ -164,11 +180,22 @@ def _check(subject: str, state: Mapping[str, object]) -> None:
         )
     for name, shape in wanted.items():
         tensor = state[name]
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise WeightsError(f"{subject} no alexnet of torchvision: {name} is no tensor of floats; take a fresh copy")
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or not _is_plain(tensor):
+            raise WeightsError(
+                f"{subject} no alexnet of torchvision: {name} is no plain tensor of floats; take a fresh copy"
+            )
         free = 1 if name.startswith("classifier.6.") else 0  # the number of classes
         if tuple(tensor.shape)[free:] != shape[free:] or tensor.ndim != len(shape):
             raise WeightsError(
                 f"{subject} no alexnet of torchvision: {name} is {shape_text(tensor.shape)},"
                 f" expected {shape_text(shape)}"
             )
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise WeightsError(
+                f"{subject} damaged: {name} is {shape_text(tensor.shape)} and holds fewer values; take a fresh copy"
+            )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether its values are in the file, one after the other: neither sparse nor of the device "meta"."""
+    return tensor.layout is torch.strided and tensor.device.type == "cpu"
