@@ -1,6 +1,7 @@
 """MatConvNet's files: equal answers by NumPy from the file's filters, simplenn and dagnn, both ways; refusals."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,9 @@ def saved(path: Path, order: str, **changes: Any) -> Path:
         (ORDERS["bvlc"], {"conv2": {"pad": np.array([[2.0, 2.0, 1.0, 1.0]])}}, "pad of conv2 is"),
         (ORDERS["bvlc"], {"norm": {"param": np.array([[5, 2, 1e-4, 0.75]])}}, "param of norm1 is"),
         (ORDERS["bvlc"], {"pool": {"pool": np.array([[2.0, 2.0]])}}, "pool of pool1 is"),
+        (ORDERS["bvlc"], {"pool": {"method": "avg"}}, "pool1 is of 'avg', ours of max"),
+        (ORDERS["bvlc"], {"relu": {"leak": 0.1}}, "leak of relu1 is not 0"),
+        (ORDERS["bvlc"], {"conv3": {"dilate": np.array([[2.0, 2.0]])}}, "dilate of conv3 is not 1"),
         (ORDERS["bvlc"], {"pool": {"pad": np.array([[1.0, 1.0, 1.0, 1.0]])}}, "pad of pool1 is"),
         (
             ORDERS["bvlc"],
@@ -172,6 +176,25 @@ def test_other_layers_are_refused_in_one_line(order: str, changes: dict[str, Any
     with pytest.raises(WeightsError, match=reason) as caught:
         matconvnet.read(path)
     assert "\n" not in str(caught.value)
+
+
+ODD: dict[str, tuple[Any, str | None]] = {
+    "no struct": (np.arange(3.0), None),
+    "no structs in it": ({"normalization": np.arange(3.0), "classes": "cats"}, None),
+    "a mean of text": ({"normalization": {"averageImage": "none"}}, "a mean of another kind"),
+    "no size": ({"normalization": {"averageImage": np.ones((1, 1, 3)), "imageSize": np.zeros((0, 0))}}, "of 0 px"),
+    "no names": ({"classes": {"name": cells([np.arange(2), "a"]), "description": cells([np.arange(2), "b"])}}, None),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_facts_about_a_network_are_left_out_or_one_line(name: str, tmp_path: Path) -> None:
+    path, (about, reason) = tmp_path / "odd.mat", ODD[name]
+    savemat(path, {"meta": about, "layers": np.zeros(1)})
+    content = matconvnet._content(path)
+    assert matconvnet._class_names(content, 2, []) is None
+    with nullcontext() if reason is None else pytest.raises(WeightsError, match=reason):
+        assert matconvnet._preprocessing(content, empty("bvlc"), path, []) is None
 
 
 def test_dagnn_layers_out_of_order_are_refused(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ OLD, NEW = b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"
 VARIABLES = ("net", "layers", "params", "meta", "normalization", "classes")
 COMPRESSED, CHUNK, MOST = 15, 2**20, 2**30  # a variable's type; bytes at once; bytes in all
 KINDS = {"normalize": "lrn", "dagnn.conv": "conv", "dagnn.relu": "relu", "dagnn.lrn": "lrn", "dagnn.pooling": "pool"}
+UNSAID = {"leak": 0.0, "dilate": 1.0}  # settings that our networks have not
 LEFT_OUT = ("dropout", "softmax", "softmaxloss", "dagnn.dropout", "dagnn.softmax", "dagnn.loss")
 
 
@@ -180,6 +181,11 @@ def _stages(network: Network) -> Iterator[tuple[str, str, nn.Module]]:
 def _compare(layers: Sequence[_Layer], ours: Network, path: Path) -> None:
     """WeightsError at the first layer with other strides, pads, windows or constants."""
     for layer, (_, name, stage) in zip(layers, _stages(ours), strict=True):
+        if str(layer.settings.get("method", "max")) != "max":
+            raise WeightsError(f"{path} is of another network: {name} is of {layer.settings['method']!r}, ours of max")
+        for key, usual in UNSAID.items():
+            if any(number != usual for number in _numbers(layer.settings.get(key, usual))):
+                raise WeightsError(f"{path} is of another network: {key} of {name} is not {usual:g}, as ours is")
         for key, wanted in _settings(stage).items():
             given = _numbers(layer.settings.get(key, layer.settings.get({"pool": "poolSize"}.get(key, ""), 0)))
             if key == "pad" and layer.kind == "pool":
@@ -238,34 +244,47 @@ def _shape(name: str, stage: nn.Conv2d | nn.Linear, out: int) -> tuple[int, int,
 
 def _preprocessing(content: dict[str, Any], ours: Network, path: Path, notes: list[str]) -> Preprocessing | None:
     """The mean, the crop and the shape of images by meta.normalization; before beta17 it had no meta."""
-    given = (content.get("meta") or {}).get("normalization") or content.get("normalization") or {}
-    mean = np.asarray(given.get("averageImage", []), np.float64)
+    given = _about(content, "normalization")
+    mean = np.asarray(given.get("averageImage", []))
     if not mean.size:
         notes.append("no mean in the file: ImageNet's is taken")
         return None
-    if mean.shape[-1:] != (3,) or not np.isfinite(mean).all() or not 0 <= mean.min() <= mean.max() <= 255:
+    if (
+        mean.dtype.kind not in "fiu"
+        or mean.shape[-1:] != (3,)
+        or not np.isfinite(mean).all()
+        or not 0 <= mean.min() <= mean.max() <= 255
+    ):
         raise WeightsError(
             f"{path} has a mean of another kind ({mean.shape}); expected three channels, values 0 to 255"
         )
-    side = _numbers(given.get("imageSize", ours.input_size))[0]
+    mean, sides = mean.astype(np.float64), _numbers(given.get("imageSize", ours.input_size))
+    side = sides[0] if sides else 0.0
     if side != ours.input_size:
         raise WeightsError(f"{path} is for images of {side:g} px; {ours.name} takes {ours.input_size} px")
     red, green, blue = (float(value) for value in mean.reshape(-1, 3).mean(0))
     if mean.size > 3:
         spread = float(np.abs(mean.reshape(-1, 3) - (red, green, blue)).max())
         notes.append(f"its mean image became one mean a channel; they differ by up to {spread:.1f} of 255 levels")
-    fit = "crop" if given.get("keepAspect", 0) else "warp"
+    fit = "crop" if any(_numbers(given.get("keepAspect", 0))) else "warp"
     crop = _numbers(given.get("cropSize", []))
     resize = max(int(side), round(side / crop[0])) if crop and 0 < crop[0] <= 1 else ours.resize
     return Preprocessing(ours.input_size, resize, (red, green, blue), (1.0, 1.0, 1.0), 256, fit)
 
 
+def _about(content: dict[str, Any], key: str) -> dict[str, Any]:
+    """A struct of `meta`, or of the file itself; empty for what is no struct."""
+    meta = content.get("meta")
+    found = meta.get(key, content.get(key)) if isinstance(meta, dict) else content.get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def _class_names(content: dict[str, Any], classes: int, notes: list[str]) -> list[str] | None:
     """Our names for ImageNet's synsets, else the file's descriptions, else its names; None without as many."""
-    given = (content.get("meta") or {}).get("classes") or content.get("classes") or {}
-    ids, told = (np.atleast_1d(given.get(key, [])).tolist() for key in ("name", "description"))
+    given = _about(content, "classes")
+    ids, told = (np.atleast_1d(np.array(given.get(key, []), object)).tolist() for key in ("name", "description"))
     known = imagenet_names()
-    for names in ([known[name] for name in ids if name in known], told, ids):
+    for names in ([known[name] for name in ids if isinstance(name, str) and name in known], told, ids):
         if len(names) == classes and all(isinstance(name, str) for name in names):
             return list(names)
     notes.append("no class names in the file")
