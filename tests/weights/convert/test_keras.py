@@ -253,6 +253,16 @@ def test_links_and_claims_of_hdf5_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("key", "value"), [("max_value", 6.0), ("negative_slope", 0.1), ("threshold", 0.5)])
+def test_a_bent_relu_is_not_taken_for_a_plain_one(key: str, value: float, tmp_path: Path) -> None:
+    layer = {"class_name": "ReLU", "config": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0, key: value}}
+    with pytest.raises(WeightsError, match=f"a ReLU with {key} {value}"):
+        convert._steps([layer], tmp_path / "x.keras")
+    assert [step.kind for step in convert._steps([{"class_name": "ReLU", "config": {}}], tmp_path / "x.keras")] == [
+        "relu"
+    ]
+
+
 def test_damage_is_refused_in_one_line(saved: tuple[Path, Floats], tmp_path: Path) -> None:
     content = saved[0].read_bytes()
     path = tmp_path / "damaged.keras"

@@ -146,6 +146,10 @@ def _steps(layers: Sequence[dict[str, Any]], path: Path) -> list[_Step]:
         kind, config = layer["class_name"], layer["config"]
         if kind not in ("Activation", "ReLU"):
             found.append(_Step(kind, config))
+        if kind == "ReLU" and (
+            bent := [key for key in ("max_value", "negative_slope", "threshold") if config.get(key)]
+        ):
+            raise WeightsError(f"{path} is of another network: a ReLU with {bent[0]} {str(config[bent[0]])[:40]}")
         activation = "relu" if kind == "ReLU" else config.get("activation", "linear")
         if activation not in ("linear", None):
             found.append(_Step(str(activation), {}))
