@@ -253,6 +253,22 @@ def test_links_and_claims_of_hdf5_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_links_of_old_files_are_refused_before_they_are_followed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "secret.h5", "w") as secret:
+        secret.create_group("w/conv2d").attrs["weight_names"] = [b"kernel", b"bias"]
+        secret["w"].attrs["layer_names"] = [b"conv2d"]
+    for name, make in {
+        "model_weights": lambda file: file.update({"model_weights": h5py.ExternalLink("secret.h5", "w")}),
+        "conv2d": lambda file: file.update({"conv2d": h5py.ExternalLink("secret.h5", "w/conv2d")}),
+    }.items():
+        path = tmp_path / f"{name}.h5"
+        with h5py.File(path, "w") as file:
+            file.attrs["layer_names"] = [b"conv2d"]
+            make(file)
+        with pytest.raises(WeightsError, match=f"refused: {name} is a link elsewhere"):
+            convert.read(path)
+
+
 @pytest.mark.parametrize(("key", "value"), [("max_value", 6.0), ("negative_slope", 0.1), ("threshold", 0.5)])
 def test_a_bent_relu_is_not_taken_for_a_plain_one(key: str, value: float, tmp_path: Path) -> None:
     layer = {"class_name": "ReLU", "config": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0, key: value}}

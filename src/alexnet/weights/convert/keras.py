@@ -261,10 +261,10 @@ def _new_group(content: _Content, kind: str, number: int, path: Path) -> list[An
 
 def _old_groups(content: _Content, path: Path, count: int) -> list[list[Any]]:
     """The arrays of the layers that have any, in order, in the layout of .h5 files."""
-    root = content.file.get("model_weights", content.file)
+    root = _place(content.file, "model_weights", path) if "model_weights" in content.file else content.file
     found = []
     for layer in map(_text, root.attrs["layer_names"]):
-        names = [_text(name) for name in root[layer].attrs["weight_names"]]
+        names = [_text(name) for name in _place(root, layer, path).attrs["weight_names"]]
         if names:
             found.append([_dataset(root, f"{layer}/{name}", path) for name in names])
     if len(found) != count:
@@ -276,8 +276,8 @@ def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _dataset(root: Any, name: str, path: Path) -> Any:
-    """An array that lies in this file; WeightsError for links to other files, which HDF5 would follow."""
+def _place(root: Any, name: str, path: Path) -> Any:
+    """A group or an array that lies in this file; WeightsError for links to other files, which HDF5 would follow."""
     h5py = keras_writer.library("reading Keras files")
     place = root
     for part in name.split("/"):
@@ -287,7 +287,13 @@ def _dataset(root: Any, name: str, path: Path) -> Any:
         if not isinstance(link, h5py.HardLink):
             raise WeightsError(f"{path} is refused: {name} is a link elsewhere; take a file that holds its weights")
         place = place[part]
-    if not isinstance(place, h5py.Dataset) or place.external or place.is_virtual:
+    return place
+
+
+def _dataset(root: Any, name: str, path: Path) -> Any:
+    """An array whose values lie in this file; WeightsError for others."""
+    place = _place(root, name, path)
+    if not isinstance(place, keras_writer.library("reading Keras files").Dataset) or place.external or place.is_virtual:
         raise WeightsError(f"{path} is refused: the values of {name} lie elsewhere; take a file that holds them")
     return place
 
