@@ -146,6 +146,75 @@ def test_other_constants_are_refused_not_ignored(tmp_path: Path) -> None:
         convert(file)
 
 
+def _settings(kind: str, *fields: bytes, old: bool = False) -> bytes:
+    """Settings of a layer; later ones take the place of those before."""
+    return wire.bytes_field(KINDS[kind].v1 if old else KINDS[kind].v2, b"".join(fields))
+
+
+NEGATIVE = wire.float_field(1, 0.1)
+CONV3 = (wire.whole_field(1, 384), wire.whole_field(3, 1), wire.whole_field(4, 3))
+POOL = (wire.whole_field(2, 3), wire.whole_field(3, 2))
+BENT = {
+    "relu1": (_settings("ReLU", NEGATIVE), r"relu1 has negative_slope 0.1, bvlc has 0"),
+    "conv3": (_settings("Convolution", *CONV3, wire.whole_field(18, 2)), "conv3 has dilation 2, bvlc has 1"),
+    "conv4": (
+        _settings("Convolution", *CONV3, *(wire.whole_field(number, 2) for number in (5, 13, 14))),
+        "conv4 has stride 2, bvlc has 1",
+    ),
+    "pool5": (_settings("Pooling", *POOL, wire.whole_field(12, 1)), "pool5 has global_pooling 1"),
+    "fc7": (_settings("InnerProduct", wire.whole_field(1, 4096), wire.whole_field(6, 1)), "fc7 has transpose 1"),
+}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_settings_that_ours_has_not_are_refused_not_ignored(tmp_path: Path, name: str) -> None:
+    added, told = BENT[name]
+    with pytest.raises(WeightsError, match=told):
+        convert(caffemodel(tmp_path / "x", change=lambda own, layer: layer + (added if own == name else b"")))
+
+
+def test_settings_of_the_older_layers_are_compared_too(tmp_path: Path) -> None:
+    bent = _settings("ReLU", NEGATIVE, old=True)
+    with pytest.raises(WeightsError, match="relu1 has negative_slope"):
+        convert(
+            caffemodel(tmp_path / "x", old=True, change=lambda own, layer: layer + (bent if own == "relu1" else b""))
+        )
+
+
+def test_strides_for_height_and_width_are_read(tmp_path: Path) -> None:
+    both = _settings("Pooling", *(wire.whole_field(number, 3 if number < 7 else 2) for number in (5, 6, 7, 8)))
+    same(
+        convert(caffemodel(tmp_path / "x", change=lambda own, layer: layer + (both if own == "pool5" else b""))).tensors
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b"\x12\x04ReLU", b"\x12\x04TanH", "its relu1, after conv1, is a TanH, where bvlc has the ReLU relu1"),
+        (b"\x28\x12", b"\x28\x17", "its relu1, after conv1, is a type 23"),
+        (b"\x12\x04ReLU", b"\x12\x05Split", "its norm1, after conv1, is a LRN, where bvlc has the ReLU relu1"),
+    ],
+)
+def test_layers_of_other_types_are_refused_not_left_out(tmp_path: Path, old: bytes, new: bytes, told: str) -> None:
+    older = old[0] == 0x28
+    file = caffemodel(
+        tmp_path / "x", old=older, change=lambda name, layer: layer.replace(old, new) if name == "relu1" else layer
+    )
+    with pytest.raises(WeightsError, match=told):
+        convert(file)
+
+
+def test_a_renamed_layer_is_compared_by_its_place(tmp_path: Path) -> None:
+    other = _settings("LRN", wire.whole_field(1, 5), wire.float_field(2, 5e-4))
+
+    def change(name: str, layer: bytes) -> bytes:
+        return layer.replace(b"norm1", b"other") + other if name == "norm1" else layer
+
+    with pytest.raises(WeightsError, match=r"its other has alpha 0.0005, bvlc has 0.0001"):
+        convert(caffemodel(tmp_path / "x", change=change))
+
+
 def test_a_last_layer_of_another_name_is_told(tmp_path: Path) -> None:
     found = convert(caffemodel(tmp_path / "x", last="fc8_flickr"))
     same(found.tensors)

@@ -20,7 +20,17 @@ from alexnet.files import whole_file
 from alexnet.networks.layers import Network
 from alexnet.weights.card import Card, shape_text
 from alexnet.weights.convert import wire
-from alexnet.weights.convert.caffe_layers import FLOATS, KINDS, V1_TYPES, Number, connected, layers, prototxt
+from alexnet.weights.convert.caffe_layers import (
+    FLOATS,
+    IDLE,
+    KINDS,
+    V1_TYPES,
+    Layer,
+    Number,
+    connected,
+    layers,
+    prototxt,
+)
 from alexnet.weights.convert.foreign import Foreign, NetworkUntold
 
 NAME = "caffe"
@@ -34,7 +44,7 @@ V0_LAYER = 1  # within V1_LAYERS: all of a layer of 2013 but its connections
 
 @dataclass
 class _Read:
-    """A layer as a file has it; kind is "" for types that the networks do not have."""
+    """A layer as a file has it."""
 
     name: str = ""
     kind: str = ""
@@ -126,8 +136,7 @@ def _layer(message: memoryview, old: bool) -> _Read:
         if each.number == name:
             read.name = wire.text(each)
         elif each.number == kind:
-            word = V1_TYPES.get(each.whole, "") if old else wire.text(each)
-            read.kind = word if word in KINDS else ""
+            read.kind = V1_TYPES.get(each.whole, f"type {each.whole}") if old else wire.text(each)
         elif each.number == blobs:
             read.blobs.append(blob(each.data))
         elif each.number in params and each.kind == wire.BYTES:
@@ -138,15 +147,16 @@ def _layer(message: memoryview, old: bool) -> _Read:
 def _settings(message: memoryview, kind: str) -> dict[str, Number]:
     """The settings of a layer, defaults included; a list of equal values counts as one value."""
     names = {number: name for name, number in KINDS[kind].numbers.items()}
+    names |= {number: name for name, both in KINDS[kind].sides.items() for number in both}
     found: dict[str, Number] = dict(KINDS[kind].defaults)
+    told: dict[str, set[int]] = {}
     for each in wire.fields(message):
         name = names.get(each.number, "")
         if name in FLOATS:
             found[name] = round(float(wire.numbers(each)[0]), 9)
         elif name:
-            values = set(wire.wholes(each))
-            found[name] = values.pop() if len(values) == 1 else -1
-    return found
+            told.setdefault(name, set()).update(wire.wholes(each))
+    return found | {name: values.pop() if len(values) == 1 else -1 for name, values in told.items()}
 
 
 def blob(message: memoryview) -> Tensor:
@@ -216,12 +226,34 @@ def _unpadded(blob: Tensor, dims: int) -> Tensor:
     return blob
 
 
+def _beside(found: list[_Read], network: str, classes: int) -> Iterator[tuple[_Read, Layer]]:
+    """Each layer that computes, with ours of its place; of a file that lists those with weights alone, of its name.
+
+    WeightsError where the layers between the first and the last with weights are of other types than ours.
+    """
+    ours = [layer for layer in layers(network, classes) if layer.kind not in ("Dropout", "Softmax")]
+    if not {each.kind for each in found} & {"ReLU", "LRN", "Pooling"}:
+        by_name = {layer.name: layer for layer in ours}
+        yield from ((each, by_name[each.name]) for each in found if each.name in by_name)
+        return
+    places = [place for place, each in enumerate(found) if each.blobs]
+    theirs = [each for each in found[places[0] : places[-1] + 1] if each.kind not in IDLE.values()]
+    for place, (each, layer) in enumerate(zip(theirs, ours, strict=False)):
+        if each.kind != layer.kind or (each.blobs and layer.name in WEIGHTED and each.name != layer.name):
+            name, before = each.name[:40], theirs[place - 1].name[:40]
+            raise WeightsError(
+                f"its {name}, after {before}, is a {each.kind[:40]}, where {network} has the {layer.kind} {layer.name};"
+                " another network"
+            )
+    if len(theirs) != len(ours):
+        raise WeightsError(f"it computes {len(theirs)} layers up to {theirs[-1].name}, {network} {len(ours)}")
+    yield from zip(theirs, ours, strict=True)
+
+
 def _check_settings(found: list[_Read], network: str, classes: int) -> None:
     """WeightsError where the file says that a layer computes otherwise than ours."""
-    ours = {layer.name: layer for layer in layers(network, classes) if KINDS[layer.kind].param}
-    for each in found:
-        layer = ours.get(each.name)
-        if layer is None or each.settings is None or each.kind != layer.kind or layer.kind == "Dropout":
+    for each, layer in _beside(found, network, classes):
+        if each.settings is None:
             continue
         for name, wanted in {**KINDS[layer.kind].defaults, **layer.settings}.items():
             told = each.settings.get(name, wanted)

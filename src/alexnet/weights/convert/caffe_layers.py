@@ -18,15 +18,21 @@ class Kind(NamedTuple):
     v2: int = 0
     numbers: dict[str, int] = {}  # noqa: RUF012 - never changed
     defaults: dict[str, Number] = {}  # noqa: RUF012
+    sides: dict[str, tuple[int, int]] = {}  # noqa: RUF012 - the fields that give a setting for height and width alone
 
 
 KINDS = {
     "Convolution": Kind(
         *(4, "convolution_param", 10, 106),
-        {"num_output": 1, "pad": 3, "kernel_size": 4, "group": 5, "stride": 6},
-        {"pad": 0, "group": 1, "stride": 1},
+        {"num_output": 1, "pad": 3, "kernel_size": 4, "group": 5, "stride": 6, "dilation": 18},
+        {"pad": 0, "group": 1, "stride": 1, "dilation": 1},
+        {"pad": (9, 10), "kernel_size": (11, 12), "stride": (13, 14)},
     ),
-    "InnerProduct": Kind(14, "inner_product_param", 17, 117, {"num_output": 1}),
+    "InnerProduct": Kind(
+        *(14, "inner_product_param", 17, 117),
+        {"num_output": 1, "axis": 5, "transpose": 6},
+        {"axis": 1, "transpose": 0},
+    ),
     "LRN": Kind(
         *(15, "lrn_param", 18, 118),
         {"local_size": 1, "alpha": 2, "beta": 3, "norm_region": 4, "k": 5},
@@ -34,15 +40,17 @@ KINDS = {
     ),
     "Pooling": Kind(
         *(17, "pooling_param", 19, 121),
-        {"pool": 1, "kernel_size": 2, "stride": 3, "pad": 4},
-        {"pool": 0, "stride": 1, "pad": 0},
+        {"pool": 1, "kernel_size": 2, "stride": 3, "pad": 4, "global_pooling": 12},
+        {"pool": 0, "stride": 1, "pad": 0, "global_pooling": 0},
+        {"kernel_size": (5, 6), "stride": (7, 8), "pad": (9, 10)},
     ),
     "Dropout": Kind(6, "dropout_param", 12, 108, {"dropout_ratio": 1}, {"dropout_ratio": 0.5}),
-    "ReLU": Kind(18),
+    "ReLU": Kind(18, "relu_param", 30, 123, {"negative_slope": 1}, {"negative_slope": 0.0}),
     "Softmax": Kind(20),
 }
-V1_TYPES = {kind.v1_type: name for name, kind in KINDS.items()}
-FLOATS = ("alpha", "beta", "k", "dropout_ratio")
+FLOATS = ("alpha", "beta", "k", "dropout_ratio", "negative_slope")
+IDLE = {6: "Dropout", 8: "Flatten", 22: "Split", 36: "Silence"}  # by V1's types: what changes no answer
+V1_TYPES = IDLE | {kind.v1_type: name for name, kind in KINDS.items()}
 
 
 class Layer(NamedTuple):
