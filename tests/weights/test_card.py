@@ -1,6 +1,7 @@
 """Weights load exactly as they were saved, with their card; all other files are refused in one line."""
 
 import json
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from alexnet.errors import AlexNetError, WeightsError
 from alexnet.networks import create
 from alexnet.networks.layers import Network
 from alexnet.weights.calibration import Calibration, Known, Place
-from alexnet.weights.card import Card, checksum, fill, load, read_card, save
+from alexnet.weights.card import Card, checksum, fill, load, model_file, read_card, save
 
 CARD = Card(
     network="modern",
@@ -294,6 +295,26 @@ def test_other_width_is_reported_with_both_shapes(tmp_path: Path) -> None:
 def test_unknown_network_on_the_card_is_refused(network: Network, tmp_path: Path) -> None:
     later = replace(CARD, network="modem", differences={})
     assert "unknown network 'modem'" in refusal(write(tmp_path / "w", dict(network.state_dict()), later))
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"network": "article", "differences": {"hidden": 10**12}}, "too large for this machine"),
+        ({"differences": ["width"]}, "differences are"),
+    ],
+)
+def test_a_card_that_asks_for_the_impossible_is_one_line(card: dict, told: str, tmp_path: Path) -> None:
+    line = refusal(write(tmp_path / "w", {"w": torch.zeros(1)}, replace(CARD, **card)))
+    assert told in line
+    assert "\n" not in line
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes by name on this system")
+def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WeightsError, match="is a pipe or a device"):
+        model_file(tmp_path / "pipe")
 
 
 def test_tensors_that_do_not_fit_leave_the_network_unchanged(network: Network) -> None:

@@ -76,6 +76,8 @@ class Card:
             raise WeightsError(f"the card lacks {', '.join(missing)}")
         if not isinstance(given["class_names"], list):
             raise WeightsError(f"the card's class_names are {given['class_names']!r}, not a list of names")
+        if not isinstance(given["differences"], dict):
+            raise WeightsError(f"the card's differences are {str(given['differences'])[:40]!r}, no settings by name")
         found = given.get("calibration")
         calibration = None if found is None else Calibration.from_json(found, arrays or {})
         return cls(**{name: given[name] for name in required}, calibration=calibration)
@@ -148,6 +150,8 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.exists():
         raise WeightsError(f"no model at {path}; give {MODELS}")
+    if not path.is_dir() and not path.is_file():
+        raise WeightsError(f"{path} is a pipe or a device, and a model is read several times; save it as a file")
     if not path.is_dir() or (path / BEST).is_file():
         return path / BEST if path.is_dir() else path
     if (path / "config.json").is_file():
@@ -300,6 +304,8 @@ def _build(origin: str, card: Card) -> Network:
             return create(card.network, card.num_classes, card.input_size, **card.differences)
         except UsageError as error:
             raise WeightsError(f"{origin} is for a network that this version cannot build: {error}") from error
+        except (RuntimeError, MemoryError) as error:  # of memory that a card may ask for, whatever the file has
+            raise WeightsError(f"{origin} is for a network too large for this machine; take a fresh copy") from error
 
 
 def _read_header(path: Path) -> _Header:

@@ -85,7 +85,7 @@ def _ours(graph: Any, text: str, path: Path) -> Foreign:
         card = Card.from_json(json.loads(text))
         preprocessing = Preprocessing.from_json(card.preprocessing) if card.preprocessing else None
         wanted = layouts.empty(card.network, num_classes=card.num_classes, **card.differences).state_dict()
-    except (ValueError, TypeError, AlexNetError) as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError, AlexNetError) as error:
         raise WeightsError(f"{path} has a damaged card: {error}") from error
     found = onnx_graph.constants(graph, path)
     tensors: dict[str, Tensor] = {}
