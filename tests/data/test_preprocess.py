@@ -7,7 +7,7 @@ from PIL import Image
 
 from alexnet.data.images import square
 from alexnet.data.preprocess import Preprocessing
-from alexnet.errors import ImageError, UsageError
+from alexnet.errors import ImageError, UsageError, WeightsError
 
 
 def ramp(count: int = 2, side: int = 8) -> torch.Tensor:
@@ -88,3 +88,23 @@ def test_calling_it_gives_the_centre_view_of_a_path_an_image_or_an_array(tmp_pat
         assert torch.equal(preprocessing(image), wanted)
     with pytest.raises(ImageError, match="No such file"):
         preprocessing(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"resize": 10**6}, "resize is 1000000"),
+        ({"store_size": "256"}, "store_size is 256|not supported"),
+        ({"std": [0, 1, 1]}, r"std is \[0, 1, 1\]"),
+        ({"mean": [float("nan"), 1, 1]}, "mean is"),
+        ({"mean": 3}, "no len"),
+        ({"fit": "oops"}, "unknown fit 'oops'"),
+        ({"evil": 1}, "evil"),
+    ],
+)
+def test_what_a_card_says_wrongly_is_one_line(change: dict[str, object], told: str) -> None:
+    good = Preprocessing(224, 256, (1.0, 2.0, 3.0), (1.0, 1.0, 1.0)).to_json()
+    with pytest.raises(WeightsError, match=f"preprocessing is damaged .*({told})"):
+        Preprocessing.from_json(good | change)
+    with pytest.raises(WeightsError, match="missing"):
+        Preprocessing.from_json({})

@@ -302,6 +302,7 @@ def test_unknown_network_on_the_card_is_refused(network: Network, tmp_path: Path
     [
         ({"network": "article", "differences": {"hidden": 10**12}}, "too large for this machine"),
         ({"differences": ["width"]}, "differences are"),
+        ({"class_names": ["a", 2, {"b": 1}]}, "class_names are"),
     ],
 )
 def test_a_card_that_asks_for_the_impossible_is_one_line(card: dict, told: str, tmp_path: Path) -> None:

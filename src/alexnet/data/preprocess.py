@@ -3,6 +3,7 @@
 N images of S x S pixels, stored as (N, H, W, C); networks take (N, C, H, W) in channels-last memory.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -14,8 +15,10 @@ from torch import Tensor
 from alexnet.data.form import Form
 from alexnet.data.images import ImageSource, ValueRange
 from alexnet.data.places import mirrored, places
-from alexnet.errors import UsageError
+from alexnet.errors import UsageError, WeightsError
 from alexnet.ops.views import ColorMap, Images, Windows, render
+
+LARGEST = 2**14  # pixels of a side: beyond any network's, and no more memory than a machine has
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,19 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """The inverse of `to_json`; older cards lack `fit`, `value_range` or `exact` and mean the defaults."""
-        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**given)
+        """The inverse of `to_json`; older cards lack `fit`, `value_range` or `exact` and mean the defaults.
+
+        WeightsError for what is none: the values come from files that others made.
+        """
+        try:
+            given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+            found = cls(**given)
+            _check(found)
+        except (TypeError, ValueError, AttributeError, UsageError) as error:
+            raise WeightsError(
+                f"the card's preprocessing is damaged ({str(error)[:200]}); take a fresh copy"
+            ) from error
+        return found
 
     def __call__(self, image: ImageSource) -> Tensor:
         """One image as a network's input: float32 (1, 3, input_size, input_size), the centre view.
@@ -102,3 +115,14 @@ def squares(side: int, tops: Sequence[int], lefts: Sequence[int], resized: int, 
     """
     scale = side / resized
     return Windows.square([scale * top for top in tops], [scale * left for left in lefts], scale * size)
+
+
+def _check(form: Preprocessing) -> None:
+    """ValueError for sides and colours that no image has."""
+    for name in ("input_size", "resize", "store_size"):
+        side = getattr(form, name)
+        if not isinstance(side, int) or not 0 < side <= LARGEST:
+            raise ValueError(f"{name} is {str(side)[:40]}, not 1 to {LARGEST}")
+    for name, values, least in (("mean", form.mean, -math.inf), ("std", form.std, 0.0)):
+        if len(values) != 3 or not all(math.isfinite(value) and value > least for value in values):
+            raise ValueError(f"{name} is {str(list(values))[:60]}, not three usable numbers")

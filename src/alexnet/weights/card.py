@@ -74,8 +74,9 @@ class Card:
         missing = [name for name in required if name not in given]
         if missing:
             raise WeightsError(f"the card lacks {', '.join(missing)}")
-        if not isinstance(given["class_names"], list):
-            raise WeightsError(f"the card's class_names are {given['class_names']!r}, not a list of names")
+        names = given["class_names"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise WeightsError(f"the card's class_names are {str(names)[:60]}, not a list of names")
         if not isinstance(given["differences"], dict):
             raise WeightsError(f"the card's differences are {str(given['differences'])[:40]!r}, no settings by name")
         found = given.get("calibration")
