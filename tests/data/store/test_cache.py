@@ -29,7 +29,7 @@ def all_images(store: Store) -> np.ndarray:
 
 def test_source_is_packed_once_and_reused(photos: Path, cache: Path) -> None:
     first = packed(open_source(str(photos)), SIZE)
-    assert first.folder == cache / "stores" / f"photos-{SIZE}-{first.fingerprint[:16]}-v2"
+    assert first.folder == cache / "stores" / f"photos-{SIZE}-{first.fingerprint[:16]}-v3"
     before = (first.folder / "shard-00000.bin").stat()
     second = packed(open_source(str(photos)), SIZE)
     assert (second.folder / "shard-00000.bin").stat().st_ino == before.st_ino
@@ -91,17 +91,17 @@ def test_store_of_another_version_is_untouched(photos: Path, monkeypatch: pytest
     first = packed(open_source(str(photos)), SIZE)
     before = {path: path.read_bytes() for path in first.folder.iterdir()}
     for module in ("format", "reader", "writer"):
-        monkeypatch.setattr(f"alexnet.data.store.{module}.VERSION", 3)
-    monkeypatch.setattr("alexnet.data.store.reader.READABLE", (3,))
+        monkeypatch.setattr(f"alexnet.data.store.{module}.VERSION", 4)
+    monkeypatch.setattr("alexnet.data.store.reader.READABLE", (4,))
     second = packed(open_source(str(photos)), SIZE)
-    assert second.folder == first.folder.with_name(first.folder.name.replace("-v2", "-v3"))
+    assert second.folder == first.folder.with_name(first.folder.name.replace("-v3", "-v4"))
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
 
 
 def test_waiting_for_another_process_is_logged(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "alexnet")
     source = open_source(str(photos))
-    folder = cache_folder() / "stores" / f"photos-{SIZE}-{source.fingerprint()[:16]}-v2"
+    folder = cache_folder() / "stores" / f"photos-{SIZE}-{source.fingerprint()[:16]}-v3"
     with exclusive_lock(folder):
         waiting = threading.Thread(target=packed, args=(source, SIZE))
         waiting.start()

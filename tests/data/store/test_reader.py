@@ -69,16 +69,19 @@ def test_checksums_of_large_stores_are_compared_on_request(store: Store, monkeyp
 def test_store_of_a_later_version_is_not_called_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alexnet.data.store.reader.VERSION", 0)
     monkeypatch.setattr("alexnet.data.store.reader.READABLE", (0,))
-    with pytest.raises(DataError, match=r"version 2, this program reads .* version 0"):
+    with pytest.raises(DataError, match=r"version 3, this program reads .* version 0"):
         open_store(store.folder)
 
 
-def test_store_of_version_1_is_read(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_store_of_an_earlier_version_is_read(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
     with monkeypatch.context() as changed:
         for module in ("writer", "reader"):
-            changed.setattr(f"alexnet.data.store.{module}.VERSION", 1)
+            changed.setattr(f"alexnet.data.store.{module}.VERSION", version)
         old = pack(open_source(str(photos)), tmp_path / "old", SIZE)
-    assert '"version": 1' in (old.folder / "store.json").read_text()
+    assert f'"version": {version}' in (old.folder / "store.json").read_text()
     assert len(open_store(old.folder, verify=True)) == 20
 
 

@@ -28,8 +28,8 @@ from alexnet.data.value_range import range_text
 from alexnet.errors import DataError
 
 FORMAT = "alexnet store"
-VERSION = 2  # increase whenever the bytes stored for the same images change
-READABLE = (1, VERSION)  # 1: pixels as TIFF, alpha and large JPEG were decoded then
+VERSION = 3  # increase whenever the bytes stored for the same images change
+READABLE = (1, 2, VERSION)  # 1: TIFF, alpha and large JPEG as decoded then; 2: rare TIFF, PNG and JPEG 2000 files so
 FACTS = "store.json"
 SAMPLES = "samples.csv"
 DIGESTS = "digests.csv"
