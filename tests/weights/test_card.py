@@ -335,3 +335,18 @@ def test_card_of_another_network_is_not_saved(network: Network, tmp_path: Path) 
 def test_card_needs_one_name_for_each_class() -> None:
     with pytest.raises(WeightsError, match="2 classes for 3 outputs"):
         replace(CARD, class_names=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("w.npz", b"PK\x03\x04and more", "a zip file and none"),
+        ("w.pkl", b"\x80\x04and more", "is a pickle"),
+        ("w.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("model.safetensors.index.json", b"{}", "join them"),
+    ],
+)
+def test_files_that_are_no_model_are_told_what_they_are(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=told):
+        load(tmp_path / name)

@@ -11,10 +11,21 @@ MODELS = "a run's folder, a weights file, a name of `alexnet weights list` or hu
 
 def no_model(path: Path, start: bytes, size: int) -> WeightsError:
     """The error for a file that is no model. start: its first bytes, `SNIFFED` at most. size: all of its bytes."""
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":  # torch.save writes a zip of pickles, before 1.6 a bare one
+    if start[:1] == b"\x80":
         return WeightsError(
-            f"{path} is a pickle (a .pt, .pth or .bin file), which can run any program when it is read;"
-            " alexnet reads .safetensors files only"
+            f"{path} is a pickle, which can run any program when it is read; read are .safetensors files, and those of"
+            " other programs that docs/weights.md lists"
+        )
+    if start[:4] == b"PK\x03\x04":  # torch.save's files are zips, too
+        return WeightsError(
+            f"{path} is a zip file and none of those that are read: torch.save's, of a state_dict() alone, and .keras"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        return WeightsError(f"{path} is the pointer of Git LFS and not the file; get the file by: git lfs pull")
+    if path.name.endswith(".safetensors.index.json"):
+        return WeightsError(
+            f"{path} lists the parts of one model; alexnet reads one file: join them, as save_pretrained does with"
+            " max_shard_size='100GB'"
         )
     if start[:9].lower() == b"<!doctype":
         return WeightsError(f"{path} is a page; open it in a browser, or give the run that it was made from")
