@@ -125,7 +125,7 @@ def test_folder_with_a_list_names_the_list(tmp_path: Path, image: str) -> None:
 LITTER = [
     *("__MACOSX/ant/._1.jpg", "__MACOSX/ant/2.jpg", "ant/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "ant/thumbs/1.jpg"),
     *("bee/Thumbs/2.jpg", "bee/.thumbnails/2.jpg", "$RECYCLE.BIN/1.jpg", "System Volume Information/1.jpg"),
-    *("bee/FOUND.000/1.jpg", "ant/@Recently-Snapshot/1.jpg"),
+    *("bee/FOUND.002/1.jpg", "ant/@Recently-Snapshot/1.jpg"),
     *("lost+found/1.jpg", "ant/._1.jpg", "bee/._2.jpg", "ant/Thumbs.db", "ant/desktop.ini", ".DS_Store", ".git/x.png"),
 ]
 
@@ -140,7 +140,7 @@ def test_litter_is_passed_over_and_counted_in_one_line(tmp_path: Path, caplog: p
         "2 in __MACOSX/",
         "1 in @eaDir/",
         "1 in thumbs/",
-        "1 in FOUND.000/",
+        "1 in FOUND.002/",
         "1 in @Recently-Snapshot/",
         "1 in Thumbs/",
         "2 ._*",

@@ -22,7 +22,10 @@ PATH_NAMES = (
     *("path", "filepath", "file", "filename", "image", "imagepath", "imagefile", "imagename", "images"),
     *("img", "imgpath", "imgfile", "imgname", "imageid", "imgid", "photo", "picture", "id"),
 )
-LABEL_NAMES = ("label", "labels", "class", "classname", "target", "category", "species", "breed", "diagnosis", "dx")
+LABEL_NAMES = (
+    *("label", "labels", "class", "classname", "classlabel", "labelname", "target", "category", "categoryname"),
+    *("species", "breed", "diagnosis", "dx", "groundtruth"),
+)
 YES, NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 _IS = re.compile(r"is[\s_\-]?(?=[^\W_])", re.IGNORECASE)
 SPLIT_NAMES = ("split", "set", "fold", "subset", "partition", "part", "phase")

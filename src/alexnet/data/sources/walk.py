@@ -1,6 +1,7 @@
 """The one walk through folders of images: what is an image, what is passed over, and which names are litter."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +23,19 @@ LITTER = frozenset(
             "system volume information",
         ),  # Windows
         *("@eadir", "@tmp", "@recycle", "#recycle", "@recently-snapshot", "#snapshot"),  # network storage
-        *("lost+found", "found.000"),  # repaired disks
+        "lost+found",  # repaired disks
+        *("_vti_cnf", "_vti_pvt"),  # web servers
         *("thumbs", "thumbnail", "thumbnails", "_thumbs", "_thumbnails", "@__thumb"),  # photo managers
     ]
 )
+RECOVERED = re.compile(r"found\.\d{3}", re.IGNORECASE)  # folders of a disk that Windows repaired
 NOT_A_FILE = "neither a file nor a folder of its own (links to folders are not followed)"
 OF_ANOTHER_KIND = "is not an image file's"
 
 
 def is_litter(name: str) -> bool:
     """Whether no one means a file or folder of that name as data."""
-    return name.startswith(".") or name.casefold() in LITTER
+    return name.startswith(".") or name.casefold() in LITTER or RECOVERED.fullmatch(name) is not None
 
 
 def is_image(name: str) -> bool:
