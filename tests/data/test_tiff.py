@@ -1,9 +1,11 @@
 """Every variety of TIFF is read as tifffile, another reader and writer, understands it, or is refused by its kind."""
 
 import io
+import lzma
 import struct
 import sys
 import time
+import zlib
 from itertools import product
 from typing import Any
 
@@ -272,3 +274,13 @@ def test_what_needs_a_further_package_is_named_and_not_called_damage(
     error = str(inspect(bytes(data)).error)
     assert reason in error
     assert "damaged" not in error
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(12, 8), (64, 8), (64, 34925)])
+def test_parts_that_unpack_to_far_more_than_the_picture_are_refused(bits: int, compression: int) -> None:
+    content = bytes(16 * 16 * bits // 8 * 3)
+    packed = zlib.compress(content) if compression == 8 else lzma.compress(content)
+    tags = [(256, 16), (257, 16), (258, bits), (259, compression), (262, 1), (273, 122), (277, 1), (278, 16)]
+    entries = b"".join(struct.pack("<HHII", code, 4, 1, value) for code, value in [*tags, (279, len(packed))])
+    data = struct.pack("<2sHIH", b"II", 42, 8, 9) + entries + bytes(4) + packed
+    assert "unpacks to more than" in str(inspect(data).error)

@@ -17,7 +17,7 @@ def unpacked_page(page: Any, file: Any) -> Any:
     file.seek(0)
     copy = bytearray(file.read())
     order = page.parent.byteorder
-    sizes = _segment_bytes(page)
+    sizes = segment_bytes(page)
     tags = {tag.code: tag for tag in page.tags.values()}
     starts, lengths = tags.get(273) or tags[324], tags.get(279) or tags[325]
     for index, (start, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
@@ -29,7 +29,7 @@ def unpacked_page(page: Any, file: Any) -> Any:
     return TiffFile(io.BytesIO(copy)).pages[0]
 
 
-def _segment_bytes(page: Any) -> list[int]:
+def segment_bytes(page: Any) -> list[int]:
     """Decoded bytes of each strip or tile of one plane."""
     bands = page.samplesperpixel if page.planarconfig == 1 else 1
     row = -(-bands * page.bitspersample * (page.tilewidth or page.imagewidth) // 8)

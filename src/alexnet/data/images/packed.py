@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 BITS = (*range(2, 8), *range(9, 16))
 COMPRESSIONS = (1, 8, 32946)  # none, and both numbers of deflate
+AT_ONCE = 2**20  # bytes of rows that are unpacked at once, for each becomes 24
 
 
 def is_packed(page: Any) -> bool:
@@ -22,11 +23,14 @@ def unpacked(page: Any, file: Any) -> NDArray[Any]:
     in_row = page.imagewidth * (page.samplesperpixel if page.planarconfig == 1 else 1)
     weights = 1 << np.arange(page.bitspersample)[::-1]
     size = -(-in_row * page.bitspersample // 8)
+    at_once = max(1, AT_ONCE // size)
     parts = []
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
         file.seek(start)
         data = np.frombuffer(TIFF.DECOMPRESSORS[page.compression](file.read(length)), np.uint8)
-        rows = np.unpackbits(data[: data.size // size * size].reshape(-1, size), axis=1)
-        bits = rows[:, : in_row * page.bitspersample].reshape(-1, page.bitspersample)
-        parts.append((bits @ weights.astype(np.uint16)).astype(page.dtype.newbyteorder("=")))
+        rows = data[: data.size // size * size].reshape(-1, size)
+        for top in range(0, len(rows), at_once):
+            bits = np.unpackbits(rows[top : top + at_once], axis=1)[:, : in_row * page.bitspersample]
+            values = bits.reshape(-1, page.bitspersample) @ weights.astype(np.uint16)
+            parts.append(values.astype(page.dtype.newbyteorder("=")))
     return np.concatenate(parts)

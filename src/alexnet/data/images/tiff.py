@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from alexnet.data.images.inflating import refuse_bombs
 from alexnet.data.images.kinds import RAW, RAW_SUFFIXES
 from alexnet.data.images.lzw import LZW, unpacked_page
 from alexnet.data.images.orientation import UPRIGHT
@@ -268,6 +269,7 @@ def _bands(page: Any, file: Any) -> Bands:
 
 
 def _values(page: Any, file: Any) -> NDArray[Any]:
+    refuse_bombs(page, file)
     if is_packed(page):
         return unpacked(page, file)
     values: NDArray[Any] = (unpacked_page(page, file) if page.compression == LZW else page).asarray(maxworkers=1)
