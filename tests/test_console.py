@@ -105,7 +105,7 @@ def test_the_training_bar_shows_where_a_run_stands(monkeypatch: pytest.MonkeyPat
 def test_without_a_bar_lines_tell_what_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0, 0, 30, 61, 61, 600, 1200, 1200])
+    clock = iter([0, 30, 61, 61, 600, 1200, 1200])
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     with console.show_log(), console.TrainingBar(1000, done=100) as shown:
         shown.step("2/20", 1.0, 0.5, 0.5, work=5)  # after 30 s

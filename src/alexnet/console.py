@@ -91,7 +91,6 @@ class TrainingBar:
         self._began, self._first, self._told = time.monotonic(), done, False
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
         if _has_terminal():
             self.bar = _progress(_training_columns())
             self.task = self.bar.add_task(

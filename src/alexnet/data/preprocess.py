@@ -65,7 +65,7 @@ class Preprocessing:
             given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
             found = cls(**given)
             _check(found)
-        except (TypeError, ValueError, AttributeError, UsageError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(
                 f"the card's preprocessing is damaged ({str(error)[:200]}); take a fresh copy"
             ) from error
